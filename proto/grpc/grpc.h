@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gRPC over HTTP/2 on a libuv loop, both sides.
+ *
+ * Contract with the peer: the gRPC over HTTP/2 protocol (grpc/doc/PROTOCOL-HTTP2.md) on RFC 9113.
+ * Contract with the owner: everything happens on the loop thread; no callback runs before the function that caused it
+ * has returned; on_close is the last callback of a call and comes exactly once for every call that was accepted or
+ * started. Messages are bytes: encoding is the owner's business. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "runtime/chunk.h"
+
+/* https://grpc.io/docs/guides/status-codes/ */
+enum grpc_status {
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_ALREADY_EXISTS = 6,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_FAILED_PRECONDITION = 9,
+    GRPC_ABORTED = 10,
+    GRPC_OUT_OF_RANGE = 11,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
+    GRPC_DATA_LOSS = 15,
+    GRPC_UNAUTHENTICATED = 16,
+};
+/* "OUT_OF_RANGE"; "STATUS_99" style text for numbers without a name is never needed: returns "UNKNOWN". */
+const char *grpc_status_name(int status);
+
+/* Zero in a member means its default, given here. */
+struct grpc_limits {
+    uint32_t max_message_bytes;    /* 4 MiB; a longer one is refused by its length prefix, before memory is taken */
+    uint32_t max_header_bytes;     /* 16 KiB of header list, names + values + 32 each */
+    uint32_t max_streams;          /* 1,000 concurrent calls a connection */
+    uint32_t max_connections;      /* 10,000 a server; further ones are accepted and closed at once */
+    uint32_t max_queued_bytes;     /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
+    uint32_t low_water_bytes;      /* 256 KiB: on_writable comes when the queue falls below */
+    uint32_t stream_window_bytes;  /* 1 MiB receive window of a call */
+    uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
+    uint32_t keepalive_ms;         /* 20,000: PING after this long without anything from the peer */
+    uint32_t keepalive_timeout_ms; /* 20,000: without an answer for this long the connection is dead */
+    uint32_t handshake_ms;         /* 10,000 from accept to the peer's SETTINGS */
+    uint32_t control_burst;        /* 1,000: PING, SETTINGS and empty frames a connection may send at once … */
+    uint32_t control_per_second;   /* 100: … and this many a second afterwards; beyond: GOAWAY ENHANCE_YOUR_CALM */
+    uint32_t reset_burst;          /* 10,000 RST_STREAM … */
+    uint32_t reset_per_second;     /* 1,000 */
+};
+
+/* ------------------------------------------------------------------------------------------------ calls */
+
+struct grpc_call;
+
+struct grpc_call_ops {
+    /* One whole message. `bytes` are borrowed until the callback returns. */
+    void (*on_message)(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len);
+    /* The peer sends no more messages. Server side: answer and finish. NULL allowed. */
+    void (*on_half_close)(struct grpc_call *call, void *data);
+    /* The send queue fell below the low-water mark after it had been above it. NULL allowed. */
+    void (*on_writable)(struct grpc_call *call, void *data);
+    /* Server side: the server drains; send last words and finish within the grace period. NULL: the call is ended
+     * with UNAVAILABLE "server is draining". */
+    void (*on_drain)(struct grpc_call *call, void *data);
+    /* Over. Server side: `status` is what was sent, or CANCELLED / DEADLINE_EXCEEDED / UNAVAILABLE when the call ended
+     * before that. Client side: the call's status. `call` is gone when this returns; `message` is never NULL. */
+    void (*on_close)(struct grpc_call *call, void *data, int status, const char *message);
+};
+
+/* Queue one message made of `n` parts, in order. Parts with an owner are referenced, not copied; others are copied.
+ * Returns 0; UV_ENOBUFS when the queue is at max_queued_bytes (nothing was queued; a single message into an empty queue
+ * is always taken); UV_ECANCELED when the call is over; UV_ENOMEM. */
+int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n);
+/* Queued and not yet handed to the socket. */
+size_t grpc_call_queued_bytes(const struct grpc_call *call);
+/* Below the low-water mark: the moment to send more. If this returned false, on_writable will come. */
+bool grpc_call_writable(struct grpc_call *call);
+/* Stop granting the peer window for this call, and start again. Bytes already granted still arrive. */
+void grpc_call_pause(struct grpc_call *call);
+void grpc_call_resume(struct grpc_call *call);
+
+/* Server side: end the call after everything queued was sent. `format` may be NULL. Calls after the first do nothing. */
+void grpc_call_finish(struct grpc_call *call, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Drop what is queued and end now: RST_STREAM(CANCEL). on_close follows with CANCELLED. */
+void grpc_call_cancel(struct grpc_call *call);
+/* Client side: no more messages from us. */
+int grpc_call_half_close(struct grpc_call *call);
+
+/* "10.0.0.1:5123", "[::1]:5123", "unix:/run/sensebus.sock"; lives as long as the call. */
+const char *grpc_call_peer(const struct grpc_call *call);
+/* Metadata of the request (server side) by lower-case name, or NULL. "-bin" values are still base64. */
+const char *grpc_call_metadata(const struct grpc_call *call, const char *name);
+/* Milliseconds until the deadline of the call; UINT64_MAX when it has none. */
+uint64_t grpc_call_remaining_ms(const struct grpc_call *call);
+uv_loop_t *grpc_call_loop(const struct grpc_call *call);
+
+/* ------------------------------------------------------------------------------------------------ server */
+
+struct grpc_server;
+
+/* A new call of the method: set ops with grpc_call_accept, or finish it with a status right here. */
+typedef void (*grpc_start_cb)(struct grpc_call *call, void *service);
+
+struct grpc_method {
+    const char *path; /* "/sensebus.v1.Events/Subscribe" */
+    grpc_start_cb on_start;
+};
+
+void grpc_call_accept(struct grpc_call *call, const struct grpc_call_ops *ops, void *data);
+
+/* Unary methods without state need no ops of their own: `handle` gets the one request and answers with
+ * grpc_unary_reply or grpc_call_finish, then or later. Zero or two requests are INVALID_ARGUMENT by themselves. */
+typedef void (*grpc_unary_cb)(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len);
+void grpc_unary_accept(struct grpc_call *call, void *service, grpc_unary_cb handle);
+/* Send the one reply and finish with OK. */
+void grpc_unary_reply(struct grpc_call *call, const uint8_t *bytes, size_t len);
+
+int grpc_server_new(uv_loop_t *loop, const struct grpc_limits *limits, struct grpc_server **out_server);
+/* `methods` must outlive the server. Unknown methods are answered UNIMPLEMENTED naming the path. */
+int grpc_server_add(struct grpc_server *server, const struct grpc_method *methods, size_t n, void *service);
+
+/* Listen on "HOST:PORT", "[IPV6]:PORT" or "unix:PATH". Port 0 picks one. Names are resolved now (blocking).
+ * Plaintext beyond loopback is refused with UV_EACCES unless `insecure`. May be called several times.
+ * On failure `err` says in words what and why. */
+int grpc_server_listen(struct grpc_server *server, const char *address, bool insecure, char *err, size_t err_len);
+/* Addresses listened on, with real ports: "127.0.0.1:40123". i < number of listens. */
+const char *grpc_server_address(const struct grpc_server *server, size_t i);
+
+/* Stop accepting; GOAWAY in two steps; on_drain for every call; whatever is left after `grace_ms` is ended with
+ * UNAVAILABLE. `cb` runs when the last connection is gone. */
+void grpc_server_drain(struct grpc_server *server, uint32_t grace_ms, void (*cb)(void *data), void *data);
+/* Drop everything at once and free the server; `cb` (may be NULL) runs when nothing of it is left on the loop. */
+void grpc_server_close(struct grpc_server *server, void (*cb)(void *data), void *data);
+
+struct grpc_server_counters {
+    uint64_t connections_accepted, connections_open, connections_refused;
+    uint64_t calls_started, calls_open, calls_refused;
+    uint64_t messages_received, messages_sent, bytes_received, bytes_sent;
+    uint64_t protocol_errors, keepalive_timeouts, oversize_messages, flood_closures;
+};
+void grpc_server_counters(const struct grpc_server *server, struct grpc_server_counters *out);
+
+/* ------------------------------------------------------------------------------------------------ client */
+
+struct grpc_channel; /* one connection; reconnecting is the owner's policy (clients/c/link.h) */
+
+struct grpc_channel_ops {
+    void (*on_up)(struct grpc_channel *channel, void *data);
+    /* Gone or never came up: calls were ended before with UNAVAILABLE. Comes once; the owner then closes. */
+    void (*on_down)(struct grpc_channel *channel, void *data, const char *reason);
+};
+
+/* Addresses as in grpc_server_listen; names resolve on the loop, every address is tried in turn. */
+int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_limits *limits, uint32_t connect_ms,
+                      const struct grpc_channel_ops *ops, void *data, struct grpc_channel **out_channel);
+/* Calls still open are ended with CANCELLED (on_close runs from the loop). The channel is gone for its owner. */
+void grpc_channel_close(struct grpc_channel *channel);
+const char *grpc_channel_peer(const struct grpc_channel *channel);
+
+/* Start a call on a channel that is up. `deadline_ms` 0 = none. On failure no callback comes. */
+int grpc_call_start(struct grpc_channel *channel, const char *path, uint32_t deadline_ms,
+                    const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call);
+
+/* ------------------------------------------------------------------------------------------------ services */
+
+/* grpc.health.v1.Health. The empty name is the whole server. Watchers are told of changes. */
+struct grpc_health;
+int grpc_health_new(struct grpc_server *server, struct grpc_health **out_health);
+int grpc_health_set(struct grpc_health *h, const char *service, bool serving);
+void grpc_health_free(struct grpc_health *h);
+
+/* grpc.reflection.v1 and v1alpha ServerReflection over a serialized FileDescriptorSet with all imports. `services` are
+ * the full names to list; both arrays must outlive the server. */
+struct grpc_reflection;
+int grpc_reflection_new(struct grpc_server *server, const uint8_t *descriptor_set, size_t len,
+                        const char *const *services, size_t n_services, struct grpc_reflection **out_reflection);
+void grpc_reflection_free(struct grpc_reflection *r);
