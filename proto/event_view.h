@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/message.h"
+#include "proto/wire.h"
+
 /* Borrowed text, not terminated. */
 struct text {
     const char *ptr;
@@ -37,7 +40,7 @@ struct loss_view {
     bool at_least, present;
 };
 
-/* What the rules need of an event. Texts point into the scanned bytes. */
+/* What the rules need of an event. Texts point into the scanned bytes. Without an address its numbers are -1. */
 struct event_view {
     const uint8_t *bytes; /* the Event message itself */
     size_t len;
@@ -53,13 +56,17 @@ struct event_view {
 };
 
 struct event_limits {
-    size_t max_event_bytes; /* 0 = 65,536 */
+    size_t max_event_bytes;   /* 0 = 65,536 */
     bool allow_broker_fields; /* false for what agents send: fields 1..3 are the broker's */
 };
 
-/* Check `bytes` as one Event: tags and wire types of known fields, lengths, nesting (at most 4), UTF-8 of strings,
- * repeated counts (at most 64 each), enum ranges of severity, scope, mode, source, stage; a code number unknown to this build passes,
- * 0 does not. Returns 0, or UV_EINVAL with `err` naming field and fault ("origin.host: not UTF-8"). */
+/* Check `bytes` as one Event, so that every stock decoder takes it and reads the same as *out_view says:
+ *   tags, wire types of known fields, lengths; no singular field twice (decoders would merge it)
+ *   strings: UTF-8 without NUL; lengths as event.proto states them; repeated fields at most 64 times
+ *   numbers: in the range of their type; severity, scope, mode, source and stage one of their enum; SCSI bytes and keys
+ *   code: given; a number unknown to this build passes
+ * Unknown fields pass and are not looked into. `limits` may be NULL.
+ * Returns 0, or UV_EINVAL with `err` naming field and fault ("origin.host: not UTF-8"); *out_view is then undefined. */
 int event_scan(const uint8_t *bytes, size_t len, const struct event_limits *limits, struct event_view *out_view,
                char *err, size_t err_len);
 
@@ -72,23 +79,3 @@ size_t record_size(size_t event_len);
 /* Write the log record of an event: prefix, the event's bytes, and the broker's fields (sequence, broker time) behind
  * them. Returns the bytes written, record_size(len). */
 size_t record_write(uint8_t *out, const uint8_t *event, size_t len, uint64_t sequence, uint64_t broker_time_ns);
-
-/* Protobuf varints. varint_read returns the position behind it, or NULL when cut or longer than 64 bits. */
-size_t varint_write(uint8_t *out, uint64_t value);
-size_t varint_size(uint64_t value);
-const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out_value);
-
-bool utf8_valid(const uint8_t *bytes, size_t len);
-
-/* Unknown fields and enum values of a request, looked for through all its sub-messages. `message` is a protobuf-c
- * message (struct ProtobufCMessage). Returns 0, or UV_EINVAL with `err` naming the first one ("SubscribeRequest.filter:
- * unknown field 17", "SubscribeRequest.slow_reader_policy: unknown value 9"). */
-struct ProtobufCMessage;
-int request_check_known(const struct ProtobufCMessage *message, char *err, size_t err_len);
-
-/* protobuf-c unpack whose memory is bounded: at most `max_bytes` for everything (0 = 16 * len + 64 KiB) and at most 16
- * levels deep. NULL when malformed, too large or too deep. Free with message_free. */
-struct ProtobufCMessageDescriptor;
-struct ProtobufCMessage *message_unpack(const struct ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
-                                        size_t len, size_t max_bytes);
-void message_free(struct ProtobufCMessage *message);
