@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 struct registry_entry {
-    uint32_t code; /* enum Code of code.proto; code / 100 is the category */
-    const char *name;     /* "LUN_RESET" */
-    const char *category; /* "RESET" */
+    uint32_t code;                  /* enum Code of code.proto; code / 100 is the category */
+    const char *name;               /* "LUN_RESET" */
+    const char *category;           /* "RESET" */
     uint32_t severity, scope, mode; /* enums of event.proto: defaults, a record may differ */
     uint32_t aix_bits;
     const char *meaning; /* what happened, one sentence */
