@@ -4,9 +4,15 @@
  * A transaction begun is committed or aborted by the same thread. Values read are borrowed from the map and live until
  * the transaction ends. All functions return 0 or a negative errno; LMDB's codes never leave store.c:
  *   UV_ENOENT no such key or no further pair     UV_ENOSPC disk full, or the map reached its limit
- *   UV_EEXIST key is there (STORE_NO_OVERWRITE)  UV_EIO    damaged file        UV_EBUSY  open in another process */
+ *   UV_EEXIST key is there (STORE_NO_OVERWRITE)  UV_EIO    damaged file        UV_EBUSY  open in another process
+ *
+ * A full store or disk breaks nothing: the transaction fails with UV_ENOSPC, everything committed before stays
+ * readable, and commits succeed again as soon as there is room. To make room one must delete, and deleting needs a few
+ * pages itself, so a part of the map is kept in reserve: over the limit, a transaction may put only after it has
+ * deleted something. */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,13 +25,23 @@ struct store {
     struct MDB_env *env;
     int lock_fd; /* held while open: one process at a time */
     char *path;
+    bool relaxed;
+    bool started_over; /* relaxed, and the machine went down while it was open: the file could not be trusted and was
+                        * set aside as data.mdb.unsafe; this one began empty */
+    uint64_t limit_bytes;
+    unsigned n_tables, max_tables;
+    struct store_table_name *tables; /* to open them again */
+    pthread_mutex_t lock;            /* of the two below */
+    unsigned n_open;                 /* transactions */
+    bool broken;                     /* the environment must be opened again before the next transaction */
+    bool over_limit;                 /* the writer's: puts are refused until it deletes */
 };
 
 struct store_options {
     const char *directory; /* made when missing, mode 0700 */
-    size_t map_bytes;      /* upper bound of the file; address space only until used */
+    size_t map_bytes;      /* upper bound of the data; address space only until used */
     unsigned n_tables;
-    bool relaxed;          /* commits survive a crash of the process, not of the machine */
+    bool relaxed; /* commits survive a crash of the process, not of the machine */
 };
 
 struct store_txn {
@@ -45,7 +61,7 @@ enum store_put_flag {
     STORE_NO_OVERWRITE = 2,
 };
 
-/* On failure nothing stays open. */
+/* On failure nothing stays open. The parent of the directory must exist. */
 int store_open(struct store *s, const struct store_options *options);
 /* Accepts zeroed and half-open stores. No transaction may be open. */
 void store_close(struct store *s);
@@ -61,8 +77,8 @@ int store_commit(struct store_txn *t);
 void store_abort(struct store_txn *t);
 
 int store_get(struct store_txn *t, unsigned table, const void *key, size_t key_len, struct store_value *out_value);
-int store_put(struct store_txn *t, unsigned table, const void *key, size_t key_len, const void *value,
-              size_t value_len, unsigned flags);
+int store_put(struct store_txn *t, unsigned table, const void *key, size_t key_len, const void *value, size_t value_len,
+              unsigned flags);
 /* Room for `value_len` bytes that the caller fills before its next call on this transaction. */
 int store_reserve(struct store_txn *t, unsigned table, const void *key, size_t key_len, size_t value_len,
                   unsigned flags, void **out_space);
