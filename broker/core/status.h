@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known about every device: the fold of all its events.
+ *
+ * Per path (device_key.h): the newest record of each code, how often it came, the OR of AIX bits, the identity last
+ * seen. Invariant: the fold contains exactly the events 1..through, each once; folding an event again changes nothing.
+ * So a restart may load devices of different ages and fold the log again from the stored `through` on. Bounded: the
+ * devices that were quiet longest are forgotten first, and counted. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "proto/event_view.h"
+#include "runtime/chunk.h"
+#include "runtime/table.h"
+
+struct filter;
+struct Sensebus__V1__DeviceStatus;
+struct Sensebus__V1__GetStatusRequest;
+struct Sensebus__V1__GetStatusResponse;
+
+#define STATUS_MAX_DEVICES 131072
+#define STATUS_MAX_LAST    32
+#define STATUS_MAX_BYTES   (256u * 1024 * 1024) /* of kept records */
+
+/* The newest record of one code. `record` is a log record (12 <length> <Event>), ready to be sent in an EventBatch;
+ * chunk_ref it to keep it longer than the next fold. */
+struct status_last {
+    uint32_t code;
+    uint64_t sequence;
+    uint64_t count; /* how often so far */
+    struct chunk *record;
+};
+
+struct status_device {
+    char *key; /* terminated; NULL in `gone` ones no longer, see below */
+    size_t key_len;
+    bool gone; /* forgotten, and the store does not know it yet */
+    uint32_t pending_aix_bits;
+    uint32_t n_last, cap_last;
+    struct status_last *last; /* newest first */
+    uint64_t n_events;
+    struct chunk *device_record;  /* newest record that carried a Device, or NULL */
+    struct chunk *address_record; /* newest record that carried an Address, or NULL */
+    size_t bytes;
+    uint64_t dirty_since;  /* first sequence that the store lacks; 0 = clean */
+    uint64_t flight_since; /* the same for the checkpoint under way; 0 = not in it */
+    TAILQ_ENTRY(status_device) age, dirty, flight;
+};
+TAILQ_HEAD(status_list, status_device);
+
+struct status {
+    struct table by_key;
+    struct status_device **sorted; /* by key */
+    size_t n, cap;
+    size_t max_devices, max_bytes, bytes;
+    uint64_t through;
+    uint64_t n_evicted;
+    size_t n_gone;
+    struct status_list ages;   /* quiet longest first */
+    struct status_list dirty;  /* by dirty_since */
+    struct status_list flight; /* what the checkpoint under way stores */
+    bool in_flight;
+    uint64_t flight_through;
+};
+
+/* `seed`: any random number. 0 for a bound means the default above. */
+void status_init(struct status *s, uint64_t seed, size_t max_devices, size_t max_bytes);
+/* Accepts zeroed. */
+void status_deinit(struct status *s);
+
+/* Fold the next committed event (its sequence is through + 1, or at most through when folding again). The bytes are
+ * copied. Returns 0, or UV_ENOMEM with nothing changed: fold it again later. */
+int status_fold(struct status *s, const struct event_view *event);
+
+const struct status_device *status_find(const struct status *s, const char *key, size_t key_len);
+/* Devices by key: index of the first one behind `after` ("" = all); status_at gives NULL at the end. */
+size_t status_seek(const struct status *s, const char *after);
+const struct status_device *status_at(const struct status *s, size_t i);
+/* Does a kept record of the device match? NULL matches. */
+bool status_matches(const struct status_device *device, const struct filter *filter);
+
+/* As a message of its own; free with sensebus__v1__device_status__free_unpacked. Returns 0 or UV_ENOMEM. */
+int status_message(const struct status_device *device, struct Sensebus__V1__DeviceStatus **out_message);
+/* A page of devices that match, answered in full: position {log_epoch, through}, devices, token of the next page. Looks
+ * at the whole table at most. Free with sensebus__v1__get_status_response__free_unpacked. Returns 0, UV_EINVAL with
+ * `err` (page_size), or UV_ENOMEM. */
+int status_page(const struct status *s, const struct Sensebus__V1__GetStatusRequest *request,
+                const struct filter *filter, uint64_t log_epoch, struct Sensebus__V1__GetStatusResponse **out_response,
+                char *err, size_t err_len);
+
+/* Checkpoints. status_checkpoint_begin picks at most `max` devices that changed, longest ago first; for each one of
+ * s->flight store status_encode's bytes under its key, or delete the key when `gone` (deletions first: the list has
+ * them in front). Once they and *out_through are in one commit call status_checkpoint_end(true): a restart then loads
+ * the devices and folds the log from out_through + 1. status_checkpoint_end(false) when the commit failed: they are
+ * changed again. One checkpoint at a time. Returns how many devices there are to store (0: still advance out_through).
+ */
+size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_through);
+void status_checkpoint_end(struct status *s, bool committed);
+
+/* Bytes of the stored form, and the form. */
+size_t status_encoded_size(const struct status_device *device);
+void status_encode(const struct status_device *device, uint8_t *out);
+/* Add a stored device, at start, before any fold; status_loaded ends loading and sets `through`. Returns 0, UV_EINVAL
+ * (damaged: leave it out, the fold starts it anew), UV_EEXIST, UV_ENOMEM. */
+int status_load(struct status *s, const char *key, size_t key_len, const void *bytes, size_t len);
+int status_loaded(struct status *s, uint64_t through);
