@@ -111,6 +111,28 @@ static size_t sequence_length(uint8_t lead, uint8_t *out_low, uint8_t *out_high)
     return 0;
 }
 
+size_t utf8_decode(const uint8_t *bytes, size_t len, uint32_t *out_point)
+{
+    if (len == 0)
+        return 0;
+    if (bytes[0] < 0x80) {
+        *out_point = bytes[0];
+        return 1;
+    }
+    uint8_t low, high;
+    size_t n = sequence_length(bytes[0], &low, &high);
+    if (n == 0 || n > len || bytes[1] < low || bytes[1] > high)
+        return 0;
+    uint32_t point = bytes[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (bytes[i] & 0x3fu);
+    }
+    *out_point = point;
+    return n;
+}
+
 bool utf8_valid(const uint8_t *bytes, size_t len)
 {
     size_t i = 0;
@@ -123,17 +145,10 @@ bool utf8_valid(const uint8_t *bytes, size_t len)
                 continue;
             }
         }
-        if (bytes[i] < 0x80) {
-            i++;
-            continue;
-        }
-        uint8_t low, high;
-        size_t n = sequence_length(bytes[i], &low, &high);
-        if (n == 0 || n > len - i || bytes[i + 1] < low || bytes[i + 1] > high)
+        uint32_t point;
+        size_t n = utf8_decode(bytes + i, len - i, &point);
+        if (n == 0)
             return false;
-        for (size_t k = 2; k < n; k++)
-            if ((bytes[i + k] & 0xc0) != 0x80)
-                return false;
         i += n;
     }
     return true;

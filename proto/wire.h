@@ -34,5 +34,8 @@ const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out_v
  * treat differently). */
 const uint8_t *wire_field_read(const uint8_t *p, const uint8_t *end, struct wire_field *out_field);
 
-/* Well-formed UTF-8 (RFC 3629): no surrogates, no overlong forms, nothing above U+10FFFF. NUL is well-formed. */
+/* UTF-8 after RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF; NUL is a character like others.
+ * utf8_decode returns the length of the character at `bytes` and puts its code point into *out_point; 0 when what is
+ * there is cut off or not UTF-8. */
+size_t utf8_decode(const uint8_t *bytes, size_t len, uint32_t *out_point);
 bool utf8_valid(const uint8_t *bytes, size_t len);
