@@ -11,7 +11,9 @@
 
 #define EVENT_BYTES_DEFAULT 65536
 #define REPEATED_MAX        64
-#define FIELDS_MAX          32 /* the seen-mask of a message is 32 bits */
+#define HOST_BYTES_MAX      253  /* as in Hello */
+#define NAME_BYTES_MAX      1024 /* names that filters match: bounds the work of a match */
+#define FIELDS_MAX          32   /* the seen-mask of a message is 32 bits */
 
 #define RECORD_TAG         0x12 /* field 2 of EventBatch and Publish, length-delimited */
 #define SEQUENCE_TAG       0x09 /* Event.sequence, fixed64 */
@@ -54,7 +56,7 @@ struct message {
 static const struct message origin_message = {
     .name = "origin.",
     .fields = {
-        [1] = {.kind = FIELD_STRING, .name = "host", .keep = KEEP(host)},
+        [1] = {.kind = FIELD_STRING, .name = "host", .keep = KEEP(host), .max = HOST_BYTES_MAX},
         [2] = {.kind = FIELD_STRING, .name = "boot_id", .keep = KEEP(boot_id)},
         [3] = {.kind = FIELD_FIXED64, .name = "agent_epoch", .keep = KEEP(agent_epoch)},
         [4] = {.kind = FIELD_ENUM,
@@ -67,7 +69,7 @@ static const struct message origin_message = {
 static const struct message address_message = {
     .name = "address.",
     .fields = {
-        [1] = {.kind = FIELD_STRING, .name = "adapter", .keep = KEEP(address.adapter)},
+        [1] = {.kind = FIELD_STRING, .name = "adapter", .keep = KEEP(address.adapter), .max = NAME_BYTES_MAX},
         [2] = {.kind = FIELD_SINT32, .name = "bus", .keep = KEEP(address.bus)},
         [3] = {.kind = FIELD_SINT32, .name = "target", .keep = KEEP(address.target)},
         [4] = {.kind = FIELD_SINT64, .name = "lun", .keep = KEEP(address.lun)},
@@ -82,10 +84,10 @@ static const struct message device_message = {
         [2] = {.kind = FIELD_STRING, .name = "product", .keep = KEEP(device.product)},
         [3] = {.kind = FIELD_STRING, .name = "revision", .keep = KEEP(device.revision)},
         [4] = {.kind = FIELD_STRING, .name = "serial", .keep = KEEP(device.serial)},
-        [5] = {.kind = FIELD_STRING, .name = "designator", .keep = KEEP(device.designator)},
+        [5] = {.kind = FIELD_STRING, .name = "designator", .keep = KEEP(device.designator), .max = NAME_BYTES_MAX},
         [6] = {.kind = FIELD_SINT32, .name = "device_type", .keep = KEEP(device.device_type)},
         [7] = {.kind = FIELD_ENUM, .name = "transport", .keep = KEEP(device.transport), .max = INT32_MAX},
-        [8] = {.kind = FIELD_STRING, .name = "target_name", .keep = KEEP(device.target_name)},
+        [8] = {.kind = FIELD_STRING, .name = "target_name", .keep = KEEP(device.target_name), .max = NAME_BYTES_MAX},
         [9] = {.kind = FIELD_STRING, .name = "portal", .keep = KEEP(device.portal)},
         [10] = {.kind = FIELD_STRING_LIST, .name = "kernel_names"},
         [11] = {.kind = FIELD_BYTES, .name = "raw_inquiry", .max = 96},

@@ -62,7 +62,8 @@ struct event_limits {
 
 /* Check `bytes` as one Event, so that every stock decoder takes it and reads the same as *out_view says:
  *   tags, wire types of known fields, lengths; no singular field twice (decoders would merge it)
- *   strings: UTF-8 without NUL; lengths as event.proto states them; repeated fields at most 64 times
+ *   strings: UTF-8 without NUL; lengths as event.proto states them, host at most 253 bytes,
+ *            adapter, designator and target name at most 1,024; repeated fields at most 64 times
  *   numbers: in the range of their type; severity, scope, mode, source and stage one of their enum; SCSI bytes and keys
  *   code: given; a number unknown to this build passes
  * Unknown fields pass and are not looked into. `limits` may be NULL.

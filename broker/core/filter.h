@@ -10,8 +10,9 @@
 struct filter;
 struct Sensebus__V1__Filter;
 
-/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list, 64 excludes, patterns of 256
- * bytes. Returns 0; UV_EINVAL with `err` naming the member; UV_ENOMEM. */
+/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list, 64 excludes, patterns of
+ * 256 bytes, of those with wildcards 4,096 bytes a list. An empty exclude, which would take away everything, is
+ * refused. Returns 0; UV_EINVAL with `err` naming the member; UV_ENOMEM. */
 int filter_new(const struct Sensebus__V1__Filter *message, struct filter **out_filter, char *err, size_t err_len);
 void filter_free(struct filter *f);
 bool filter_matches(const struct filter *f, const struct event_view *event);
