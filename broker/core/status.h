@@ -35,9 +35,9 @@ struct status_last {
 };
 
 struct status_device {
-    char *key; /* terminated; NULL in `gone` ones no longer, see below */
+    char *key; /* terminated */
     size_t key_len;
-    bool gone; /* forgotten, and the store does not know it yet */
+    bool gone; /* forgotten: only the key is left, until the store has deleted it */
     uint32_t pending_aix_bits;
     uint32_t n_last, cap_last;
     struct status_last *last; /* newest first */
@@ -60,10 +60,10 @@ struct status {
     uint64_t n_evicted;
     size_t n_gone;
     struct status_list ages;   /* quiet longest first */
+    struct status_list gones;  /* gone longest first; linked by `age` */
     struct status_list dirty;  /* by dirty_since */
     struct status_list flight; /* what the checkpoint under way stores */
     bool in_flight;
-    uint64_t flight_through;
 };
 
 /* `seed`: any random number. 0 for a bound means the default above. */
@@ -84,19 +84,19 @@ bool status_matches(const struct status_device *device, const struct filter *fil
 
 /* As a message of its own; free with sensebus__v1__device_status__free_unpacked. Returns 0 or UV_ENOMEM. */
 int status_message(const struct status_device *device, struct Sensebus__V1__DeviceStatus **out_message);
-/* A page of devices that match, answered in full: position {log_epoch, through}, devices, token of the next page. Looks
- * at the whole table at most. Free with sensebus__v1__get_status_response__free_unpacked. Returns 0, UV_EINVAL with
- * `err` (page_size), or UV_ENOMEM. */
+/* A page of devices that match: position {log_epoch, through}, devices, token of the next page. A page also ends at
+ * about 1 MiB, so that stock clients can take it. Free with sensebus__v1__get_status_response__free_unpacked. Returns
+ * 0, UV_EINVAL with `err` (page_size), or UV_ENOMEM. */
 int status_page(const struct status *s, const struct Sensebus__V1__GetStatusRequest *request,
                 const struct filter *filter, uint64_t log_epoch, struct Sensebus__V1__GetStatusResponse **out_response,
                 char *err, size_t err_len);
 
-/* Checkpoints. status_checkpoint_begin picks at most `max` devices that changed, longest ago first; for each one of
- * s->flight store status_encode's bytes under its key, or delete the key when `gone` (deletions first: the list has
- * them in front). Once they and *out_through are in one commit call status_checkpoint_end(true): a restart then loads
- * the devices and folds the log from out_through + 1. status_checkpoint_end(false) when the commit failed: they are
- * changed again. One checkpoint at a time. Returns how many devices there are to store (0: still advance out_through).
- */
+/* Checkpoints. status_checkpoint_begin picks at most `max` devices that changed, longest ago first, into s->flight
+ * (linked by `flight`). Before the next fold, take status_encode's bytes of each to store under its key; of a `gone`
+ * one delete the key (it may not be there). Once these and *out_through are in one commit call
+ * status_checkpoint_end(true): a restart then loads the devices and folds the log from out_through + 1.
+ * status_checkpoint_end(false) when the commit failed: they count as changed again. One checkpoint at a time. Returns
+ * how many devices there are to store; with 0, out_through may still have moved. */
 size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_through);
 void status_checkpoint_end(struct status *s, bool committed);
 

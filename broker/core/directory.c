@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/core/directory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <uv.h>
+
+#include "broker/core/device_key.h"
+#include "broker/core/filter.h"
+#include "sensebus/v1/admin.pb-c.h"
+#include "sensebus/v1/agents.pb-c.h"
+
+#define DEFAULT_PAGE   1000
+#define MAX_PAGE       10000
+#define MAX_PAGE_BYTES (1024 * 1024) /* stock clients take messages of 4 MiB */
+
+__attribute__((format(printf, 3, 4))) static int invalid(char *err, size_t err_len, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err, err_len, format, args);
+    va_end(args);
+    return UV_EINVAL;
+}
+
+static bool text_valid(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max + 1);
+    return len <= max && utf8_valid((const uint8_t *)text, len);
+}
+
+/* "2026-01-31T12:00:00Z" */
+static void print_time(char out[32], uint64_t unix_ns)
+{
+    time_t seconds = (time_t)(unix_ns / 1000000000u);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm) || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        strcpy(out, "?");
+}
+
+/* ---- agents, in order of their hosts */
+
+void directory_init(struct directory *d, size_t max_agents, size_t max_devices, size_t max_bytes)
+{
+    memset(d, 0, sizeof *d);
+    d->max_agents = max_agents ? max_agents : DIRECTORY_MAX_AGENTS;
+    d->max_devices = max_devices ? max_devices : DIRECTORY_MAX_DEVICES;
+    d->max_bytes = max_bytes ? max_bytes : DIRECTORY_MAX_BYTES;
+}
+
+static void free_devices(struct directory_device *devices, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(devices[i].key);
+        free(devices[i].message.bytes);
+    }
+    free(devices);
+}
+
+static void free_agent(struct directory *d, struct directory_agent *a)
+{
+    d->bytes -= a->bytes;
+    d->n_devices -= a->n_devices;
+    free(a->coverage.bytes);
+    free(a->heartbeat.bytes);
+    free_devices(a->devices, a->n_devices);
+    free(a);
+}
+
+void directory_deinit(struct directory *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        free_agent(d, d->agents[i]);
+    free(d->agents);
+    memset(d, 0, sizeof *d);
+}
+
+/* Index of the first agent whose host is not less than `host`. */
+static size_t lower_bound(const struct directory *d, const char *host)
+{
+    size_t low = 0, high = d->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(d->agents[middle]->host, host) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static size_t index_behind(const struct directory *d, const char *host)
+{
+    size_t i = lower_bound(d, host);
+    return i < d->n && strcmp(d->agents[i]->host, host) == 0 ? i + 1 : i;
+}
+
+struct directory_agent *directory_find(const struct directory *d, const char *host)
+{
+    size_t i = lower_bound(d, host);
+    return i < d->n && strcmp(d->agents[i]->host, host) == 0 ? d->agents[i] : NULL;
+}
+
+/* Forget the agent that has been gone longest; false when all are attached. */
+static bool forget_one(struct directory *d)
+{
+    size_t oldest = d->n;
+    for (size_t i = 0; i < d->n; i++) {
+        const struct directory_agent *a = d->agents[i];
+        if (a->state != DIRECTORY_ATTACHED && (oldest == d->n || a->since_unix_ns < d->agents[oldest]->since_unix_ns))
+            oldest = i;
+    }
+    if (oldest == d->n)
+        return false;
+    free_agent(d, d->agents[oldest]);
+    d->n--;
+    memmove(d->agents + oldest, d->agents + oldest + 1, (d->n - oldest) * sizeof(struct directory_agent *));
+    d->n_forgotten++;
+    return true;
+}
+
+static struct directory_agent *add_agent(struct directory *d, const char *host)
+{
+    if (d->n == d->cap) {
+        size_t cap = d->cap ? 2 * d->cap : 16;
+        struct directory_agent **agents = realloc(d->agents, cap * sizeof(struct directory_agent *));
+        if (!agents)
+            return NULL;
+        d->agents = agents;
+        d->cap = cap;
+    }
+    struct directory_agent *a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    snprintf(a->host, sizeof a->host, "%s", host);
+    size_t at = lower_bound(d, host);
+    memmove(d->agents + at + 1, d->agents + at, (d->n - at) * sizeof(struct directory_agent *));
+    d->agents[at] = a;
+    d->n++;
+    return a;
+}
+
+/* ---- attaching */
+
+int directory_check_hello(const Sensebus__V1__Hello *hello, char *err, size_t err_len)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t len = strlen(hello->host), good = strspn(hello->host, allowed);
+    if (hello->version != 1)
+        return invalid(err, err_len, "Hello.version: %u, this broker speaks 1", hello->version);
+    if (len == 0 || len > DIRECTORY_MAX_HOST)
+        return invalid(err, err_len, "Hello.host: %zu bytes, must be 1 to %d", len, DIRECTORY_MAX_HOST);
+    if (good != len)
+        return invalid(err, err_len, "Hello.host: byte %zu is not one of A-Z a-z 0-9 . _ -", good + 1);
+    if (!text_valid(hello->boot_id, DIRECTORY_MAX_TEXT))
+        return invalid(err, err_len, "Hello.boot_id: longer than %d bytes or not UTF-8", DIRECTORY_MAX_TEXT);
+    if (!text_valid(hello->agent_version, DIRECTORY_MAX_TEXT))
+        return invalid(err, err_len, "Hello.agent_version: longer than %d bytes or not UTF-8", DIRECTORY_MAX_TEXT);
+    if (hello->agent_epoch == 0)
+        return invalid(err, err_len, "Hello.agent_epoch: 0");
+    if (hello->instance == 0)
+        return invalid(err, err_len, "Hello.instance: 0");
+    if (hello->newest_source_sequence > INT64_MAX)
+        return invalid(err, err_len, "Hello.newest_source_sequence: %" PRIu64 " is larger than 2^63 - 1",
+                       hello->newest_source_sequence);
+    if (hello->oldest_source_sequence > hello->newest_source_sequence + 1)
+        return invalid(err, err_len, "Hello.oldest_source_sequence: %" PRIu64 " is beyond the newest, %" PRIu64,
+                       hello->oldest_source_sequence, hello->newest_source_sequence);
+    return 0;
+}
+
+static void refuse(const struct directory_agent *a, char *err, size_t err_len)
+{
+    char since[32];
+    print_time(since, a->since_unix_ns);
+    snprintf(err, err_len, "another agent of host %s is attached from %s since %s (instance %016" PRIx64 ")", a->host,
+             a->peer, since, a->instance);
+}
+
+enum directory_verdict directory_attach(struct directory *d, const Sensebus__V1__Hello *hello, const char *peer,
+                                        void *stream, uint64_t now_unix_ns, struct directory_agent **out_agent,
+                                        void **out_old_stream, char *err, size_t err_len)
+{
+    assert(stream);
+    struct directory_agent *a = directory_find(d, hello->host);
+    bool is_attached = a && a->state == DIRECTORY_ATTACHED;
+    if (is_attached && a->instance != hello->instance) {
+        refuse(a, err, err_len);
+        return DIRECTORY_REFUSE;
+    }
+    if (!a && d->n >= d->max_agents && !forget_one(d)) {
+        snprintf(err, err_len, "%zu agents are attached, which is as many as this broker takes", d->n);
+        return DIRECTORY_FULL;
+    }
+    if (!a && !(a = add_agent(d, hello->host)))
+        return DIRECTORY_NO_MEMORY;
+    *out_old_stream = is_attached ? a->stream : NULL;
+    if (!is_attached)
+        d->n_attached++;
+    a->state = DIRECTORY_ATTACHED;
+    a->since_unix_ns = now_unix_ns;
+    a->last_heard_unix_ns = now_unix_ns;
+    a->agent_epoch = hello->agent_epoch;
+    a->instance = hello->instance;
+    a->newest_source_sequence = hello->newest_source_sequence;
+    a->stream = stream;
+    snprintf(a->boot_id, sizeof a->boot_id, "%s", hello->boot_id);
+    snprintf(a->version, sizeof a->version, "%s", hello->agent_version);
+    snprintf(a->peer, sizeof a->peer, "%s", peer);
+    *out_agent = a;
+    return is_attached ? DIRECTORY_REPLACE : DIRECTORY_ACCEPT;
+}
+
+bool directory_leave(struct directory *d, struct directory_agent *a, const void *stream, bool in_order,
+                     uint64_t now_unix_ns)
+{
+    if (a->state != DIRECTORY_ATTACHED || a->stream != stream)
+        return false;
+    a->state = in_order ? DIRECTORY_DETACHED : DIRECTORY_LOST;
+    a->since_unix_ns = now_unix_ns;
+    a->stream = NULL;
+    d->n_attached--;
+    return true;
+}
+
+/* ---- what agents say */
+
+static int pack(const ProtobufCMessage *message, struct directory_blob *out)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = malloc(len ? len : 1);
+    if (!bytes)
+        return UV_ENOMEM;
+    protobuf_c_message_pack(message, bytes);
+    *out = (struct directory_blob){.bytes = bytes, .len = len};
+    return 0;
+}
+
+/* May `more` bytes take the place of `less`? */
+static int check_bytes(const struct directory *d, size_t less, size_t more, const char *what, char *err, size_t err_len)
+{
+    if (more <= less || d->bytes - less + more <= d->max_bytes)
+        return 0;
+    snprintf(err, err_len, "%s: %zu bytes, and all agents together may say no more than %zu", what, more, d->max_bytes);
+    return UV_ENOBUFS;
+}
+
+static void account(struct directory *d, struct directory_agent *a, size_t less, size_t more)
+{
+    a->bytes = a->bytes - less + more;
+    d->bytes = d->bytes - less + more;
+}
+
+static int replace_blob(struct directory *d, struct directory_agent *a, struct directory_blob *blob,
+                        const ProtobufCMessage *message, const char *what, char *err, size_t err_len)
+{
+    struct directory_blob fresh;
+    int rc = check_bytes(d, blob->len, protobuf_c_message_get_packed_size(message), what, err, err_len);
+    if (rc == 0)
+        rc = pack(message, &fresh);
+    if (rc != 0)
+        return rc;
+    account(d, a, blob->len, fresh.len);
+    free(blob->bytes);
+    *blob = fresh;
+    return 0;
+}
+
+int directory_coverage(struct directory *d, struct directory_agent *a, const Sensebus__V1__Coverage *message, char *err,
+                       size_t err_len)
+{
+    if (message->n_sources > DIRECTORY_MAX_SOURCES)
+        return invalid(err, err_len, "Coverage.sources: %zu entries, at most %d", message->n_sources,
+                       DIRECTORY_MAX_SOURCES);
+    return replace_blob(d, a, &a->coverage, &message->base, "Coverage", err, err_len);
+}
+
+int directory_heartbeat(struct directory *d, struct directory_agent *a, const Sensebus__V1__Heartbeat *message,
+                        uint64_t now_unix_ns, char *err, size_t err_len)
+{
+    if (message->n_commands > DIRECTORY_MAX_COMMANDS)
+        return invalid(err, err_len, "Heartbeat.commands: %zu entries, at most %d", message->n_commands,
+                       DIRECTORY_MAX_COMMANDS);
+    int rc = replace_blob(d, a, &a->heartbeat, &message->base, "Heartbeat", err, err_len);
+    if (rc != 0)
+        return rc;
+    a->newest_source_sequence = message->newest_source_sequence;
+    a->n_dropped = message->dropped;
+    a->last_heard_unix_ns = now_unix_ns;
+    return 0;
+}
+
+static struct text as_text(const char *string)
+{
+    return (struct text){string, strlen(string)};
+}
+
+static char *make_key(const char *host, const Sensebus__V1__InventoryDevice *device)
+{
+    struct address_view address = {0};
+    struct device_view identity = {0};
+    if (device->address) {
+        address = (struct address_view){
+            .adapter = as_text(device->address->adapter),
+            .bus = device->address->bus,
+            .target = device->address->target,
+            .lun = device->address->lun,
+            .present = true,
+        };
+    }
+    if (device->device) {
+        identity.target_name = as_text(device->device->target_name);
+        identity.present = true;
+    }
+    char key[DEVICE_KEY_SIZE];
+    device_key_write(key, as_text(host), &address, &identity);
+    return strdup(key);
+}
+
+struct indexed_device {
+    struct directory_device device;
+    size_t index;
+};
+
+static int compare_devices(const void *left, const void *right)
+{
+    const struct indexed_device *a = left, *b = right;
+    int order = strcmp(a->device.key, b->device.key);
+    return order ? order : (a->index > b->index) - (a->index < b->index);
+}
+
+static void free_indexed(struct indexed_device *devices, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(devices[i].device.key);
+        free(devices[i].device.message.bytes);
+    }
+    free(devices);
+}
+
+static int copy_inventory(const char *host, const Sensebus__V1__Inventory *message, struct indexed_device **out)
+{
+    struct indexed_device *devices = calloc(message->n_devices + 1, sizeof *devices);
+    if (!devices)
+        return UV_ENOMEM;
+    for (size_t i = 0; i < message->n_devices; i++) {
+        devices[i].index = i;
+        devices[i].device.key = make_key(host, message->devices[i]);
+        if (!devices[i].device.key || pack(&message->devices[i]->base, &devices[i].device.message) != 0) {
+            free_indexed(devices, message->n_devices);
+            return UV_ENOMEM;
+        }
+    }
+    qsort(devices, message->n_devices, sizeof *devices, compare_devices);
+    *out = devices;
+    return 0;
+}
+
+/* Of equal keys the last stays; returns how many stay. The others are freed. */
+static size_t unite_equal_keys(struct indexed_device *devices, size_t n, struct directory_device *out)
+{
+    size_t n_out = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (n_out && strcmp(out[n_out - 1].key, devices[i].device.key) == 0) {
+            n_out--;
+            free(out[n_out].key);
+            free(out[n_out].message.bytes);
+        }
+        out[n_out++] = devices[i].device;
+    }
+    return n_out;
+}
+
+static size_t devices_bytes(const struct directory_device *devices, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += sizeof devices[i] + strlen(devices[i].key) + 1 + devices[i].message.len;
+    return bytes;
+}
+
+int directory_inventory(struct directory *d, struct directory_agent *a, const Sensebus__V1__Inventory *message,
+                        char *err, size_t err_len)
+{
+    if (message->n_devices > DIRECTORY_MAX_AGENT_DEVICES)
+        return invalid(err, err_len, "Inventory.devices: %zu, at most %d", message->n_devices,
+                       DIRECTORY_MAX_AGENT_DEVICES);
+    struct directory_device *devices = calloc(message->n_devices + 1, sizeof *devices);
+    struct indexed_device *indexed = NULL;
+    if (!devices || copy_inventory(a->host, message, &indexed) != 0) {
+        free(devices);
+        return UV_ENOMEM;
+    }
+    size_t n = unite_equal_keys(indexed, message->n_devices, devices);
+    free(indexed);
+    size_t less = devices_bytes(a->devices, a->n_devices), more = devices_bytes(devices, n);
+    int rc = check_bytes(d, less, more, "Inventory", err, err_len);
+    if (rc == 0 && n > a->n_devices && d->n_devices - a->n_devices + n > d->max_devices) {
+        snprintf(err, err_len, "Inventory: %zu devices, and all agents together may have no more than %zu", n,
+                 d->max_devices);
+        rc = UV_ENOBUFS;
+    }
+    if (rc != 0) {
+        free_devices(devices, n);
+        return rc;
+    }
+    account(d, a, less, more);
+    d->n_devices = d->n_devices - a->n_devices + n;
+    free_devices(a->devices, a->n_devices);
+    a->devices = devices;
+    a->n_devices = n;
+    return 0;
+}
+
+/* ---- lists */
+
+static int page_size(uint32_t asked, const char *request, size_t *out_size, char *err, size_t err_len)
+{
+    if (asked > MAX_PAGE)
+        return invalid(err, err_len, "%s.page_size: %u, at most %d", request, asked, MAX_PAGE);
+    *out_size = asked ? asked : DEFAULT_PAGE;
+    return 0;
+}
+
+/* Replace a string of a fresh message. */
+static int set_text(char **field, const char *text)
+{
+    if (!*text)
+        return 0;
+    char *copy = strdup(text);
+    if (!copy)
+        return UV_ENOMEM;
+    *field = copy;
+    return 0;
+}
+
+/* The sources of the last Coverage move into the message. */
+static int set_sources(const struct directory_agent *a, Sensebus__V1__Agent *m)
+{
+    if (!a->coverage.bytes)
+        return 0;
+    Sensebus__V1__Coverage *coverage = sensebus__v1__coverage__unpack(NULL, a->coverage.len, a->coverage.bytes);
+    if (!coverage)
+        return UV_ENOMEM;
+    m->sources = coverage->sources;
+    m->n_sources = coverage->n_sources;
+    coverage->sources = NULL;
+    coverage->n_sources = 0;
+    sensebus__v1__coverage__free_unpacked(coverage, NULL);
+    return 0;
+}
+
+static int copy_commands(const Sensebus__V1__Heartbeat *heartbeat, Sensebus__V1__Agent *m)
+{
+    m->commands = calloc(heartbeat->n_commands + 1, sizeof(Sensebus__V1__Agent__CommandsEntry *));
+    if (!m->commands)
+        return UV_ENOMEM;
+    for (size_t i = 0; i < heartbeat->n_commands; i++) {
+        Sensebus__V1__Agent__CommandsEntry *entry = malloc(sizeof *entry);
+        if (!entry)
+            return UV_ENOMEM;
+        sensebus__v1__agent__commands_entry__init(entry);
+        m->commands[m->n_commands++] = entry;
+        entry->value = heartbeat->commands[i]->value;
+        if (set_text(&entry->key, heartbeat->commands[i]->key) != 0)
+            return UV_ENOMEM;
+    }
+    return 0;
+}
+
+static int set_commands(const struct directory_agent *a, Sensebus__V1__Agent *m)
+{
+    if (!a->heartbeat.bytes)
+        return 0;
+    Sensebus__V1__Heartbeat *heartbeat = sensebus__v1__heartbeat__unpack(NULL, a->heartbeat.len, a->heartbeat.bytes);
+    if (!heartbeat)
+        return UV_ENOMEM;
+    int rc = copy_commands(heartbeat, m);
+    sensebus__v1__heartbeat__free_unpacked(heartbeat, NULL);
+    return rc;
+}
+
+static int fill_agent(const struct directory_agent *a, Sensebus__V1__Agent *m)
+{
+    m->state = (Sensebus__V1__AgentState)a->state;
+    m->agent_epoch = a->agent_epoch;
+    m->instance = a->instance;
+    m->since_unix_ns = a->since_unix_ns;
+    m->committed_source_sequence = a->committed_source_sequence;
+    m->newest_source_sequence = a->newest_source_sequence;
+    m->last_event_unix_ns = a->last_event_unix_ns;
+    m->n_devices = a->n_devices;
+    m->n_events = a->n_events;
+    m->n_duplicates = a->n_duplicates;
+    m->n_refused = a->n_refused;
+    m->n_dropped = a->n_dropped;
+    int rc;
+    if ((rc = set_text(&m->host, a->host)) != 0 || (rc = set_text(&m->boot_id, a->boot_id)) != 0 ||
+        (rc = set_text(&m->agent_version, a->version)) != 0 || (rc = set_text(&m->peer, a->peer)) != 0 ||
+        (rc = set_sources(a, m)) != 0)
+        return rc;
+    return set_commands(a, m);
+}
+
+static int fill_agents(const struct directory *d, const char *after, size_t size, Sensebus__V1__ListAgentsResponse *r)
+{
+    size_t bytes = 0;
+    r->agents = calloc(size, sizeof(Sensebus__V1__Agent *));
+    if (!r->agents)
+        return UV_ENOMEM;
+    for (size_t i = index_behind(d, after); i < d->n; i++) {
+        const struct directory_agent *a = d->agents[i];
+        size_t said = a->coverage.len + a->heartbeat.len + sizeof(Sensebus__V1__Agent);
+        if (r->n_agents == size || (r->n_agents && bytes + said > MAX_PAGE_BYTES))
+            return set_text(&r->next_page_token, r->agents[r->n_agents - 1]->host);
+        Sensebus__V1__Agent *m = malloc(sizeof *m);
+        if (!m)
+            return UV_ENOMEM;
+        sensebus__v1__agent__init(m);
+        r->agents[r->n_agents++] = m;
+        int rc = fill_agent(a, m);
+        if (rc != 0)
+            return rc;
+        bytes += said;
+    }
+    return 0;
+}
+
+int directory_list_agents(const struct directory *d, const Sensebus__V1__ListAgentsRequest *request,
+                          Sensebus__V1__ListAgentsResponse **out_response, char *err, size_t err_len)
+{
+    size_t size;
+    int rc = page_size(request->page_size, "ListAgentsRequest", &size, err, err_len);
+    if (rc != 0)
+        return rc;
+    Sensebus__V1__ListAgentsResponse *r = malloc(sizeof *r);
+    if (!r)
+        return UV_ENOMEM;
+    sensebus__v1__list_agents_response__init(r);
+    rc = fill_agents(d, request->page_token, size, r);
+    if (rc != 0) {
+        sensebus__v1__list_agents_response__free_unpacked(r, NULL);
+        return rc;
+    }
+    *out_response = r;
+    return 0;
+}
+
+static bool host_wanted(const Sensebus__V1__ListDevicesRequest *request, const char *host)
+{
+    for (size_t i = 0; i < request->n_hosts; i++) {
+        if (glob_matches(request->hosts[i], as_text(host)))
+            return true;
+    }
+    return request->n_hosts == 0;
+}
+
+static int add_device(const struct directory_agent *a, const struct directory_device *device,
+                      Sensebus__V1__ListDevicesResponse *r)
+{
+    Sensebus__V1__ListedDevice *m = malloc(sizeof *m);
+    if (!m)
+        return UV_ENOMEM;
+    sensebus__v1__listed_device__init(m);
+    r->devices[r->n_devices++] = m;
+    m->agent_attached = a->state == DIRECTORY_ATTACHED;
+    m->device = sensebus__v1__inventory_device__unpack(NULL, device->message.len, device->message.bytes);
+    return m->device ? set_text(&m->host, a->host) : UV_ENOMEM;
+}
+
+/* Index of the first device of the agent behind the key. */
+static size_t device_behind(const struct directory_agent *a, const char *key)
+{
+    size_t low = 0, high = a->n_devices;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(a->devices[middle].key, key) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The page token is the key of the last device; its host goes up to the first '/' (hosts have none). */
+static size_t first_agent(const struct directory *d, const char *token)
+{
+    char host[DIRECTORY_MAX_HOST + 1];
+    size_t len = strcspn(token, "/");
+    if (len > DIRECTORY_MAX_HOST)
+        len = DIRECTORY_MAX_HOST;
+    memcpy(host, token, len);
+    host[len] = '\0';
+    return lower_bound(d, host);
+}
+
+static bool is_key_of(const char *key, const char *host)
+{
+    size_t len = strlen(host);
+    return strncmp(key, host, len) == 0 && (key[len] == '/' || key[len] == '\0');
+}
+
+static int fill_devices(const struct directory *d, const Sensebus__V1__ListDevicesRequest *request, size_t size,
+                        Sensebus__V1__ListDevicesResponse *r)
+{
+    const char *token = request->page_token, *last = NULL;
+    size_t bytes = 0;
+    r->devices = calloc(size, sizeof(Sensebus__V1__ListedDevice *));
+    if (!r->devices)
+        return UV_ENOMEM;
+    for (size_t i = first_agent(d, token); i < d->n; i++) {
+        const struct directory_agent *a = d->agents[i];
+        if (!host_wanted(request, a->host))
+            continue;
+        for (size_t k = is_key_of(token, a->host) ? device_behind(a, token) : 0; k < a->n_devices; k++) {
+            const struct directory_device *device = &a->devices[k];
+            if (r->n_devices == size || (r->n_devices && bytes + device->message.len > MAX_PAGE_BYTES))
+                return set_text(&r->next_page_token, last);
+            int rc = add_device(a, device, r);
+            if (rc != 0)
+                return rc;
+            last = device->key;
+            bytes += device->message.len + strlen(device->key);
+        }
+    }
+    return 0;
+}
+
+int directory_list_devices(const struct directory *d, const Sensebus__V1__ListDevicesRequest *request,
+                           Sensebus__V1__ListDevicesResponse **out_response, char *err, size_t err_len)
+{
+    size_t size;
+    int rc = page_size(request->page_size, "ListDevicesRequest", &size, err, err_len);
+    if (rc != 0)
+        return rc;
+    Sensebus__V1__ListDevicesResponse *r = malloc(sizeof *r);
+    if (!r)
+        return UV_ENOMEM;
+    sensebus__v1__list_devices_response__init(r);
+    rc = fill_devices(d, request, size, r);
+    if (rc != 0) {
+        sensebus__v1__list_devices_response__free_unpacked(r, NULL);
+        return rc;
+    }
+    *out_response = r;
+    return 0;
+}

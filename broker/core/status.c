@@ -1,0 +1,779 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fold, its bounds, checkpoints, and two outside forms: the store's and the DeviceStatus message.
+ *
+ * A device is live (in `sorted` and `ages`) or gone (forgotten; kept, without records, in `gones` until the store has
+ * deleted it). Both are in `by_key`, so a gone device that has news comes to life again as the same object. */
+#include "broker/core/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "broker/core/device_key.h"
+#include "broker/core/filter.h"
+#include "sensebus/v1/events.pb-c.h"
+
+#define ENCODING_VERSION   1
+#define DEFAULT_PAGE       1000
+#define MAX_PAGE           10000
+#define MAX_PAGE_BYTES     (1024 * 1024) /* stock clients take messages of 4 MiB */
+#define DEVICE_FIXED_BYTES 256           /* what a device costs besides its records, about */
+
+/* ---- records */
+
+static bool scan_record(const struct chunk *record, struct event_view *out_view)
+{
+    const uint8_t *cursor = record->bytes, *end = record->bytes + record->len, *event;
+    size_t len;
+    char err[128];
+    struct event_limits limits = {.max_event_bytes = record->len, .allow_broker_fields = true};
+    return records_next(&cursor, end, &event, &len) && cursor == end &&
+           event_scan(event, len, &limits, out_view, err, sizeof err) == 0;
+}
+
+/* "12 <length> <Event>" of a committed event. */
+static struct chunk *copy_record(const struct event_view *event)
+{
+    size_t prefix = 1 + varint_size(event->len);
+    struct chunk *c = chunk_new(prefix + event->len);
+    if (!c)
+        return NULL;
+    c->bytes[0] = 0x12;
+    varint_write(c->bytes + 1, event->len);
+    memcpy(c->bytes + prefix, event->bytes, event->len);
+    c->len = prefix + event->len;
+    return c;
+}
+
+static void replace_record(struct chunk **slot, struct chunk *record)
+{
+    struct chunk *old = *slot;
+    *slot = chunk_ref(record);
+    chunk_unref(old);
+}
+
+static bool is_among_last(const struct status_device *d, const struct chunk *record)
+{
+    for (uint32_t i = 0; i < d->n_last; i++) {
+        if (d->last[i].record == record)
+            return true;
+    }
+    return false;
+}
+
+/* ---- devices */
+
+static int compare_keys(const struct status_device *d, const char *key)
+{
+    return strcmp(d->key, key);
+}
+
+/* Index of the first device whose key is not less than `key`. */
+static size_t lower_bound(const struct status *s, const char *key)
+{
+    size_t low = 0, high = s->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_keys(s->sorted[middle], key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int reserve_sorted(struct status *s)
+{
+    if (s->n < s->cap)
+        return 0;
+    size_t cap = s->cap ? 2 * s->cap : 64;
+    struct status_device **sorted = realloc(s->sorted, cap * sizeof *sorted);
+    if (!sorted)
+        return UV_ENOMEM;
+    s->sorted = sorted;
+    s->cap = cap;
+    return 0;
+}
+
+static void insert_sorted(struct status *s, struct status_device *d)
+{
+    /* Loading comes in key order: look at the end first. */
+    size_t at = s->n && compare_keys(s->sorted[s->n - 1], d->key) < 0 ? s->n : lower_bound(s, d->key);
+    memmove(s->sorted + at + 1, s->sorted + at, (s->n - at) * sizeof *s->sorted);
+    s->sorted[at] = d;
+    s->n++;
+}
+
+static void remove_sorted(struct status *s, const struct status_device *d)
+{
+    size_t at = lower_bound(s, d->key);
+    assert(at < s->n && s->sorted[at] == d);
+    s->n--;
+    memmove(s->sorted + at, s->sorted + at + 1, (s->n - at) * sizeof *s->sorted);
+}
+
+static void measure(struct status *s, struct status_device *d)
+{
+    size_t bytes = DEVICE_FIXED_BYTES + d->key_len + d->cap_last * sizeof *d->last;
+    for (uint32_t i = 0; i < d->n_last; i++)
+        bytes += d->last[i].record->len;
+    if (d->device_record && !is_among_last(d, d->device_record))
+        bytes += d->device_record->len;
+    if (d->address_record && d->address_record != d->device_record && !is_among_last(d, d->address_record))
+        bytes += d->address_record->len;
+    s->bytes = s->bytes - d->bytes + bytes;
+    d->bytes = bytes;
+}
+
+/* Let go of everything but the key. */
+static void empty_device(struct status *s, struct status_device *d)
+{
+    for (uint32_t i = 0; i < d->n_last; i++)
+        chunk_unref(d->last[i].record);
+    free(d->last);
+    d->last = NULL;
+    d->n_last = d->cap_last = 0;
+    chunk_unref(d->device_record);
+    chunk_unref(d->address_record);
+    d->device_record = d->address_record = NULL;
+    d->pending_aix_bits = 0;
+    d->n_events = 0;
+    s->bytes -= d->bytes;
+    d->bytes = 0;
+}
+
+/* Not in any list any more. */
+static void free_device(struct status *s, struct status_device *d)
+{
+    empty_device(s, d);
+    table_remove(&s->by_key, d->key, d->key_len);
+    free(d->key);
+    free(d);
+}
+
+/* A new device, not in any list. */
+static struct status_device *new_device(struct status *s, const char *key, size_t key_len)
+{
+    struct status_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->key = strndup(key, key_len);
+    if (!d->key || table_add(&s->by_key, d->key, key_len, d) != 0) {
+        free(d->key);
+        free(d);
+        return NULL;
+    }
+    d->key_len = key_len;
+    return d;
+}
+
+static int reserve_last(struct status_device *d)
+{
+    if (d->n_last < d->cap_last || d->cap_last == STATUS_MAX_LAST)
+        return 0;
+    uint32_t cap = d->cap_last ? 2 * d->cap_last : 1;
+    struct status_last *last = realloc(d->last, cap * sizeof *last);
+    if (!last)
+        return UV_ENOMEM;
+    d->last = last;
+    d->cap_last = cap;
+    return 0;
+}
+
+static void mark_dirty(struct status *s, struct status_device *d, uint64_t sequence)
+{
+    if (d->dirty_since)
+        return;
+    d->dirty_since = sequence;
+    TAILQ_INSERT_TAIL(&s->dirty, d, dirty);
+}
+
+/* ---- bounds */
+
+static void drop_gone(struct status *s, struct status_device *d)
+{
+    TAILQ_REMOVE(&s->gones, d, age);
+    s->n_gone--;
+    if (d->dirty_since)
+        TAILQ_REMOVE(&s->dirty, d, dirty);
+    free_device(s, d);
+}
+
+static void forget(struct status *s, struct status_device *d, uint64_t sequence)
+{
+    remove_sorted(s, d);
+    TAILQ_REMOVE(&s->ages, d, age);
+    empty_device(s, d);
+    d->gone = true;
+    TAILQ_INSERT_TAIL(&s->gones, d, age);
+    s->n_gone++;
+    s->n_evicted++;
+    mark_dirty(s, d, sequence);
+    /* Nobody takes checkpoints: a stale row in the store is better than no bound here. */
+    struct status_device *oldest = TAILQ_FIRST(&s->gones);
+    if (s->n_gone > s->max_devices && !oldest->flight_since)
+        drop_gone(s, oldest);
+}
+
+/* The device touched last always stays. */
+static void keep_bounds(struct status *s, uint64_t sequence)
+{
+    while (s->n > s->max_devices || (s->bytes > s->max_bytes && s->n > 1))
+        forget(s, TAILQ_FIRST(&s->ages), sequence);
+}
+
+/* ---- the fold */
+
+void status_init(struct status *s, uint64_t seed, size_t max_devices, size_t max_bytes)
+{
+    memset(s, 0, sizeof *s);
+    table_init(&s->by_key, seed);
+    s->max_devices = max_devices ? max_devices : STATUS_MAX_DEVICES;
+    s->max_bytes = max_bytes ? max_bytes : STATUS_MAX_BYTES;
+    TAILQ_INIT(&s->ages);
+    TAILQ_INIT(&s->gones);
+    TAILQ_INIT(&s->dirty);
+    TAILQ_INIT(&s->flight);
+}
+
+void status_deinit(struct status *s)
+{
+    if (!s->max_devices)
+        return;
+    for (struct status_device *d; (d = TAILQ_FIRST(&s->ages));) {
+        TAILQ_REMOVE(&s->ages, d, age);
+        free_device(s, d);
+    }
+    for (struct status_device *d; (d = TAILQ_FIRST(&s->gones));) {
+        TAILQ_REMOVE(&s->gones, d, age);
+        free_device(s, d);
+    }
+    free(s->sorted);
+    table_deinit(&s->by_key);
+    memset(s, 0, sizeof *s);
+}
+
+/* The live device of a key, found, revived or made; NULL when memory is out. There is room for one more code. */
+static struct status_device *device_for(struct status *s, const char *key, size_t key_len)
+{
+    struct status_device *d = table_get(&s->by_key, key, key_len);
+    if (d && !d->gone)
+        return reserve_last(d) == 0 ? d : NULL;
+    bool is_new = !d;
+    if (reserve_sorted(s) != 0 || (is_new && !(d = new_device(s, key, key_len))))
+        return NULL;
+    if (reserve_last(d) != 0) {
+        if (is_new)
+            free_device(s, d);
+        return NULL;
+    }
+    if (d->gone) {
+        TAILQ_REMOVE(&s->gones, d, age);
+        s->n_gone--;
+        d->gone = false;
+    }
+    insert_sorted(s, d);
+    TAILQ_INSERT_TAIL(&s->ages, d, age);
+    return d;
+}
+
+static uint64_t newest_sequence(const struct status_device *d)
+{
+    return d->n_last ? d->last[0].sequence : 0;
+}
+
+/* Put the record in front of the list of codes, in place of the one it had. */
+static void fold_code(struct status_device *d, const struct event_view *event, struct chunk *record)
+{
+    uint32_t i = 0;
+    while (i < d->n_last && d->last[i].code != event->code)
+        i++;
+    struct status_last last = {.code = event->code, .sequence = event->sequence, .record = chunk_ref(record)};
+    if (i < d->n_last) {
+        last.count = d->last[i].count;
+        chunk_unref(d->last[i].record);
+    } else if (d->n_last == STATUS_MAX_LAST) {
+        chunk_unref(d->last[--i].record);
+    } else {
+        d->n_last++;
+    }
+    last.count += event->count ? event->count : 1;
+    memmove(d->last + 1, d->last, i * sizeof *d->last);
+    d->last[0] = last;
+}
+
+int status_fold(struct status *s, const struct event_view *event)
+{
+    if (event->sequence <= s->through)
+        return 0;
+    char key[DEVICE_KEY_SIZE];
+    size_t key_len = device_key_of_event(key, event);
+    struct status_device *d = table_get(&s->by_key, key, key_len);
+    if (d && newest_sequence(d) >= event->sequence) {
+        s->through = event->sequence;
+        return 0;
+    }
+    struct chunk *record = copy_record(event);
+    if (!record)
+        return UV_ENOMEM;
+    d = device_for(s, key, key_len);
+    if (!d) {
+        chunk_unref(record);
+        return UV_ENOMEM;
+    }
+    fold_code(d, event, record);
+    d->pending_aix_bits |= event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0);
+    d->n_events += event->count ? event->count : 1;
+    if (event->device.present)
+        replace_record(&d->device_record, record);
+    if (event->address.present)
+        replace_record(&d->address_record, record);
+    chunk_unref(record);
+    measure(s, d);
+    TAILQ_REMOVE(&s->ages, d, age);
+    TAILQ_INSERT_TAIL(&s->ages, d, age);
+    mark_dirty(s, d, event->sequence);
+    s->through = event->sequence;
+    keep_bounds(s, event->sequence);
+    return 0;
+}
+
+/* ---- looking */
+
+const struct status_device *status_find(const struct status *s, const char *key, size_t key_len)
+{
+    const struct status_device *d = table_get(&s->by_key, key, key_len);
+    return d && !d->gone ? d : NULL;
+}
+
+size_t status_seek(const struct status *s, const char *after)
+{
+    size_t i = lower_bound(s, after);
+    return i < s->n && compare_keys(s->sorted[i], after) == 0 ? i + 1 : i;
+}
+
+const struct status_device *status_at(const struct status *s, size_t i)
+{
+    return i < s->n ? s->sorted[i] : NULL;
+}
+
+bool status_matches(const struct status_device *device, const struct filter *filter)
+{
+    if (!filter || filter_matches_all(filter))
+        return true;
+    for (uint32_t i = 0; i < device->n_last; i++) {
+        struct event_view view;
+        if (scan_record(device->last[i].record, &view) && filter_matches(filter, &view))
+            return true;
+    }
+    return false;
+}
+
+/* ---- as messages */
+
+/* Replace a string of a fresh message. */
+static int set_text(char **field, struct text text)
+{
+    if (text.len == 0)
+        return 0;
+    char *copy = strndup(text.ptr, text.len);
+    if (!copy)
+        return UV_ENOMEM;
+    *field = copy;
+    return 0;
+}
+
+static Sensebus__V1__Event *unpack_record(const struct chunk *record)
+{
+    const uint8_t *cursor = record->bytes, *event;
+    size_t len;
+    if (!records_next(&cursor, record->bytes + record->len, &event, &len))
+        return NULL;
+    return sensebus__v1__event__unpack(NULL, len, event);
+}
+
+/* Address and Device are taken out of the records that carried them. */
+static int take_identity(const struct status_device *device, Sensebus__V1__DeviceStatus *m)
+{
+    if (device->address_record) {
+        Sensebus__V1__Event *event = unpack_record(device->address_record);
+        if (!event)
+            return UV_ENOMEM;
+        m->address = event->address;
+        event->address = NULL;
+        sensebus__v1__event__free_unpacked(event, NULL);
+    }
+    if (device->device_record) {
+        Sensebus__V1__Event *event = unpack_record(device->device_record);
+        if (!event)
+            return UV_ENOMEM;
+        m->device = event->device;
+        event->device = NULL;
+        sensebus__v1__event__free_unpacked(event, NULL);
+    }
+    return 0;
+}
+
+static int add_last(const struct status_last *last, const struct event_view *view, Sensebus__V1__DeviceStatus *m)
+{
+    Sensebus__V1__LastEvent *e = malloc(sizeof *e);
+    if (!e)
+        return UV_ENOMEM;
+    sensebus__v1__last_event__init(e);
+    m->last[m->n_last++] = e;
+    e->code = (Sensebus__V1__Code)last->code;
+    e->severity = (Sensebus__V1__Severity)view->severity;
+    e->sequence = last->sequence;
+    e->wall_time_unix_ns = view->wall_time_ns;
+    e->count = last->count;
+    return set_text(&e->summary, view->summary);
+}
+
+static int fill_message(const struct status_device *device, Sensebus__V1__DeviceStatus *m)
+{
+    m->pending_aix_bits = device->pending_aix_bits;
+    m->n_events = device->n_events;
+    m->last = calloc(STATUS_MAX_LAST, sizeof(Sensebus__V1__LastEvent *));
+    if (!m->last)
+        return UV_ENOMEM;
+    int rc = set_text(&m->key, (struct text){device->key, device->key_len});
+    if (rc == 0)
+        rc = take_identity(device, m);
+    for (uint32_t i = 0; rc == 0 && i < device->n_last; i++) {
+        struct event_view view;
+        if (!scan_record(device->last[i].record, &view))
+            continue; /* cannot be: what is folded was scanned */
+        if (i == 0) {
+            m->last_time_unix_ns = view.wall_time_ns;
+            rc = set_text(&m->host, view.host);
+        }
+        if (rc == 0)
+            rc = add_last(&device->last[i], &view, m);
+    }
+    return rc;
+}
+
+int status_message(const struct status_device *device, Sensebus__V1__DeviceStatus **out_message)
+{
+    Sensebus__V1__DeviceStatus *m = malloc(sizeof *m);
+    if (!m)
+        return UV_ENOMEM;
+    sensebus__v1__device_status__init(m);
+    int rc = fill_message(device, m);
+    if (rc != 0) {
+        sensebus__v1__device_status__free_unpacked(m, NULL);
+        return rc;
+    }
+    *out_message = m;
+    return 0;
+}
+
+static int fill_page(const struct status *s, const char *after, size_t page_size, const struct filter *filter,
+                     Sensebus__V1__GetStatusResponse *r)
+{
+    size_t bytes = 0;
+    r->devices = calloc(page_size, sizeof(Sensebus__V1__DeviceStatus *));
+    if (!r->devices)
+        return UV_ENOMEM;
+    for (size_t i = status_seek(s, after); i < s->n; i++) {
+        const struct status_device *d = s->sorted[i];
+        if (!status_matches(d, filter))
+            continue;
+        if (r->n_devices == page_size || (r->n_devices && bytes + d->bytes > MAX_PAGE_BYTES)) {
+            const char *last = r->devices[r->n_devices - 1]->key;
+            return set_text(&r->next_page_token, (struct text){last, strlen(last)});
+        }
+        int rc = status_message(d, &r->devices[r->n_devices]);
+        if (rc != 0)
+            return rc;
+        r->n_devices++;
+        bytes += d->bytes;
+    }
+    return 0;
+}
+
+int status_page(const struct status *s, const Sensebus__V1__GetStatusRequest *request, const struct filter *filter,
+                uint64_t log_epoch, Sensebus__V1__GetStatusResponse **out_response, char *err, size_t err_len)
+{
+    if (request->page_size > MAX_PAGE) {
+        snprintf(err, err_len, "GetStatusRequest.page_size: %u, at most %d", request->page_size, MAX_PAGE);
+        return UV_EINVAL;
+    }
+    size_t page_size = request->page_size ? request->page_size : DEFAULT_PAGE;
+    Sensebus__V1__GetStatusResponse *r = malloc(sizeof *r);
+    if (!r)
+        return UV_ENOMEM;
+    sensebus__v1__get_status_response__init(r);
+    int rc = UV_ENOMEM;
+    r->position = malloc(sizeof *r->position);
+    if (r->position) {
+        sensebus__v1__position__init(r->position);
+        r->position->epoch = log_epoch;
+        r->position->sequence = s->through;
+        rc = fill_page(s, request->page_token, page_size, filter, r);
+    }
+    if (rc != 0) {
+        sensebus__v1__get_status_response__free_unpacked(r, NULL);
+        return rc;
+    }
+    *out_response = r;
+    return 0;
+}
+
+/* ---- checkpoints */
+
+size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_through)
+{
+    assert(!s->in_flight);
+    size_t n = 0;
+    for (struct status_device *d; n < max && (d = TAILQ_FIRST(&s->dirty)); n++) {
+        TAILQ_REMOVE(&s->dirty, d, dirty);
+        d->flight_since = d->dirty_since;
+        d->dirty_since = 0;
+        TAILQ_INSERT_TAIL(&s->flight, d, flight);
+    }
+    const struct status_device *left = TAILQ_FIRST(&s->dirty);
+    *out_through = left ? left->dirty_since - 1 : s->through;
+    s->in_flight = true;
+    return n;
+}
+
+void status_checkpoint_end(struct status *s, bool committed)
+{
+    assert(s->in_flight);
+    s->in_flight = false;
+    /* From the youngest to the oldest, so that on failure the dirty list is in order again. */
+    for (struct status_device *d; (d = TAILQ_LAST(&s->flight, status_list));) {
+        TAILQ_REMOVE(&s->flight, d, flight);
+        if (!committed) {
+            if (d->dirty_since)
+                TAILQ_REMOVE(&s->dirty, d, dirty);
+            d->dirty_since = d->flight_since;
+            TAILQ_INSERT_HEAD(&s->dirty, d, dirty);
+        }
+        d->flight_since = 0;
+        if (committed && d->gone && !d->dirty_since)
+            drop_gone(s, d);
+    }
+}
+
+/* ---- the store's form: version, pending bits, n_events, n_last, then per code count and record, then where the
+ * records with the Device and the Address are: 0 = none, 1..n_last = that one, n_last + 1 = the record that follows.
+ * Numbers are varints, records have their length in front. */
+
+static uint32_t where(const struct status_device *d, const struct chunk *record)
+{
+    if (!record)
+        return 0;
+    for (uint32_t i = 0; i < d->n_last; i++) {
+        if (d->last[i].record == record)
+            return i + 1;
+    }
+    return d->n_last + 1;
+}
+
+/* Counts when `p` is NULL. */
+struct encoder {
+    uint8_t *p;
+    size_t len;
+};
+
+static void encode_number(struct encoder *e, uint64_t value)
+{
+    if (e->p)
+        varint_write(e->p + e->len, value);
+    e->len += varint_size(value);
+}
+
+static void encode_record(struct encoder *e, const struct chunk *record)
+{
+    encode_number(e, record->len);
+    if (e->p)
+        memcpy(e->p + e->len, record->bytes, record->len);
+    e->len += record->len;
+}
+
+static void encode_carrier(struct encoder *e, const struct status_device *d, const struct chunk *record)
+{
+    uint32_t at = where(d, record);
+    encode_number(e, at);
+    if (at > d->n_last)
+        encode_record(e, record);
+}
+
+static void encode(struct encoder *e, const struct status_device *d)
+{
+    encode_number(e, ENCODING_VERSION);
+    encode_number(e, d->pending_aix_bits);
+    encode_number(e, d->n_events);
+    encode_number(e, d->n_last);
+    for (uint32_t i = 0; i < d->n_last; i++) {
+        encode_number(e, d->last[i].count);
+        encode_record(e, d->last[i].record);
+    }
+    encode_carrier(e, d, d->device_record);
+    encode_carrier(e, d, d->address_record);
+}
+
+size_t status_encoded_size(const struct status_device *device)
+{
+    struct encoder e = {0};
+    encode(&e, device);
+    return e.len;
+}
+
+void status_encode(const struct status_device *device, uint8_t *out)
+{
+    struct encoder e = {.p = out};
+    encode(&e, device);
+}
+
+struct decoder {
+    const uint8_t *p; /* NULL after a fault */
+    const uint8_t *end;
+    bool no_memory;
+};
+
+static uint64_t decode_number(struct decoder *in, uint64_t max)
+{
+    uint64_t value = 0;
+    if (in->p)
+        in->p = varint_read(in->p, in->end, &value);
+    if (in->p && value > max)
+        in->p = NULL;
+    return in->p ? value : 0;
+}
+
+/* A valid record in a chunk of its own, or NULL with the fault noted. */
+static struct chunk *decode_record(struct decoder *in, struct event_view *out_view)
+{
+    uint64_t len = decode_number(in, SIZE_MAX);
+    if (!in->p || len > (size_t)(in->end - in->p)) {
+        in->p = NULL;
+        return NULL;
+    }
+    struct chunk *c = chunk_new(len);
+    if (!c) {
+        in->no_memory = true;
+        in->p = NULL;
+        return NULL;
+    }
+    memcpy(c->bytes, in->p, len);
+    c->len = len;
+    in->p += len;
+    if (!scan_record(c, out_view)) {
+        chunk_unref(c);
+        in->p = NULL;
+        return NULL;
+    }
+    return c;
+}
+
+static bool has_code(const struct status_device *d, uint32_t code)
+{
+    for (uint32_t i = 0; i < d->n_last; i++) {
+        if (d->last[i].code == code)
+            return true;
+    }
+    return false;
+}
+
+static void decode_last(struct decoder *in, struct status_device *d, uint32_t n)
+{
+    while (in->p && d->n_last < n) {
+        uint64_t count = decode_number(in, UINT64_MAX);
+        struct event_view view;
+        if (reserve_last(d) != 0) {
+            in->no_memory = true;
+            in->p = NULL;
+            return;
+        }
+        struct chunk *record = decode_record(in, &view);
+        if (!record)
+            return;
+        if (!view.sequence || (d->n_last && view.sequence >= d->last[d->n_last - 1].sequence) ||
+            has_code(d, view.code)) {
+            chunk_unref(record);
+            in->p = NULL;
+            return;
+        }
+        d->last[d->n_last++] =
+            (struct status_last){.code = view.code, .sequence = view.sequence, .count = count, .record = record};
+    }
+}
+
+static struct chunk *decode_carrier(struct decoder *in, const struct status_device *d)
+{
+    uint64_t at = decode_number(in, d->n_last + 1);
+    if (at == 0)
+        return NULL;
+    if (at <= d->n_last)
+        return chunk_ref(d->last[at - 1].record);
+    struct event_view view;
+    return decode_record(in, &view);
+}
+
+static int decode(struct status_device *d, const uint8_t *bytes, size_t len)
+{
+    struct decoder in = {.p = bytes, .end = bytes + len};
+    if (decode_number(&in, ENCODING_VERSION) != ENCODING_VERSION)
+        return UV_EINVAL;
+    d->pending_aix_bits = (uint32_t)decode_number(&in, UINT32_MAX);
+    d->n_events = decode_number(&in, UINT64_MAX);
+    uint32_t n = (uint32_t)decode_number(&in, STATUS_MAX_LAST);
+    if (n == 0)
+        return UV_EINVAL;
+    decode_last(&in, d, n);
+    d->device_record = decode_carrier(&in, d);
+    d->address_record = decode_carrier(&in, d);
+    if (in.no_memory)
+        return UV_ENOMEM;
+    return in.p == in.end ? 0 : UV_EINVAL;
+}
+
+int status_load(struct status *s, const char *key, size_t key_len, const void *bytes, size_t len)
+{
+    if (key_len == 0 || key_len >= DEVICE_KEY_SIZE || memchr(key, '\0', key_len))
+        return UV_EINVAL;
+    if (table_get(&s->by_key, key, key_len))
+        return UV_EEXIST;
+    struct status_device *d;
+    if (reserve_sorted(s) != 0 || !(d = new_device(s, key, key_len)))
+        return UV_ENOMEM;
+    int rc = decode(d, bytes, len);
+    if (rc != 0) {
+        free_device(s, d);
+        return rc;
+    }
+    measure(s, d);
+    insert_sorted(s, d);
+    TAILQ_INSERT_TAIL(&s->ages, d, age);
+    return 0;
+}
+
+static int compare_ages(const void *left, const void *right)
+{
+    uint64_t a = newest_sequence(*(struct status_device *const *)left);
+    uint64_t b = newest_sequence(*(struct status_device *const *)right);
+    return (a > b) - (a < b);
+}
+
+int status_loaded(struct status *s, uint64_t through)
+{
+    s->through = through;
+    if (s->n == 0)
+        return 0;
+    struct status_device **by_age = malloc(s->n * sizeof *by_age);
+    if (!by_age)
+        return UV_ENOMEM;
+    memcpy(by_age, s->sorted, s->n * sizeof *by_age);
+    qsort(by_age, s->n, sizeof *by_age, compare_ages);
+    TAILQ_INIT(&s->ages);
+    for (size_t i = 0; i < s->n; i++)
+        TAILQ_INSERT_TAIL(&s->ages, by_age[i], age);
+    free(by_age);
+    keep_bounds(s, through + 1);
+    return 0;
+}
