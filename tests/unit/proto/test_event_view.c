@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "proto/event_view.h"
+#include "tests/lib/sample_event.h"
+#include "tests/unit/proto/decoded_view.h"
+
+#define N_SAMPLES   400
+#define N_MUTATIONS 60
+
+static char err[120];
+
+/* On the heap in its own size, so that a read beyond it is caught. */
+static uint8_t *pack(struct sample_event *sample, size_t *out_len)
+{
+    *out_len = sensebus__v1__event__get_packed_size(&sample->event);
+    uint8_t *bytes = malloc(*out_len);
+    sensebus__v1__event__pack(&sample->event, bytes);
+    return bytes;
+}
+
+Test(event_view, reads_what_protobuf_wrote)
+{
+    uint64_t seed = 1;
+    for (int i = 0; i < N_SAMPLES; i++) {
+        struct sample_event sample;
+        struct event_view view;
+        size_t len;
+        sample_event_make(&sample, &seed);
+        uint8_t *bytes = pack(&sample, &len);
+        cr_assert_eq(event_scan(bytes, len, NULL, &view, err, sizeof err), 0, "sample %d: %s", i, err);
+        const char *difference = decoded_view_difference(&view);
+        cr_assert_null(difference, "sample %d: %s", i, difference);
+        free(bytes);
+    }
+}
+
+/* Change a bit, a byte or the length. */
+static size_t mutate(uint8_t *bytes, size_t len, uint64_t *random)
+{
+    uint64_t r = sample_random(random);
+    size_t at = (r >> 8) % len;
+    switch (r % 4) {
+    case 0: return at;
+    case 1: bytes[at] ^= (uint8_t)(1u << (r >> 40) % 8); return len;
+    case 2: bytes[at] = (uint8_t)(r >> 40); return len;
+    default: memmove(bytes + at, bytes + len / 2, len - (at > len / 2 ? at : len / 2)); return len;
+    }
+}
+
+Test(event_view, a_damaged_event_is_refused_or_read_as_decoders_read_it)
+{
+    uint64_t seed = 2, random = 3;
+    unsigned n_taken = 0, n_refused = 0;
+    for (int i = 0; i < N_SAMPLES; i++) {
+        struct sample_event sample;
+        size_t len;
+        sample_event_make(&sample, &seed);
+        uint8_t *bytes = pack(&sample, &len);
+        for (int k = 0; k < N_MUTATIONS; k++) {
+            struct event_view view;
+            struct event_limits limits = {.allow_broker_fields = true};
+            uint8_t *damaged = malloc(len);
+            memcpy(damaged, bytes, len);
+            size_t n = mutate(damaged, len, &random);
+            if (event_scan(damaged, n, &limits, &view, err, sizeof err) == 0) {
+                n_taken++;
+                const char *difference = decoded_view_difference(&view);
+                cr_assert_null(difference, "sample %d, mutation %d: %s", i, k, difference);
+            } else {
+                n_refused++;
+                cr_assert(strchr(err, ':'), "the error names the field: %s", err);
+            }
+            free(damaged);
+        }
+        free(bytes);
+    }
+    cr_assert(n_taken > 100 && n_refused > 100, "%u taken, %u refused", n_taken, n_refused);
+}
+
+#define CODE "\x20\xcb\x01" /* code = 203 */
+
+Test(event_view, refuses_by_name)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *fault;
+    } rows[] = {
+#define ROW(bytes, fault) {bytes, sizeof(bytes) - 1, fault}
+        ROW("", "code: missing"),
+        ROW("\x20\x00", "code: missing"),
+        ROW("\x28\x01", "code: missing"),
+        ROW("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "code: number out of range"),
+        ROW(CODE "\x09\x01\x00\x00\x00\x00\x00\x00\x00", "sequence: belongs to the broker"),
+        ROW(CODE "\x11\x01\x00\x00\x00\x00\x00\x00\x00", "broker_time_unix_ns: belongs to the broker"),
+        ROW(CODE "\x18\x01", "session_generation: belongs to the broker"),
+        ROW(CODE CODE, "code: given twice"),
+        ROW(CODE "\x42\x00\x42\x00", "origin: given twice"),
+        ROW(CODE "\x42\x06\x0a\x01"
+                 "a"
+                 "\x0a\x01"
+                 "b",
+            "origin.host: given twice"),
+        ROW(CODE "\x42\x03\x0a\x01\xff", "origin.host: not UTF-8"),
+        ROW(CODE "\x42\x04\x0a\x02"
+                 "a\x00",
+            "origin.host: holds a NUL"),
+        ROW(CODE "\x42\x02\x20\x0b", "origin.source: number out of range"),
+        ROW(CODE "\x42\x02\x08\x01", "origin.host: wrong wire type"),
+        ROW(CODE "\x42\x02\x0a\x05", "origin.(field): malformed or cut off"),
+        ROW(CODE "\x42\x05\x0a", "(field): malformed or cut off"),
+        ROW(CODE "\x28\x06", "severity: number out of range"),
+        ROW(CODE "\x30\x0c", "scope: number out of range"),
+        ROW(CODE "\x38\x04", "mode: number out of range"),
+        ROW(CODE "\xb2\x01\x02\x08\x07", "loss.stage: number out of range"),
+        ROW(CODE "\x7a\x03\x20\x80\x02", "sense.asc: number out of range"),
+        ROW(CODE "\x7a\x02\x18\x10", "sense.key: number out of range"),
+        ROW(CODE "\x7a\x02\x30\x02", "sense.deferred: number out of range"),
+        ROW(CODE "\x90\x01\x80\x80\x80\x80\x10", "aix_bits: number out of range"),
+        ROW(CODE "\x5a\x06\x10\x80\x80\x80\x80\x10", "address.bus: number out of range"),
+        ROW(CODE "\x6a\x07\x32\x05\x80\x80\x80\x80\x10", "native.parameters: number out of range"),
+        ROW(CODE "\x6a\x03\x32\x01\x80", "native.parameters: malformed"),
+        ROW(CODE "\x6a\x05\x35\x01\x00\x00\x00", "native.parameters: wrong wire type"),
+        ROW(CODE "\x0b\x0c", "(field): malformed or cut off"),
+#undef ROW
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct event_view view;
+        err[0] = 0;
+        int rc = event_scan((const uint8_t *)rows[i].bytes, rows[i].len, NULL, &view, err, sizeof err);
+        cr_expect_eq(rc, UV_EINVAL, "row %zu", i);
+        cr_expect_str_eq(err, rows[i].fault, "row %zu", i);
+    }
+}
+
+Test(event_view, takes_what_a_later_version_may_send)
+{
+    static const char bytes[] = CODE "\x20\x80\x10"         /* replaced below: a code of the future */
+                                     "\xa0\x06\x2a"         /* field 100 */
+                                     "\x42\x03\xf8\x01\x01" /* origin with field 31 */
+                                     "\xc2\x3e\x02hi";      /* field 1000 */
+    struct event_view view;
+    uint8_t copy[sizeof bytes - 1 - 3];
+    memcpy(copy, bytes + 3, sizeof copy);
+    cr_assert_eq(event_scan(copy, sizeof copy, NULL, &view, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(view.code, 2048);
+    cr_assert_null(decoded_view_difference(&view));
+}
+
+/* `n` bytes of field `tag` inside sub-message `outer` (0: in the event itself). */
+static int scan_long(uint8_t outer, uint16_t tag, size_t n)
+{
+    static uint8_t bytes[5000];
+    struct event_view view;
+    uint8_t head[8];
+    size_t tag_len = varint_write(head, tag), at = 0;
+    memcpy(bytes, CODE, 3);
+    at = 3;
+    if (outer) {
+        bytes[at++] = outer;
+        at += varint_write(bytes + at, tag_len + varint_size(n) + n);
+    }
+    memcpy(bytes + at, head, tag_len);
+    at += tag_len;
+    at += varint_write(bytes + at, n);
+    memset(bytes + at, 'x', n);
+    return event_scan(bytes, at + n, NULL, &view, err, sizeof err);
+}
+
+Test(event_view, keeps_the_written_lengths)
+{
+    static const struct {
+        uint8_t outer;
+        uint16_t tag;
+        size_t max;
+        const char *fault;
+    } rows[] = {
+        {0, 24 << 3 | 2, 256, "summary: too long"},
+        {0x6a, 4 << 3 | 2, 4096, "native.raw: too long"},
+        {0x7a, 1 << 3 | 2, 252, "sense.raw: too long"},
+        {0x7a, 10 << 3 | 2, 3, "sense.sense_key_specific: too long"},
+        {0x62, 11 << 3 | 2, 96, "device.raw_inquiry: too long"},
+        {0x42, 1 << 3 | 2, 253, "origin.host: too long"},
+        {0x62, 8 << 3 | 2, 1024, "device.target_name: too long"},
+        {0x62, 5 << 3 | 2, 1024, "device.designator: too long"},
+        {0x5a, 1 << 3 | 2, 1024, "address.adapter: too long"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err[0] = 0;
+        cr_expect_eq(scan_long(rows[i].outer, rows[i].tag, rows[i].max), 0, "%s: %s", rows[i].fault, err);
+        cr_expect_eq(scan_long(rows[i].outer, rows[i].tag, rows[i].max + 1), UV_EINVAL);
+        cr_expect_str_eq(err, rows[i].fault);
+    }
+}
+
+Test(event_view, an_event_has_a_size_limit)
+{
+    static uint8_t bytes[70000];
+    struct event_view view;
+    struct event_limits limits = {.max_event_bytes = 2};
+    cr_assert_eq(event_scan(bytes, sizeof bytes, NULL, &view, err, sizeof err), UV_EINVAL);
+    cr_assert_str_eq(err, "event: 70000 bytes, at most 65536 are allowed");
+    cr_assert_eq(event_scan((const uint8_t *)CODE, 3, &limits, &view, err, sizeof err), UV_EINVAL);
+    limits.max_event_bytes = 3;
+    cr_assert_eq(event_scan((const uint8_t *)CODE, 3, &limits, &view, err, sizeof err), 0);
+}
+
+Test(event_view, lists_have_a_limit_in_every_encoding)
+{
+    static const struct {
+        const char *item;
+        size_t item_len;
+        uint8_t outer;
+        const char *fault;
+    } rows[] = {
+        {"\x72\x00", 2, 0, "evidence: more than 64"},
+        {"\x52\x00", 2, 0x62, "device.kernel_names: more than 64"},
+        {"\x30\x01", 2, 0x6a, "native.parameters: more than 64"},
+        {"\x32\x02\x01\x01", 4, 0x6a, "native.parameters: more than 64"}, /* packed, two at a time */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t items_each = rows[i].item_len == 4 ? 2 : 1;
+        for (size_t n = 64; n <= 64 + items_each; n += items_each) {
+            uint8_t bytes[400];
+            struct event_view view;
+            size_t body = n / items_each * rows[i].item_len, at = 3;
+            memcpy(bytes, CODE, 3);
+            if (rows[i].outer) {
+                bytes[at++] = rows[i].outer;
+                at += varint_write(bytes + at, body);
+            }
+            for (size_t k = 0; k < body; k += rows[i].item_len)
+                memcpy(bytes + at + k, rows[i].item, rows[i].item_len);
+            int rc = event_scan(bytes, at + body, NULL, &view, err, sizeof err);
+            cr_expect_eq(rc, n == 64 ? 0 : UV_EINVAL, "%s, %zu: %s", rows[i].fault, n, err);
+            if (n > 64)
+                cr_expect_str_eq(err, rows[i].fault);
+        }
+    }
+}
+
+Test(event_view, records_are_written_and_walked)
+{
+    uint64_t seed = 5;
+    uint8_t *log = NULL;
+    size_t log_len = 0;
+    for (uint64_t i = 1; i <= 5; i++) {
+        struct sample_event sample;
+        size_t len;
+        sample_event_make(&sample, &seed);
+        uint8_t *event = pack(&sample, &len);
+        log = realloc(log, log_len + record_size(len));
+        size_t written = record_write(log + log_len, event, len, i, 1000 + i);
+        cr_assert_eq(written, record_size(len));
+        log_len += written;
+        free(event);
+    }
+    const uint8_t *cursor = log, *event;
+    size_t len;
+    uint64_t n = 0;
+    while (records_next(&cursor, log + log_len, &event, &len)) {
+        struct event_view view;
+        struct event_limits limits = {.allow_broker_fields = true};
+        cr_assert_eq(event_scan(event, len, &limits, &view, err, sizeof err), 0, "%s", err);
+        cr_assert_eq(view.sequence, ++n);
+        cr_assert_eq(view.broker_time_ns, 1000 + n);
+    }
+    cr_assert_eq(n, 5);
+    cr_assert_eq(cursor, log + log_len);
+    free(log);
+}
+
+Test(event_view, a_record_of_another_field_or_cut_off_stops_the_walk)
+{
+    static const uint8_t other[] = {0x0a, 0x00}, cut[] = {0x12, 0x05, 0x00};
+    const uint8_t *event, *cursor = other;
+    size_t len;
+    cr_assert_not(records_next(&cursor, other + sizeof other, &event, &len));
+    cr_assert_eq(cursor, other);
+    cursor = cut;
+    cr_assert_not(records_next(&cursor, cut + sizeof cut, &event, &len));
+    cr_assert_eq(cursor, cut);
+}
