@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One login to one iSCSI target: the only user of libiscsi.
  *
- * libiscsi drops iSCSI Async Messages or acts on them by itself, acknowledges them wrongly, and swallows unit attentions
- * while connecting. So a relay (tap.h) sits between it and its socket: the relay sees every PDU, hands asynchronous
- * messages, rejects and every sense to the owner, and corrects ExpStatSN. A session never reconnects: when it is over,
- * the owner closes it and opens another.
+ * libiscsi drops iSCSI Async Messages or acts on them by itself, acknowledges them wrongly, and swallows unit
+ * attentions while connecting. So a relay (tap.h) sits between it and its socket: the relay sees every PDU, hands
+ * asynchronous messages, rejects and every sense to the owner, and corrects ExpStatSN. A session never reconnects: when
+ * it is over, the owner closes it and opens another.
  *
  * All callbacks come from the loop, never from inside a call of the owner, and none after iscsi_session_close. */
 #pragma once
@@ -16,11 +16,14 @@
 
 struct iscsi_session;
 
+/* Commands open at a time on one session, timed-out ones that the target still owes an answer included. */
+#define ISCSI_SESSION_MAX_COMMANDS 256
+
 /* RFC 7143 section 11.9. */
 struct iscsi_async_message {
     uint8_t event, vcode;
     uint16_t parameter1, parameter2, parameter3;
-    uint64_t lun_raw; /* valid for event 0 and 5 */
+    uint64_t lun_raw;     /* valid for event 0 and 5 */
     const uint8_t *sense; /* event 0, may be NULL */
     size_t sense_len;
     const uint8_t *pdu; /* header and data segment as received */
@@ -41,6 +44,7 @@ struct iscsi_session_fate {
     enum iscsi_session_end end;
     uint8_t status_class, status_detail; /* ISCSI_END_LOGIN_STATUS */
     int error;                           /* negative errno, 0 if none */
+    const char *moved_to;                /* status class 1: TargetAddress; lives until the callback returns, or NULL */
     const char *text;                    /* in words; lives until the callback returns */
 };
 
@@ -59,15 +63,15 @@ struct iscsi_session_ops {
 };
 
 struct iscsi_session_options {
-    const char *initiator_name; /* iqn… */
-    const char *target_name;    /* NULL or empty: a discovery session (SendTargets) */
-    const char *portal;         /* "host:port" or "[ipv6]:port" */
+    const char *initiator_name;                        /* iqn… */
+    const char *target_name;                           /* NULL or empty: a discovery session (SendTargets) */
+    const char *portal;                                /* "host:port" or "[ipv6]:port" */
     const char *chap_user, *chap_secret;               /* NULL = none */
     const char *mutual_chap_user, *mutual_chap_secret; /* NULL = none */
-    bool header_digest;         /* offer CRC32C */
-    uint32_t connect_ms;        /* TCP connect, then login, each; 0 = 10,000 */
-    uint32_t nop_ms;            /* NOP-Out after this long without anything from the target; 0 = 5,000 */
-    uint32_t nop_timeout_ms;    /* 0 = 5,000 */
+    bool header_digest;                                /* offer CRC32C */
+    uint32_t connect_ms;                               /* TCP connect, then login, each; 0 = 10,000 */
+    uint32_t nop_ms;         /* NOP-Out after this long without anything from the target; 0 = 5,000 */
+    uint32_t nop_timeout_ms; /* 0 = 5,000 */
 };
 
 /* Begin. Strings are copied; secrets are zeroed when freed. On failure (bad portal, memory) no callback comes. */
@@ -78,6 +82,7 @@ enum iscsi_command_end {
     ISCSI_COMMAND_DONE,    /* status and data are valid */
     ISCSI_COMMAND_TIMEOUT, /* no answer in time; a late answer's sense still reaches on_sense */
     ISCSI_COMMAND_GONE,    /* the session ended */
+    ISCSI_COMMAND_REFUSED, /* Reject, or a SCSI Response other than "completed at target" */
 };
 struct iscsi_command_result {
     enum iscsi_command_end end;
@@ -87,14 +92,23 @@ struct iscsi_command_result {
     const uint8_t *sense; /* NULL when there is none */
     size_t sense_len;
 };
-typedef void (*iscsi_session_command_cb)(struct iscsi_session *s, void *data, const struct iscsi_command_result *result);
+typedef void (*iscsi_session_command_cb)(struct iscsi_session *s, void *data,
+                                         const struct iscsi_command_result *result);
 
 /* One CDB (6, 10, 12 or 16 bytes) with up to `in_bytes` of data in. `lun` is flat, 0..16383. The callback comes exactly
- * once unless the session is closed first. Returns UV_ENOTCONN before login and after the end, UV_ENOBUFS when 256 commands are open. */
+ * once unless the session is closed first. `timeout_ms` 0 = 10,000. Returns UV_ENOTCONN before login, after a logout
+ * was asked for and after the end, UV_ENOBUFS when ISCSI_SESSION_MAX_COMMANDS are open, UV_EINVAL for a LUN or CDB
+ * length out of range. */
 int iscsi_session_command(struct iscsi_session *s, uint16_t lun, const uint8_t *cdb, size_t cdb_len, uint32_t in_bytes,
                           uint32_t timeout_ms, iscsi_session_command_cb cb, void *data);
 
-/* Ask for an orderly logout; on_end follows (ISCSI_END_CLOSED). */
+/* On a discovery session: ask SendTargets=All. `text` is what the target answered ("key=value\0…"), valid during the
+ * call; `status` is UV_EMSGSIZE when the target wanted to send the list in several parts. Once a session; the callback
+ * does not come when the session ends first. */
+typedef void (*iscsi_session_text_cb)(struct iscsi_session *s, void *data, int status, const uint8_t *text, size_t len);
+int iscsi_session_send_targets(struct iscsi_session *s, iscsi_session_text_cb cb, void *data);
+
+/* Ask for an orderly logout; on_end follows (ISCSI_END_CLOSED, or ISCSI_END_SILENT when it is not answered). */
 void iscsi_session_logout(struct iscsi_session *s);
 /* Drop the connection and free; no callback comes any more. */
 void iscsi_session_close(struct iscsi_session *s);
@@ -110,7 +124,8 @@ struct iscsi_session_api {
 };
 extern const struct iscsi_session_api iscsi_session_libiscsi;
 
-/* Discovery (RFC 7143 section 4.3): connect, login, SendTargets=All, end; bounded by `timeout_ms` of wall-clock time. */
+/* Discovery (RFC 7143 section 4.3): connect, login, SendTargets=All, end; bounded by `timeout_ms` of wall-clock time.
+ */
 struct iscsi_discovered {
     char *target_name;
     char *portal; /* "address:port,tpgt" */
