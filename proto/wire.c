@@ -24,12 +24,9 @@ size_t varint_write(uint8_t *out, uint64_t value)
     return n;
 }
 
-const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out_value)
+/* A varint of more than one byte. */
+static const uint8_t *read_long_varint(const uint8_t *p, const uint8_t *end, uint64_t *out_value)
 {
-    if (p < end && *p < 0x80) { /* most are one byte */
-        *out_value = *p;
-        return p + 1;
-    }
     uint64_t value = 0;
     for (unsigned shift = 0; p < end && shift < 64; shift += 7) {
         uint8_t byte = *p++;
@@ -44,6 +41,21 @@ const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out_v
     return NULL;
 }
 
+/* Most varints are one byte: tags, lengths, enums. */
+static inline const uint8_t *read_varint(const uint8_t *p, const uint8_t *end, uint64_t *out_value)
+{
+    if (p < end && *p < 0x80) {
+        *out_value = *p;
+        return p + 1;
+    }
+    return read_long_varint(p, end, out_value);
+}
+
+const uint8_t *varint_read(const uint8_t *p, const uint8_t *end, uint64_t *out_value)
+{
+    return read_varint(p, end, out_value);
+}
+
 static uint64_t little_endian(const uint8_t *p, size_t n)
 {
     uint64_t value = 0;
@@ -55,13 +67,13 @@ static uint64_t little_endian(const uint8_t *p, size_t n)
 const uint8_t *wire_field_read(const uint8_t *p, const uint8_t *end, struct wire_field *out_field)
 {
     uint64_t tag, len;
-    const uint8_t *next = varint_read(p, end, &tag);
+    const uint8_t *next = read_varint(p, end, &tag);
     if (!next || next - p > TAG_MAX_BYTES || tag >> 3 == 0 || tag >> 3 > NUMBER_MAX)
         return NULL;
     out_field->number = (uint32_t)(tag >> 3);
     p = next;
     switch (tag & 7) {
-    case WIRE_VARINT: out_field->type = WIRE_VARINT; return varint_read(p, end, &out_field->value);
+    case WIRE_VARINT: out_field->type = WIRE_VARINT; return read_varint(p, end, &out_field->value);
     case WIRE_FIXED64:
         if (end - p < 8)
             return NULL;
@@ -75,7 +87,7 @@ const uint8_t *wire_field_read(const uint8_t *p, const uint8_t *end, struct wire
         out_field->value = little_endian(p, 4);
         return p + 4;
     case WIRE_BYTES:
-        next = varint_read(p, end, &len);
+        next = read_varint(p, end, &len);
         if (!next || next - p > LENGTH_MAX_BYTES || len > (uint64_t)(end - next))
             return NULL;
         out_field->type = WIRE_BYTES;
@@ -144,6 +156,10 @@ bool utf8_valid(const uint8_t *bytes, size_t len)
                 i += sizeof(eight);
                 continue;
             }
+        }
+        if (bytes[i] < 0x80) {
+            i++;
+            continue;
         }
         uint32_t point;
         size_t n = utf8_decode(bytes + i, len - i, &point);

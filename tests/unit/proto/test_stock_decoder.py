@@ -19,7 +19,8 @@ SOURCE = os.environ.get("SENSEBUS_SOURCE") or os.path.join(os.path.dirname(os.pa
 
 def load_event(directory):
     files = ["sensebus/v1/code.proto", "sensebus/v1/event.proto"]
-    subprocess.run(["protoc", "--proto_path", os.path.join(SOURCE, "proto"), "--python_out", directory, *files], check=True)
+    subprocess.run(["protoc", "--proto_path", os.path.join(SOURCE, "proto"), "--python_out", directory, *files],
+                   check=True)
     sys.path.insert(0, directory)
     from sensebus.v1 import event_pb2
     return event_pb2.Event
