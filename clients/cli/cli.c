@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "clients/cli/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/grpc/address.h"
+
+#define DEFAULT_PORT       ":7070"
+#define DEFAULT_CONNECT_MS 10000
+#define SCHEME             "grpc://"
+
+void cli_options(struct cli *cli, struct option *o)
+{
+    cli->connect_ms = DEFAULT_CONNECT_MS;
+    o[0] = (struct option){.name = "broker",
+                           .kind = OPTION_STRING,
+                           .value = &cli->broker_option,
+                           .argument = "ADDRESS",
+                           .env = "SENSEBUS_BROKER",
+                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " CLI_DEFAULT_BROKER ";\n"
+                                   "SENSEBUS_URL is used when SENSEBUS_BROKER is not set)"};
+    o[1] = (struct option){.name = "timeout",
+                           .kind = OPTION_DURATION,
+                           .value = &cli->connect_ms,
+                           .argument = "TIME",
+                           .min = 1,
+                           .max = 24 * 3600 * 1000,
+                           .help = "for connecting and for each answer (default 10s)"};
+    o[2] = (struct option){.name = "color",
+                           .kind = OPTION_STRING,
+                           .value = &cli->color_option,
+                           .argument = "WHEN",
+                           .help = "auto, always or never (default auto: on a terminal, unless NO_COLOR is set)"};
+    o[3] = (struct option){
+        .name = "utc", .kind = OPTION_FLAG, .value = &cli->utc, .help = "times in UTC instead of local time"};
+}
+
+/* ------------------------------------------------------------------------------------------------ messages */
+
+static void put_message(struct cli *cli, const char *format, va_list args)
+{
+    char text[1024];
+    vsnprintf(text, sizeof text, format, args);
+    writer_flush(&cli->out);
+    writer_put(&cli->err, "sensebus: ");
+    writer_escaped(&cli->err, text);
+    writer_put(&cli->err, "\n");
+    writer_flush(&cli->err);
+}
+
+void cli_error(struct cli *cli, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    put_message(cli, format, args);
+    va_end(args);
+}
+
+int cli_usage(struct cli *cli, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    put_message(cli, format, args);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+/* ------------------------------------------------------------------------------------------------ parsing */
+
+static int set_color(struct cli *cli)
+{
+    enum color_mode mode = COLOR_AUTO;
+    const char *text = cli->color_option ? cli->color_option : "auto";
+    if (strcmp(text, "always") == 0)
+        mode = COLOR_ALWAYS;
+    else if (strcmp(text, "never") == 0)
+        mode = COLOR_NEVER;
+    else if (strcmp(text, "auto") != 0)
+        return cli_usage(cli, "--color: '%.40s' is none of auto, always, never", text);
+    cli->out.color = writer_wants_color(mode, STDOUT_FILENO);
+    cli->err.color = writer_wants_color(mode, STDERR_FILENO);
+    return -1;
+}
+
+/* An address without a port gets the default one. */
+static int set_broker(struct cli *cli)
+{
+    const char *text = cli->broker_option;
+    if (!text || !*text)
+        text = getenv("SENSEBUS_URL");
+    if (!text || !*text)
+        text = CLI_DEFAULT_BROKER;
+    const char *given = text;
+    if (strncmp(text, SCHEME, strlen(SCHEME)) == 0)
+        text += strlen(SCHEME);
+    else if (strstr(text, "://"))
+        return cli_usage(cli, "--broker: '%.200s': only grpc://HOST:PORT (plaintext) is supported", given);
+    size_t len = strlen(text);
+    bool has_port = strncmp(text, "unix:", 5) == 0 || (strchr(text, ':') && (len == 0 || text[len - 1] != ']'));
+    char err[320];
+    struct address address;
+    if (snprintf(cli->broker, sizeof cli->broker, "%s%s", text, has_port ? "" : DEFAULT_PORT) >=
+        (int)sizeof cli->broker)
+        return cli_usage(cli, "--broker: longer than %zu bytes", sizeof cli->broker - 1);
+    if (address_parse(cli->broker, &address, err, sizeof err) < 0)
+        return cli_usage(cli, "--broker: %s", err);
+    return -1;
+}
+
+int cli_parse(struct cli *cli, const char *usage, const struct option *options, size_t n_shown, size_t n_options,
+              int argc, char **argv, int *out_n_operands)
+{
+    char err[512];
+    switch (options_parse(options, n_options, argc, argv, out_n_operands, err, sizeof err)) {
+    case OPTIONS_HELP:
+        options_print_help(stdout, usage, options, n_shown);
+        return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+    case OPTIONS_ERROR: return cli_usage(cli, "%s", err);
+    case OPTIONS_OK: break;
+    }
+    int code = set_color(cli);
+    return code >= 0 ? code : set_broker(cli);
+}
+
+int cli_no_operands(struct cli *cli, int n_operands, char **argv)
+{
+    return n_operands == 0 ? -1 : cli_usage(cli, "'%.80s' is not expected here; -h shows how to use this", argv[1]);
+}

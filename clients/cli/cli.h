@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every command has: output, messages, and the options that mean the same everywhere. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "clients/cli/exit.h"
+#include "clients/cli/output/writer.h"
+#include "runtime/options.h"
+
+#define CLI_DEFAULT_BROKER "127.0.0.1:7070"
+
+struct cli {
+    struct writer out, err; /* standard output and standard error */
+    char broker[300];       /* address, complete and checked */
+    uint64_t connect_ms;
+    bool utc;
+
+    const char *broker_option, *color_option; /* as given */
+};
+
+struct cli_command {
+    const char *name, *summary;
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+/* Options of all commands that talk to a broker. */
+enum { CLI_OPTIONS = 4 };
+void cli_options(struct cli *cli, struct option *out_options);
+
+/* The command line of one command. `usage` begins --help; options behind `n_shown` work but are not shown there.
+ * Returns -1 to go on, else the exit code: --help was printed, or what was wrong. */
+int cli_parse(struct cli *cli, const char *usage, const struct option *options, size_t n_shown, size_t n_options,
+              int argc, char **argv, int *out_n_operands);
+/* Operands where there must be none. Returns -1 or EXIT_USAGE. */
+int cli_no_operands(struct cli *cli, int n_operands, char **argv);
+
+/* "sensebus: …" on standard error, behind everything already printed. Text from outside is escaped. */
+void cli_error(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, and EXIT_USAGE. */
+int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "clients/cli/interrupt.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "clients/cli/exit.h"
+
+/* What a signal handler can reach. */
+static struct interrupt *active;
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (n_signals > 0)
+        _exit(EXIT_INTERRUPTED);
+    n_signals = 1;
+    if (active)
+        uv_async_send(&active->async);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct interrupt *i = async->data;
+    i->cb(i->data);
+}
+
+int interrupt_start(struct interrupt *i, uv_loop_t *loop, void (*cb)(void *data), void *data)
+{
+    int rc = uv_async_init(loop, &i->async, on_async);
+    if (rc < 0)
+        return rc;
+    i->async.data = i;
+    i->cb = cb;
+    i->data = data;
+    active = i;
+    n_signals = 0;
+    /* Without SA_RESTART: a blocked write must notice. */
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return 0;
+}
+
+void interrupt_stop(struct interrupt *i)
+{
+    /* From here on a signal ends the process. */
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    active = NULL;
+    uv_close((uv_handle_t *)&i->async, NULL);
+}

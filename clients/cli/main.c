@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sensebus: the command line. Finds the command and hands over. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clients/cli/cli.h"
+#include "clients/cli/commands.h"
+
+static const struct cli_command COMMANDS[] = {
+    {"watch", "show events as they come", watch_run},
+    {"get", "show the events that are kept, and end", get_run},
+    {"status", "what happened last to each device", status_run},
+    {"agents", "who reports, and how far behind", agents_run},
+    {"devices", "the logical units that are watched", devices_run},
+    {"wait", "wait until something holds, for scripts", wait_run},
+    {"explain", "what a code or ASC/ASCQ means, and what to look at", explain_run},
+    {"version", "of this program and of the broker", version_run},
+};
+enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
+
+static void print_help(FILE *out)
+{
+    fputs("usage: sensebus COMMAND [OPTIONS]\n\nCommands:\n", out);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    fputs("\n"
+          "'sensebus COMMAND -h' shows options and examples. The broker is " CLI_DEFAULT_BROKER "\n"
+          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another.\n"
+          "\n"
+          "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated, 5 not authorised, 6 timeout,\n"
+          "7 gap under --strict, 9 conflict, 10 position gone, 130 interrupted.\n",
+          out);
+}
+
+static const struct cli_command *find(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(COMMANDS[i].name, name) == 0)
+            return &COMMANDS[i];
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static struct cli cli; /* large: two output buffers */
+    /* A reader that goes away is seen as EPIPE by who writes. */
+    signal(SIGPIPE, SIG_IGN);
+    writer_init(&cli.out, STDOUT_FILENO, false);
+    writer_init(&cli.err, STDERR_FILENO, false);
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+    }
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    const struct cli_command *command = find(name);
+    if (!command)
+        return cli_usage(&cli, "unknown command '%.60s'; 'sensebus -h' lists them", name);
+    return command->run(&cli, argc - 1, argv + 1);
+}
