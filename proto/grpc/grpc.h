@@ -39,21 +39,21 @@ const char *grpc_status_name(int status);
 
 /* Zero in a member means its default, given here. */
 struct grpc_limits {
-    uint32_t max_message_bytes;    /* 4 MiB; a longer one is refused by its length prefix, before memory is taken */
-    uint32_t max_header_bytes;     /* 16 KiB of header list, names + values + 32 each */
-    uint32_t max_streams;          /* 1,000 concurrent calls a connection */
-    uint32_t max_connections;      /* 10,000 a server; further ones are accepted and closed at once */
-    uint32_t max_queued_bytes;     /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
-    uint32_t low_water_bytes;      /* 256 KiB: on_writable comes when the queue falls below */
-    uint32_t stream_window_bytes;  /* 1 MiB receive window of a call */
+    uint32_t max_message_bytes;       /* 4 MiB; a longer one is refused by its length prefix, before memory is taken */
+    uint32_t max_header_bytes;        /* 16 KiB of header list, names + values + 32 each */
+    uint32_t max_streams;             /* 1,000 concurrent calls a connection */
+    uint32_t max_connections;         /* 10,000 a server; further ones are accepted and closed at once */
+    uint32_t max_queued_bytes;        /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
+    uint32_t low_water_bytes;         /* 256 KiB: on_writable comes when the queue falls below */
+    uint32_t stream_window_bytes;     /* 1 MiB receive window of a call */
     uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
-    uint32_t keepalive_ms;         /* 20,000: PING after this long without anything from the peer */
-    uint32_t keepalive_timeout_ms; /* 20,000: without an answer for this long the connection is dead */
-    uint32_t handshake_ms;         /* 10,000 from accept to the peer's SETTINGS */
-    uint32_t control_burst;        /* 1,000: PING, SETTINGS and empty frames a connection may send at once … */
-    uint32_t control_per_second;   /* 100: … and this many a second afterwards; beyond: GOAWAY ENHANCE_YOUR_CALM */
-    uint32_t reset_burst;          /* 10,000 RST_STREAM … */
-    uint32_t reset_per_second;     /* 1,000 */
+    uint32_t keepalive_ms;            /* 20,000: PING after this long without anything from the peer */
+    uint32_t keepalive_timeout_ms;    /* 20,000: without an answer for this long the connection is dead */
+    uint32_t handshake_ms;            /* 10,000 from accept to the peer's SETTINGS */
+    uint32_t control_burst;           /* 1,000: PING, SETTINGS and empty frames a connection may send at once … */
+    uint32_t control_per_second;      /* 100: … and this many a second afterwards; beyond: GOAWAY ENHANCE_YOUR_CALM */
+    uint32_t reset_burst;             /* 10,000 RST_STREAM … */
+    uint32_t reset_per_second;        /* 1,000 */
 };
 
 /* ------------------------------------------------------------------------------------------------ calls */
@@ -87,7 +87,8 @@ bool grpc_call_writable(struct grpc_call *call);
 void grpc_call_pause(struct grpc_call *call);
 void grpc_call_resume(struct grpc_call *call);
 
-/* Server side: end the call after everything queued was sent. `format` may be NULL. Calls after the first do nothing. */
+/* Server side: end the call after everything queued was sent. `format` may be NULL. Calls after the first do nothing.
+ */
 void grpc_call_finish(struct grpc_call *call, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Drop what is queued and end now: RST_STREAM(CANCEL). on_close follows with CANCELLED. */
@@ -118,7 +119,9 @@ struct grpc_method {
 void grpc_call_accept(struct grpc_call *call, const struct grpc_call_ops *ops, void *data);
 
 /* Unary methods without state need no ops of their own: `handle` gets the one request and answers with
- * grpc_unary_reply or grpc_call_finish, then or later. Zero or two requests are INVALID_ARGUMENT by themselves. */
+ * grpc_unary_reply or grpc_call_finish. Zero or two requests are INVALID_ARGUMENT by themselves. A handler that answers
+ * later calls grpc_call_accept inside `handle` first: its on_close then says that the call is gone, as it may be before
+ * the answer is ready (cancelled, deadline, connection lost). */
 typedef void (*grpc_unary_cb)(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len);
 void grpc_unary_accept(struct grpc_call *call, void *service, grpc_unary_cb handle);
 /* Send the one reply and finish with OK. */
@@ -132,7 +135,8 @@ int grpc_server_add(struct grpc_server *server, const struct grpc_method *method
  * Plaintext beyond loopback is refused with UV_EACCES unless `insecure`. May be called several times.
  * On failure `err` says in words what and why. */
 int grpc_server_listen(struct grpc_server *server, const char *address, bool insecure, char *err, size_t err_len);
-/* Addresses listened on, with real ports: "127.0.0.1:40123". i < number of listens. */
+/* The i-th address listened on, with its real port: "127.0.0.1:40123"; NULL when there are not so many. A name may
+ * stand for several. */
 const char *grpc_server_address(const struct grpc_server *server, size_t i);
 
 /* Stop accepting; GOAWAY in two steps; on_drain for every call; whatever is left after `grace_ms` is ended with
@@ -172,14 +176,15 @@ int grpc_call_start(struct grpc_channel *channel, const char *path, uint32_t dea
 
 /* ------------------------------------------------------------------------------------------------ services */
 
-/* grpc.health.v1.Health. The empty name is the whole server. Watchers are told of changes. */
+/* grpc.health.v1.Health. The empty name is the whole server, serving from the start; other names are unknown until they
+ * are set. Watchers are told of changes. Like every service, free it after the server's close callback. */
 struct grpc_health;
 int grpc_health_new(struct grpc_server *server, struct grpc_health **out_health);
 int grpc_health_set(struct grpc_health *h, const char *service, bool serving);
 void grpc_health_free(struct grpc_health *h);
 
 /* grpc.reflection.v1 and v1alpha ServerReflection over a serialized FileDescriptorSet with all imports. `services` are
- * the full names to list; both arrays must outlive the server. */
+ * the full names to list; both arrays must outlive the server. UV_EINVAL when the set is damaged. */
 struct grpc_reflection;
 int grpc_reflection_new(struct grpc_server *server, const uint8_t *descriptor_set, size_t len,
                         const char *const *services, size_t n_services, struct grpc_reflection **out_reflection);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/grpc/call.h"
+#include "proto/grpc/conn.h"
+#include "proto/grpc/listener.h"
+
+struct service {
+    const struct grpc_method *methods;
+    size_t n;
+    void *data;
+};
+
+struct grpc_server {
+    uv_loop_t *loop;
+    struct grpc_limits limits;
+    struct grpc_server_counters counters;
+    struct service *services;
+    size_t n_services;
+    struct listener *listeners;
+    struct conn *conns;
+    unsigned n_parts; /* handles and connections: all must be gone before the memory goes */
+    uv_timer_t drain_timer;
+    bool draining;
+    bool closing;
+    void (*on_drained)(void *data);
+    void *drain_data;
+    void (*on_closed)(void *data);
+    void *close_data;
+};
+
+/* ------------------------------------------------------------------------------------------------ making */
+
+int grpc_server_new(uv_loop_t *loop, const struct grpc_limits *limits, struct grpc_server **out_server)
+{
+    struct grpc_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return UV_ENOMEM;
+    s->loop = loop;
+    s->limits = h2_limits_resolve(limits);
+    uv_timer_init(loop, &s->drain_timer);
+    s->drain_timer.data = s;
+    s->n_parts = 1;
+    *out_server = s;
+    return 0;
+}
+
+int grpc_server_add(struct grpc_server *s, const struct grpc_method *methods, size_t n, void *service)
+{
+    struct service *services = realloc(s->services, (s->n_services + 1) * sizeof *services);
+    if (!services)
+        return UV_ENOMEM;
+    s->services = services;
+    s->services[s->n_services++] = (struct service){methods, n, service};
+    return 0;
+}
+
+void grpc_server_counters(const struct grpc_server *s, struct grpc_server_counters *out)
+{
+    *out = s->counters;
+}
+
+/* ------------------------------------------------------------------------------------------------ connections */
+
+static void part_gone(struct grpc_server *s)
+{
+    if (--s->n_parts > 0)
+        return;
+    void (*cb)(void *data) = s->on_closed;
+    void *data = s->close_data;
+    free(s->services);
+    free(s);
+    if (cb)
+        cb(data);
+}
+
+static void check_drained(struct grpc_server *s)
+{
+    void (*cb)(void *data) = s->on_drained;
+    if (s->conns || !cb || s->closing)
+        return;
+    s->on_drained = NULL;
+    uv_timer_stop(&s->drain_timer);
+    cb(s->drain_data);
+}
+
+static const struct grpc_method *find_method(const struct grpc_server *s, const char *path, void **out_service)
+{
+    for (size_t i = 0; i < s->n_services; i++) {
+        const struct service *service = &s->services[i];
+        for (size_t k = 0; k < service->n; k++) {
+            if (strcmp(service->methods[k].path, path) == 0) {
+                *out_service = service->data;
+                return &service->methods[k];
+            }
+        }
+    }
+    return NULL;
+}
+
+static void on_call(struct conn *c, struct grpc_call *call)
+{
+    struct grpc_server *s = c->owner;
+    const char *path = headers_get(&call->headers, ":path");
+    void *service;
+    const struct grpc_method *method = path ? find_method(s, path, &service) : NULL;
+    if (!method) {
+        s->counters.calls_refused++;
+        grpc_call_finish(call, GRPC_UNIMPLEMENTED, "unknown method %.200s", path ? path : "");
+        return;
+    }
+    method->on_start(call, service);
+    assert(call->ops || call->finishing || call->ended);
+    if (s->draining)
+        call_drain(call);
+}
+
+static void accept_connection(struct listener *l);
+
+static void on_conn_closed(struct conn *c)
+{
+    struct grpc_server *s = c->owner;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->conns = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    s->counters.connections_open--;
+    for (struct listener *l = s->listeners; l; l = l->next) {
+        if (l->waiting)
+            accept_connection(l);
+    }
+    check_drained(s);
+    part_gone(s);
+}
+
+static const struct conn_ops conn_ops = {.on_call = on_call, .on_closed = on_conn_closed};
+
+static void accept_connection(struct listener *l)
+{
+    struct grpc_server *s = l->owner;
+    struct conn *c;
+    int rc = conn_new(s->loop, l->kind, &s->limits, &s->counters, &conn_ops, s, &c);
+    l->waiting = rc != 0;
+    if (rc != 0)
+        return;
+    c->next = s->conns;
+    if (c->next)
+        c->next->prev = c;
+    s->conns = c;
+    s->n_parts++;
+    s->counters.connections_open++;
+    rc = transport_accept(&c->transport, &l->u.stream, l->address);
+    if (rc == 0 && s->counters.connections_open > s->limits.max_connections)
+        rc = UV_EMFILE;
+    if (rc == 0)
+        rc = conn_start(c, H2_SERVER);
+    if (rc == 0) {
+        s->counters.connections_accepted++;
+    } else {
+        s->counters.connections_refused++;
+        conn_close(c, GRPC_UNAVAILABLE, uv_strerror(rc));
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ listening */
+
+int grpc_server_listen(struct grpc_server *s, const char *address, bool insecure, char *err, size_t err_len)
+{
+    struct listener *opened = NULL;
+    struct listener **end = &s->listeners;
+    int rc = listener_open(s->loop, address, insecure, accept_connection, s, &opened, err, err_len);
+    if (rc != 0)
+        return rc;
+    while (*end)
+        end = &(*end)->next;
+    *end = opened;
+    for (struct listener *l = opened; l; l = l->next)
+        s->n_parts++;
+    return 0;
+}
+
+const char *grpc_server_address(const struct grpc_server *s, size_t i)
+{
+    const struct listener *l = s->listeners;
+    while (l && i-- > 0)
+        l = l->next;
+    return l ? l->address : NULL;
+}
+
+static void on_listener_closed(struct listener *l)
+{
+    part_gone(l->owner);
+}
+
+static void stop_listening(struct grpc_server *s)
+{
+    while (s->listeners) {
+        struct listener *l = s->listeners;
+        s->listeners = l->next;
+        listener_close(l, on_listener_closed);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ ending */
+
+static void on_drain_timer(uv_timer_t *timer)
+{
+    struct grpc_server *s = timer->data;
+    for (struct conn *c = s->conns; c; c = c->next)
+        conn_finish(c, GRPC_UNAVAILABLE, "server is draining");
+    check_drained(s);
+}
+
+void grpc_server_drain(struct grpc_server *s, uint32_t grace_ms, void (*cb)(void *data), void *data)
+{
+    if (s->draining || s->closing)
+        return;
+    s->draining = true;
+    s->on_drained = cb;
+    s->drain_data = data;
+    stop_listening(s);
+    for (struct conn *c = s->conns; c; c = c->next)
+        conn_drain(c);
+    uv_update_time(s->loop);
+    uv_timer_start(&s->drain_timer, on_drain_timer, s->conns ? grace_ms : 0, 0);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    part_gone(handle->data);
+}
+
+void grpc_server_close(struct grpc_server *s, void (*cb)(void *data), void *data)
+{
+    if (!s || s->closing)
+        return;
+    s->closing = true;
+    s->on_closed = cb;
+    s->close_data = data;
+    stop_listening(s);
+    for (struct conn *c = s->conns; c; c = c->next)
+        conn_close(c, GRPC_UNAVAILABLE, "server closed");
+    uv_close((uv_handle_t *)&s->drain_timer, on_timer_closed);
+}

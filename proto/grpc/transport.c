@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/grpc/transport.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int transport_init(struct transport *t, uv_loop_t *loop, enum address_kind kind, const struct transport_ops *ops)
+{
+    *t = (struct transport){.ops = ops};
+    return kind == ADDRESS_TCP ? uv_tcp_init(loop, &t->u.tcp) : uv_pipe_init(loop, &t->u.pipe, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------ connecting */
+
+static void name_tcp_peer(struct transport *t)
+{
+    struct sockaddr_storage sa;
+    int len = sizeof sa;
+    if (uv_tcp_getpeername(&t->u.tcp, (struct sockaddr *)&sa, &len) == 0)
+        address_format((struct sockaddr *)&sa, t->peer, sizeof t->peer);
+    else
+        snprintf(t->peer, sizeof t->peer, "unknown");
+    /* Small frames must not wait for acknowledgements; batching is done before the socket. */
+    uv_tcp_nodelay(&t->u.tcp, 1);
+}
+
+int transport_accept(struct transport *t, uv_stream_t *listener, const char *local)
+{
+    int rc = uv_accept(listener, &t->u.stream);
+    if (rc != 0)
+        return rc;
+    if (listener->type == UV_TCP)
+        name_tcp_peer(t);
+    else
+        snprintf(t->peer, sizeof t->peer, "%s", local);
+    return 0;
+}
+
+static void on_connect(uv_connect_t *req, int status)
+{
+    struct transport *t = req->data;
+    if (status == 0 && t->u.handle.type == UV_TCP)
+        name_tcp_peer(t);
+    t->on_connected(t, status);
+}
+
+int transport_connect_tcp(struct transport *t, const struct sockaddr *sa, void (*cb)(struct transport *t, int error))
+{
+    t->connect.data = t;
+    t->on_connected = cb;
+    return uv_tcp_connect(&t->connect, &t->u.tcp, sa, on_connect);
+}
+
+void transport_connect_unix(struct transport *t, const char *path, void (*cb)(struct transport *t, int error))
+{
+    t->connect.data = t;
+    t->on_connected = cb;
+    snprintf(t->peer, sizeof t->peer, "unix:%s", path);
+    uv_pipe_connect(&t->connect, &t->u.pipe, path, on_connect);
+}
+
+/* ------------------------------------------------------------------------------------------------ reading */
+
+/* libuv hands a buffer back before it asks for the next one, so that all connections of a thread share one. */
+static _Thread_local uint8_t read_buffer[64 * 1024];
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf)
+{
+    (void)handle;
+    (void)suggested;
+    *out_buf = uv_buf_init((char *)read_buffer, sizeof read_buffer);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct transport *t = (struct transport *)stream;
+    if (n < 0) {
+        uv_read_stop(stream);
+        t->ops->on_end(t, (int)n);
+    } else if (n > 0) {
+        t->ops->on_bytes(t, (const uint8_t *)buf->base, (size_t)n);
+    }
+}
+
+int transport_start(struct transport *t)
+{
+    return uv_read_start(&t->u.stream, on_alloc, on_read);
+}
+
+/* ------------------------------------------------------------------------------------------------ writing */
+
+/* What the socket did not take: referenced pieces stay referenced, the others were copied behind the arrays. */
+struct rest {
+    uv_write_t req;
+    struct transport *transport;
+    unsigned n;
+    uv_buf_t bufs[OUTBOX_PIECES];
+    struct chunk *owners[OUTBOX_PIECES];
+    uint8_t copies[];
+};
+
+static void rest_free(struct rest *r)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        chunk_unref(r->owners[i]);
+    free(r);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct rest *r = req->data;
+    struct transport *t = r->transport;
+    rest_free(r);
+    t->blocked = false;
+    if (status == UV_ECANCELED || uv_is_closing(&t->u.handle))
+        return;
+    if (status < 0)
+        t->ops->on_end(t, status);
+    else
+        t->ops->on_unblocked(t);
+}
+
+static int write_rest(struct transport *t, struct outbox *box, size_t written)
+{
+    struct rest *r = malloc(sizeof *r + box->arena_used);
+    if (!r)
+        return UV_ENOMEM;
+    uint8_t *copy = r->copies;
+    r->transport = t;
+    r->req.data = r;
+    r->n = 0;
+    for (unsigned i = 0; i < box->n; i++) {
+        uv_buf_t buf = box->bufs[i];
+        if (written >= buf.len) {
+            written -= buf.len;
+            continue;
+        }
+        buf.base += written;
+        buf.len -= written;
+        written = 0;
+        r->owners[r->n] = box->owners[i];
+        if (box->owners[i]) {
+            chunk_ref(box->owners[i]);
+        } else {
+            memcpy(copy, buf.base, buf.len);
+            buf.base = (char *)copy;
+            copy += buf.len;
+        }
+        r->bufs[r->n++] = buf;
+    }
+    int rc = uv_write(&r->req, &t->u.stream, r->bufs, r->n, on_written);
+    if (rc != 0)
+        rest_free(r);
+    else
+        t->blocked = true;
+    return rc;
+}
+
+int transport_write(struct transport *t, struct outbox *box)
+{
+    assert(!t->blocked);
+    if (box->n == 0)
+        return 0;
+    int n = uv_try_write(&t->u.stream, box->bufs, box->n);
+    if (n < 0 && n != UV_EAGAIN)
+        return n;
+    size_t written = n > 0 ? (size_t)n : 0;
+    return written == box->n_bytes ? 0 : write_rest(t, box, written);
+}
+
+/* ------------------------------------------------------------------------------------------------ ending */
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    (void)req;
+    (void)status;
+}
+
+void transport_shutdown(struct transport *t)
+{
+    if (t->is_shut)
+        return;
+    t->is_shut = true;
+    /* Fails only when the peer is gone already; then reading says so. */
+    uv_shutdown(&t->shutdown, &t->u.stream, on_shutdown);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct transport *t = (struct transport *)handle;
+    t->on_closed(t);
+}
+
+void transport_close(struct transport *t, void (*cb)(struct transport *t))
+{
+    t->on_closed = cb;
+    uv_close(&t->u.handle, on_handle_closed);
+}
