@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server and a channel to it on one loop, and calls that remember what happened to them. */
+#pragma once
+
+#include "proto/grpc/grpc.h"
+#include "tests/lib/loop.h"
+
+/* One side of a call, and what it saw. */
+struct probe {
+    struct grpc_call *call; /* NULL after on_close */
+    unsigned n_messages;
+    size_t n_bytes;
+    char last[64]; /* start of the last message, terminated */
+    unsigned n_half_closes;
+    unsigned n_writables;
+    unsigned n_drains;
+    unsigned n_closes;
+    int status;
+    char message[256];
+    bool opened; /* server side: the call came */
+    bool closed;
+};
+
+/* The server knows /test/Call, whose calls land in `served` in order, and /test/Unary, which answers with its request.
+ */
+enum { PAIR_CALLS = 16 };
+
+struct pair {
+    struct test_loop loop;
+    struct grpc_server *server;
+    struct grpc_channel *channel;
+    struct probe served[PAIR_CALLS];
+    unsigned n_served;
+    unsigned n_ups;
+    unsigned n_downs;
+    char down_reason[256];
+    bool up;
+    bool down;
+    bool server_closed;
+    void (*on_serve)(struct pair *p, struct probe *probe); /* instead of just accepting; may be NULL */
+    struct grpc_call_ops server_ops;                       /* may be changed before the first call */
+};
+
+extern const struct grpc_call_ops probe_ops;
+
+void pair_init(struct pair *p, const struct grpc_limits *server_limits, const struct grpc_limits *client_limits,
+               const char *address);
+void pair_deinit(struct pair *p);
+/* A call of /test/Call, with the server's side of it in the next of `served`. */
+struct probe *pair_call(struct pair *p, struct probe *client, uint32_t deadline_ms);
+void pair_start(struct pair *p, struct probe *client, const char *path, uint32_t deadline_ms);
+void pair_until(struct pair *p, const bool *flag);
+void pair_until_count(struct pair *p, const unsigned *count, unsigned at_least);
+int probe_send(struct probe *probe, const char *text);
