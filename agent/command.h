@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands that the agent sends on its own: an allow-list, because the agent only observes.
+ *
+ * Whatever goes to a target passes command_build, so nothing else can be sent, and each is counted under its name.
+ * Pure. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum command_kind {
+    COMMAND_TEST_UNIT_READY,
+    COMMAND_REQUEST_SENSE,
+    COMMAND_INQUIRY, /* `page` is the VPD page, COMMAND_STANDARD_INQUIRY for standard data */
+    COMMAND_REPORT_LUNS,
+    COMMAND_READ_CAPACITY_10,
+    COMMAND_READ_CAPACITY_16,
+    COMMAND_MODE_SENSE, /* `page` is the mode page */
+    COMMAND_N_KINDS,
+};
+
+#define COMMAND_STANDARD_INQUIRY (-1)
+
+struct command {
+    enum command_kind kind;
+    uint8_t cdb[16];
+    size_t cdb_len;
+    uint32_t in_bytes; /* room for the answer, also in the CDB's allocation length */
+};
+
+struct command command_build(enum command_kind kind, int page);
+/* "TEST UNIT READY"; both READ CAPACITY commands have the one name of the allow-list. */
+const char *command_name(enum command_kind kind);
+
+/* How often each was sent since the agent started. */
+struct command_counts {
+    uint64_t n[COMMAND_N_KINDS];
+};
