@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The story of an event here: spool_append puts it on the pending list; commit_start moves the whole list into a
+ * spool_commit and hands that to the pool; commit_work writes it, frees what was acknowledged and drops what is too
+ * much, all in one transaction; on_commit_done takes over the new state and starts the next commit if more came.
+ * A failed commit wrote nothing: its entries go back to the front of the pending list and wait for the retry timer. */
+#include "agent/spool.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/chunk.h"
+#include "sensebus/v1/event.pb-c.h"
+
+#define RETRY_MS             1000
+#define DEFAULT_MEMORY_BYTES (16u << 20)
+#define ORIGIN_BYTES         512 /* at most, with the prefixes */
+#define STATE_KEY            "state"
+#define LOSS_REASON          "the agent's spool was full, the oldest events were dropped"
+
+/* The value of a record: this header, then the encoded event; a loss has no event. */
+struct spool_header {
+    uint64_t loss_first_key; /* 0 = an event */
+    uint64_t wall_ns, boot_ns;
+    uint32_t aix_bits, source;
+    char boot_id[RECORD_BOOT_ID_BYTES];
+};
+
+struct spool_entry {
+    struct spool_entry *next;
+    uint64_t key;
+    struct spool_header header;
+    size_t len;
+    uint8_t bytes[];
+};
+
+/* One group commit: all that the pool's thread touches, besides the store. */
+struct spool_commit {
+    struct store *store;
+    unsigned meta_table, records_table;
+    uint64_t max_bytes, max_records;
+    struct spool_entry *first, *last;
+    uint64_t n_bytes;
+    uint64_t free_key;
+    uint64_t n_dropped_memory; /* counted in `state` */
+    struct spool_state state;  /* in: what is held; out: what is held then */
+    int rc;
+};
+
+static size_t value_size(const struct spool_entry *e)
+{
+    return sizeof e->header + e->len;
+}
+
+static uint64_t first_key_of(const struct spool_header *h, uint64_t key)
+{
+    return h->loss_first_key ? h->loss_first_key : key;
+}
+
+/* ------------------------------------------------------------------------------------------------ commit, on the pool
+ */
+
+static int write_entry(struct store_txn *txn, struct spool_commit *c, const struct spool_entry *e)
+{
+    void *space;
+    int rc = store_reserve(txn, c->records_table, &e->key, sizeof e->key, value_size(e), STORE_APPEND, &space);
+
+    if (rc < 0)
+        return rc;
+    memcpy(space, &e->header, sizeof e->header);
+    memcpy((uint8_t *)space + sizeof e->header, e->bytes, e->len);
+    c->state.n_records++;
+    c->state.n_bytes += value_size(e);
+    c->state.last_key = e->key;
+    return 0;
+}
+
+static int delete_first(struct store_cursor *cursor, struct spool_commit *c)
+{
+    size_t len = cursor->value.len;
+    int rc = store_cursor_delete(cursor);
+
+    if (rc == 0) {
+        c->state.n_records--;
+        c->state.n_bytes -= len;
+    }
+    return rc;
+}
+
+static int header_read(const struct store_cursor *cursor, uint64_t *out_key, struct spool_header *out_header)
+{
+    if (cursor->key.len != sizeof *out_key || cursor->value.len < sizeof *out_header)
+        return UV_EIO;
+    memcpy(out_key, cursor->key.data, sizeof *out_key);
+    memcpy(out_header, cursor->value.data, sizeof *out_header);
+    return 0;
+}
+
+/* Delete what was acknowledged. */
+static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c)
+{
+    struct spool_header header;
+    uint64_t key;
+    int rc;
+
+    while ((rc = store_cursor_first(cursor)) == 0) {
+        rc = header_read(cursor, &key, &header);
+        if (rc < 0 || key > c->free_key)
+            return rc;
+        rc = delete_first(cursor, c);
+        if (rc < 0)
+            return rc;
+    }
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
+static bool over_bounds(const struct spool_commit *c, bool with_loss)
+{
+    return c->state.n_records + with_loss > c->max_records ||
+           c->state.n_bytes + (with_loss ? sizeof(struct spool_header) : 0) > c->max_bytes;
+}
+
+/* Drop the oldest until the bounds hold, counting the loss record that takes their place. */
+static int drop_oldest(struct store_txn *txn, struct store_cursor *cursor, struct spool_commit *c)
+{
+    struct spool_header header, loss = {0};
+    uint64_t key = 0;
+    int rc;
+
+    while (over_bounds(c, loss.loss_first_key != 0)) {
+        rc = store_cursor_first(cursor);
+        if (rc == 0)
+            rc = header_read(cursor, &key, &header);
+        if (rc == 0)
+            rc = delete_first(cursor, c);
+        if (rc < 0)
+            return rc;
+        if (!loss.loss_first_key)
+            loss.loss_first_key = first_key_of(&header, key);
+        if (!header.loss_first_key)
+            c->state.n_dropped++;
+        loss.aix_bits |= header.aix_bits;
+        loss.wall_ns = header.wall_ns;
+        loss.boot_ns = header.boot_ns;
+        memcpy(loss.boot_id, header.boot_id, sizeof loss.boot_id);
+    }
+    if (!loss.loss_first_key)
+        return 0;
+    c->state.n_records++;
+    c->state.n_bytes += sizeof loss;
+    return store_put(txn, c->records_table, &key, sizeof key, &loss, sizeof loss, STORE_NO_OVERWRITE);
+}
+
+static int commit_records(struct store_txn *txn, struct spool_commit *c)
+{
+    struct store_cursor cursor;
+    int rc;
+
+    for (const struct spool_entry *e = c->first; e; e = e->next) {
+        rc = write_entry(txn, c, e);
+        if (rc < 0)
+            return rc;
+    }
+    rc = store_cursor_open(txn, c->records_table, &cursor);
+    if (rc < 0)
+        return rc;
+    rc = free_acknowledged(&cursor, c);
+    if (rc == 0)
+        rc = drop_oldest(txn, &cursor, c);
+    store_cursor_close(&cursor);
+    return rc;
+}
+
+static int state_write(struct store_txn *txn, unsigned table, const struct spool_state *state)
+{
+    return store_put(txn, table, STATE_KEY, strlen(STATE_KEY), state, sizeof *state, 0);
+}
+
+static int commit_run(struct spool_commit *c)
+{
+    struct store_txn txn;
+    int rc = store_begin(c->store, true, &txn);
+
+    if (rc < 0)
+        return rc;
+    rc = commit_records(&txn, c);
+    if (rc == 0)
+        rc = state_write(&txn, c->meta_table, &c->state);
+    if (rc < 0) {
+        store_abort(&txn);
+        return rc;
+    }
+    return store_commit(&txn);
+}
+
+static void commit_work(uv_work_t *work)
+{
+    struct spool_commit *c = work->data;
+
+    c->rc = commit_run(c);
+}
+
+/* ------------------------------------------------------------------------------------------------ commit, on the loop
+ */
+
+static void entries_free(struct spool_entry *e)
+{
+    while (e) {
+        struct spool_entry *next = e->next;
+
+        free(e);
+        e = next;
+    }
+}
+
+static void close_step(struct spool *s);
+static void commit_start(struct spool *s);
+
+/* Memory has a bound too: the oldest that wait become one loss. */
+static void drop_pending(struct spool *s)
+{
+    while (s->n_pending_bytes > s->options.max_memory_bytes && s->first && s->first->next) {
+        struct spool_entry *old = s->first;
+        struct spool_entry *next = old->next;
+
+        if (!next->header.loss_first_key) {
+            s->n_pending_bytes -= next->len;
+            s->n_dropped_memory++;
+        }
+        if (!old->header.loss_first_key)
+            s->n_dropped_memory++;
+        next->header.loss_first_key = first_key_of(&old->header, old->key);
+        next->header.aix_bits |= old->header.aix_bits;
+        next->len = 0;
+        s->n_pending_bytes -= value_size(old);
+        s->first = next;
+        free(old);
+    }
+}
+
+static void commit_put_back(struct spool *s, struct spool_commit *c)
+{
+    s->n_dropped_memory += c->n_dropped_memory;
+    s->dirty = true;
+    if (!c->first)
+        return;
+    c->last->next = s->first;
+    s->first = c->first;
+    if (!s->last)
+        s->last = c->last;
+    s->n_pending_bytes += c->n_bytes;
+    drop_pending(s);
+}
+
+static void disk_result(struct spool *s, int rc)
+{
+    int before = s->disk_error;
+
+    s->disk_error = rc;
+    if (before != rc && !s->closing)
+        s->ops->on_disk(s, s->data, rc);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    commit_start(timer->data);
+}
+
+static void on_commit_done(uv_work_t *work, int status)
+{
+    struct spool_commit *c = work->data;
+    struct spool *s = (struct spool *)((char *)work - offsetof(struct spool, work));
+    int rc = status < 0 ? status : c->rc;
+    bool more_held = false;
+
+    s->commit = NULL;
+    if (rc < 0) {
+        commit_put_back(s, c);
+    } else {
+        more_held = c->state.last_key > s->held.last_key;
+        s->held = c->state;
+        entries_free(c->first);
+    }
+    free(c);
+    disk_result(s, rc);
+    if (s->closing) {
+        close_step(s);
+        return;
+    }
+    if (more_held)
+        s->ops->on_held(s, s->data);
+    if (rc < 0)
+        uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
+    else
+        commit_start(s);
+}
+
+/* Hand all that waits to the pool, unless a commit runs or the disk failed a moment ago. */
+static void commit_start(struct spool *s)
+{
+    struct spool_commit *c;
+
+    if (s->commit || uv_is_active((uv_handle_t *)&s->retry) || (!s->first && !s->dirty))
+        return;
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
+        return;
+    }
+    c->store = &s->store;
+    c->meta_table = s->meta_table;
+    c->records_table = s->records_table;
+    c->max_bytes = s->options.max_bytes;
+    c->max_records = s->options.max_records;
+    c->first = s->first;
+    c->last = s->last;
+    c->n_bytes = s->n_pending_bytes;
+    c->free_key = s->free_key;
+    c->state = s->held;
+    c->n_dropped_memory = s->n_dropped_memory;
+    c->state.n_dropped += s->n_dropped_memory;
+
+    s->first = s->last = NULL;
+    s->n_pending_bytes = 0;
+    s->n_dropped_memory = 0;
+    s->dirty = false;
+    s->commit = c;
+    s->work.data = c;
+    if (uv_queue_work(s->loop, &s->work, commit_work, on_commit_done) < 0)
+        assert(!"uv_queue_work refuses only without a work function");
+}
+
+/* ------------------------------------------------------------------------------------------------ append */
+
+/* Out of memory: the event becomes (a part of) a loss at the end of the pending list. */
+static void append_as_lost(struct spool *s, const struct spool_header *header)
+{
+    struct spool_entry *e = s->last;
+
+    s->n_dropped_memory++;
+    if (e && !e->header.loss_first_key) { /* give the event before up as well: its memory is all there is */
+        if (s->spare) {
+            e = NULL;
+        } else {
+            s->n_pending_bytes -= e->len;
+            s->n_dropped_memory++;
+            e->len = 0;
+            e->header.loss_first_key = e->key;
+        }
+    }
+    if (!e) {
+        e = s->spare;
+        s->spare = NULL;
+        if (!e)
+            return; /* the number stays unused; the broker reports the hole as a loss on the wire */
+        e->header = *header;
+        e->header.loss_first_key = s->last_key;
+        e->header.aix_bits = 0;
+        e->len = 0;
+        e->next = NULL;
+        if (s->last)
+            s->last->next = e;
+        else
+            s->first = e;
+        s->last = e;
+        s->n_pending_bytes += value_size(e);
+    }
+    e->key = s->last_key;
+    e->header.aix_bits |= header->aix_bits;
+    e->header.wall_ns = header->wall_ns;
+    e->header.boot_ns = header->boot_ns;
+}
+
+void spool_append(struct spool *s, const struct record_bytes *event, uint32_t source, uint64_t wall_ns,
+                  uint64_t boot_ns)
+{
+    struct spool_entry *e = event->bytes ? malloc(sizeof *e + event->len) : NULL;
+    struct spool_header header = {
+        .wall_ns = wall_ns, .boot_ns = boot_ns, .aix_bits = event->aix_bits, .source = source};
+
+    assert(!s->closing);
+    snprintf(header.boot_id, sizeof header.boot_id, "%s", s->options.boot_id);
+    s->last_key++;
+    if (!e) {
+        append_as_lost(s, &header);
+    } else {
+        e->next = NULL;
+        e->key = s->last_key;
+        e->header = header;
+        e->len = event->len;
+        memcpy(e->bytes, event->bytes, event->len);
+        if (s->last)
+            s->last->next = e;
+        else
+            s->first = e;
+        s->last = e;
+        s->n_pending_bytes += value_size(e);
+        if (!s->spare)
+            s->spare = calloc(1, sizeof *s->spare);
+    }
+    drop_pending(s);
+    commit_start(s);
+}
+
+/* ------------------------------------------------------------------------------------------------ send, free */
+
+uint64_t spool_epoch(const struct spool *s)
+{
+    return s->held.epoch;
+}
+
+uint64_t spool_newest(const struct spool *s)
+{
+    return s->held.last_key - s->held.base;
+}
+
+uint64_t spool_n_dropped(const struct spool *s)
+{
+    return s->held.n_dropped + s->n_dropped_memory;
+}
+
+bool spool_settled(const struct spool *s)
+{
+    return !s->first && !s->commit && !s->dirty && s->disk_error == 0;
+}
+
+/* First key that the oldest record stands for; last_key + 1 when there is no record. */
+static int oldest_key(struct spool *s, uint64_t *out_key)
+{
+    struct store_txn txn;
+    struct store_cursor cursor;
+    struct spool_header header;
+    uint64_t key = s->free_key + 1;
+    int rc = store_begin(&s->store, false, &txn);
+
+    if (rc < 0)
+        return rc;
+    rc = store_cursor_open(&txn, s->records_table, &cursor);
+    if (rc == 0) {
+        rc = store_cursor_seek(&cursor, &key, sizeof key);
+        if (rc == 0)
+            rc = header_read(&cursor, &key, &header);
+        store_cursor_close(&cursor);
+    }
+    store_abort(&txn);
+    if (rc == UV_ENOENT)
+        *out_key = s->held.last_key + 1;
+    else if (rc == 0)
+        *out_key = first_key_of(&header, key);
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
+uint64_t spool_oldest(struct spool *s)
+{
+    uint64_t key;
+
+    return oldest_key(s, &key) == 0 ? key - s->held.base : spool_newest(s) + 1;
+}
+
+/* The record under the cursor, as an element of Publish.events: `out` NULL only counts. 0 = no memory. */
+static size_t write_record(const struct spool *s, uint64_t key, uint64_t from_key, const struct spool_header *header,
+                           const struct store_value *value, uint8_t *out)
+{
+    struct record_origin origin = {.host = s->options.host,
+                                   .boot_id = header->boot_id,
+                                   .epoch = s->held.epoch,
+                                   .source = header->source,
+                                   .sequence = key - s->held.base};
+    uint64_t first = header->loss_first_key > from_key ? header->loss_first_key : from_key;
+    struct record_loss loss = {.first = first - s->held.base,
+                               .last = key - s->held.base,
+                               .aix_bits = header->aix_bits,
+                               .wall_ns = header->wall_ns,
+                               .boot_ns = header->boot_ns,
+                               .reason = LOSS_REASON};
+    struct record_bytes event;
+    size_t n;
+
+    if (!header->loss_first_key)
+        return record_element_write(out, (const uint8_t *)value->data + sizeof *header, value->len - sizeof *header,
+                                    &origin);
+    if (record_encode_loss(&loss, &event) < 0)
+        return 0;
+    origin.source = SENSEBUS__V1__SOURCE__SOURCE_AGENT;
+    n = record_element_write(out, event.bytes, event.len, &origin);
+    free(event.bytes);
+    return n;
+}
+
+/* Room for what can be there, so that a short queue does not take a long buffer. */
+static size_t chunk_room(const struct spool *s, size_t first, size_t max_bytes)
+{
+    uint64_t all = s->held.n_bytes + s->held.n_records * ORIGIN_BYTES;
+    size_t room = all < max_bytes ? (size_t)all : max_bytes;
+
+    return room > first ? room : first;
+}
+
+static int read_records(struct spool *s, struct store_cursor *cursor, uint64_t from_key, size_t max_bytes,
+                        uint64_t max_events, struct chunk **records, uint64_t *last_key, uint64_t *n)
+{
+    uint64_t key = from_key;
+    int rc = store_cursor_seek(cursor, &key, sizeof key);
+
+    for (*n = 0; rc == 0 && *n < max_events; (*n)++) {
+        struct spool_header header;
+        size_t size;
+
+        rc = header_read(cursor, &key, &header);
+        if (rc < 0)
+            return rc;
+        size = write_record(s, key, from_key, &header, &cursor->value, NULL);
+        if (size == 0)
+            return UV_ENOMEM;
+        if (*n == 0 && !(*records = chunk_new(chunk_room(s, size, max_bytes))))
+            return UV_ENOMEM;
+        if ((*records)->cap - (*records)->len < size)
+            break;
+        (*records)->len += write_record(s, key, from_key, &header, &cursor->value, (*records)->bytes + (*records)->len);
+        *last_key = key;
+        rc = store_cursor_next(cursor);
+    }
+    return *n > 0 && (rc == 0 || rc == UV_ENOENT) ? 0 : rc;
+}
+
+int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_events, struct chunk **out_records,
+               uint64_t *out_last, uint64_t *out_n)
+{
+    struct chunk *records = NULL;
+    uint64_t last_key = 0, n = 0;
+    struct store_cursor cursor;
+    struct store_txn txn;
+    int rc;
+
+    if (from > spool_newest(s) || max_events == 0)
+        return UV_ENOENT;
+    rc = store_begin(&s->store, false, &txn);
+    if (rc < 0)
+        return rc;
+    rc = store_cursor_open(&txn, s->records_table, &cursor);
+    if (rc == 0) {
+        rc = read_records(s, &cursor, from + s->held.base, max_bytes, max_events, &records, &last_key, &n);
+        store_cursor_close(&cursor);
+    }
+    store_abort(&txn);
+    if (rc < 0) {
+        chunk_unref(records);
+        return rc;
+    }
+    *out_records = records;
+    *out_last = last_key - s->held.base;
+    *out_n = n;
+    return 0;
+}
+
+void spool_free_upto(struct spool *s, uint64_t sequence)
+{
+    uint64_t key = sequence + s->held.base;
+
+    if (key > s->held.last_key || key <= s->free_key)
+        return;
+    s->free_key = key;
+    s->dirty = true;
+    commit_start(s);
+}
+
+int spool_renew(struct spool *s, uint64_t epoch)
+{
+    uint64_t key;
+    int rc;
+
+    assert(epoch != 0);
+    if (!spool_settled(s))
+        return UV_EAGAIN;
+    rc = oldest_key(s, &key);
+    if (rc < 0)
+        return rc;
+    s->held.epoch = epoch;
+    s->held.base = key - 1;
+    s->dirty = true;
+    commit_start(s);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ open, close */
+
+/* The state on disk, or that of a new spool. */
+static int state_load(struct spool *s)
+{
+    struct store_value value;
+    struct store_txn txn;
+    int rc = store_begin(&s->store, false, &txn);
+
+    if (rc < 0)
+        return rc;
+    rc = store_get(&txn, s->meta_table, STATE_KEY, strlen(STATE_KEY), &value);
+    if (rc == 0 && value.len != sizeof s->held)
+        rc = UV_EIO;
+    if (rc == 0)
+        memcpy(&s->held, value.data, sizeof s->held);
+    store_abort(&txn);
+    return rc;
+}
+
+static int state_make(struct spool *s)
+{
+    struct store_txn txn;
+    int rc;
+
+    do {
+        rc = uv_random(NULL, NULL, &s->held.epoch, sizeof s->held.epoch, 0, NULL);
+    } while (rc == 0 && s->held.epoch == 0);
+    if (rc == 0)
+        rc = store_begin(&s->store, true, &txn);
+    if (rc < 0)
+        return rc;
+    rc = state_write(&txn, s->meta_table, &s->held);
+    if (rc < 0) {
+        store_abort(&txn);
+        return rc;
+    }
+    return store_commit(&txn);
+}
+
+static int store_prepare(struct spool *s)
+{
+    struct store_options options = {
+        .directory = s->options.directory,
+        .map_bytes = (size_t)(3 * s->options.max_bytes + (64u << 20)),
+        .n_tables = 2,
+    };
+    int rc = store_open(&s->store, &options);
+
+    if (rc == 0)
+        rc = store_table(&s->store, "meta", 0, &s->meta_table);
+    if (rc == 0)
+        rc = store_table(&s->store, "records", STORE_INTEGER_KEYS, &s->records_table);
+    if (rc == 0)
+        rc = state_load(s);
+    if (rc == UV_ENOENT)
+        rc = state_make(s);
+    return rc;
+}
+
+int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *options, const struct spool_ops *ops,
+               void *data)
+{
+    int rc;
+
+    if (options->max_bytes < 65536 || options->max_records < 2)
+        return UV_EINVAL;
+    memset(s, 0, sizeof *s);
+    s->loop = loop;
+    s->options = *options;
+    if (s->options.max_memory_bytes == 0)
+        s->options.max_memory_bytes = DEFAULT_MEMORY_BYTES;
+    s->ops = ops;
+    s->data = data;
+    rc = store_prepare(s);
+    if (rc == 0 && !(s->spare = calloc(1, sizeof *s->spare)))
+        rc = UV_ENOMEM;
+    if (rc < 0) {
+        store_close(&s->store);
+        return rc;
+    }
+    s->options.directory = NULL; /* was borrowed for the opening alone */
+    s->last_key = s->held.last_key;
+    uv_timer_init(loop, &s->retry);
+    s->retry.data = s;
+    s->opened = true;
+    return 0;
+}
+
+static void on_retry_closed(uv_handle_t *handle)
+{
+    struct spool *s = handle->data;
+
+    store_close(&s->store);
+    entries_free(s->first);
+    free(s->spare);
+    s->first = s->last = s->spare = NULL;
+    s->opened = false;
+    if (s->on_closed)
+        s->on_closed(s->on_closed_data);
+}
+
+static void close_step(struct spool *s)
+{
+    if (s->disk_error == 0) {
+        uv_timer_stop(&s->retry);
+        commit_start(s);
+    }
+    if (!s->commit)
+        uv_close((uv_handle_t *)&s->retry, on_retry_closed);
+}
+
+void spool_close(struct spool *s, void (*cb)(void *data), void *data)
+{
+    assert(s->opened && !s->closing);
+    s->closing = true;
+    s->on_closed = cb;
+    s->on_closed_data = data;
+    if (!s->commit)
+        close_step(s);
+}
