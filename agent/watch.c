@@ -1,0 +1,924 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The normal path: WAITING -(dial)-> DIALLING -(login)-> UP: survey (REPORT LUNS), each unit identified and drained,
+ * then a poll of every unit at each tick. "Reported LUNs data has changed", or a unit that is suddenly not supported,
+ * asks for a survey: when the units are quiet, REPORT LUNS, one event for all who said so, then the differences.
+ *
+ * Cannot connect, login refused: reported once, back to WAITING with back-off.
+ * Session lost: NEXUS_LOST, WAITING; the login that succeeds after that is NEXUS_RESTORED, and a survey finds what
+ * changed meanwhile.
+ * The target asks for logout or negotiation: event, LEAVING, SESSION_STOPPED, WAITING.
+ * watch_stop: LEAVING, SESSION_STOPPED, STOPPED; from the states without a session STOPPED at once.
+ *
+ *              dial   login  end     leave    stop
+ *   WAITING    DIALLING                       STOPPED
+ *   DIALLING          UP     WAITING          STOPPED
+ *   UP                       WAITING LEAVING  LEAVING
+ *   LEAVING                  WAITING or STOPPED */
+#include "agent/watch.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/registry.h"
+#include "proto/sense.h"
+#include "runtime/clock.h"
+#include "sensebus/v1/event.pb-c.h"
+
+#define REDIAL_MIN_MS       100
+#define REDIAL_MAX_MS       2000
+#define REFUSED_MIN_MS      500
+#define REFUSED_MAX_MS      10000
+#define STEADY_NS           5000000000ull /* up for so long: the next loss starts with a short delay again */
+#define LOGOUT_MS           3000
+#define SETTLE_MS           100
+#define TIME2WAIT_MAX_MS    60000
+#define MAX_SURVEY_RETRIES  3
+#define SURVEY_SKIP_TICKS   5
+#define STATUS_GOOD         0x00
+#define STATUS_CHECK        0x02
+#define KEY_ILLEGAL_REQUEST 0x5
+#define KEY_UNIT_ATTENTION  0x6
+
+static void pump(struct watch *w);
+static void dial_later(struct watch *w, uint32_t delay_ms);
+static void survey_step(struct watch *w);
+
+static uint32_t random_next(struct watch *w)
+{
+    uint32_t x = w->random; /* xorshift32: jitter needs no better */
+
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return w->random = x;
+}
+
+static void move(struct watch *w, enum watch_state to)
+{
+    static const bool allowed[5][5] = {
+        [WATCH_WAITING] = {[WATCH_DIALLING] = true, [WATCH_WAITING] = true, [WATCH_STOPPED] = true},
+        [WATCH_DIALLING] = {[WATCH_UP] = true, [WATCH_WAITING] = true, [WATCH_STOPPED] = true},
+        [WATCH_UP] = {[WATCH_WAITING] = true, [WATCH_LEAVING] = true},
+        [WATCH_LEAVING] = {[WATCH_WAITING] = true, [WATCH_STOPPED] = true},
+    };
+
+    assert(allowed[w->state][to]);
+    (void)allowed;
+    w->state = to;
+}
+
+/* ------------------------------------------------------------------------------------------------ reports */
+
+void watch_report(struct watch *w, struct record *r, const struct unit *u)
+{
+    r->source = SENSEBUS__V1__SOURCE__SOURCE_ISCSI;
+    r->place = (struct record_place){
+        .adapter = w->options.adapter,
+        .target = w->options.alias,
+        .lun = u && !u->no_lun ? u->lun : -1,
+        .target_name = w->target_name,
+        .portal = w->portal,
+        .identity = u ? &u->identity : NULL,
+    };
+    w->ops->on_record(w, w->data, r);
+}
+
+static void report_session(struct watch *w, uint32_t code, const struct record_native *native)
+{
+    struct record r = {.code = code, .wall_ns = clock_wall_ns(), .boot_ns = clock_boot_ns(), .native = *native};
+
+    watch_report(w, &r, NULL);
+}
+
+static void set_health(struct watch *w, enum watch_health health, const char *reason)
+{
+    if (w->health == health && strcmp(w->reason, reason) == 0)
+        return;
+    w->health = health;
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
+    w->ops->on_health(w, w->data);
+}
+
+/* Health while up: armed unless something is known to be missing. */
+static void judge_health(struct watch *w)
+{
+    char reason[WATCH_REASON_BYTES];
+
+    if (w->state != WATCH_UP)
+        return;
+    if (w->survey_problem[0]) {
+        set_health(w, WATCH_DEGRADED, w->survey_problem);
+        return;
+    }
+    if (!w->surveyed) {
+        set_health(w, WATCH_DEGRADED, "asking for the list of logical units");
+        return;
+    }
+    for (size_t i = 0; i < w->n_units; i++) {
+        if (w->units[i]->problem[0]) {
+            snprintf(reason, sizeof reason, "LUN %u: %s", w->units[i]->lun, w->units[i]->problem);
+            set_health(w, WATCH_DEGRADED, reason);
+            return;
+        }
+    }
+    set_health(w, WATCH_ARMED, "");
+}
+
+/* ------------------------------------------------------------------------------------------------ units */
+
+static struct unit *unit_find(const struct watch *w, uint16_t lun)
+{
+    for (size_t i = 0; i < w->n_units; i++)
+        if (w->units[i]->lun == lun)
+            return w->units[i];
+    return NULL;
+}
+
+/* Keeps the order. Returns NULL when memory is out. */
+static struct unit *unit_insert(struct watch *w, uint16_t lun)
+{
+    struct unit *u;
+    size_t at = 0;
+
+    if (w->n_units == w->cap_units) {
+        size_t cap = w->cap_units ? 2 * w->cap_units : 8;
+        void *bigger = realloc(w->units, cap * sizeof *w->units);
+
+        if (!bigger)
+            return NULL;
+        w->units = bigger;
+        w->cap_units = cap;
+    }
+    u = unit_new(w, lun);
+    if (!u)
+        return NULL;
+    while (at < w->n_units && w->units[at]->lun < lun)
+        at++;
+    memmove(&w->units[at + 1], &w->units[at], (w->n_units - at) * sizeof w->units[0]);
+    w->units[at] = u;
+    w->n_units++;
+    return u;
+}
+
+static void unit_remove(struct watch *w, struct unit *u)
+{
+    size_t at = 0;
+
+    while (w->units[at] != u)
+        at++;
+    w->n_units--;
+    memmove(&w->units[at], &w->units[at + 1], (w->n_units - at) * sizeof w->units[0]);
+    if (u->in_flight) {
+        u->gone = true;
+        u->next_gone = w->gone;
+        w->gone = u;
+    } else {
+        unit_free(u);
+    }
+}
+
+/* The command of a removed unit has ended. */
+static void unit_bury(struct watch *w, struct unit *u)
+{
+    struct unit **link = &w->gone;
+
+    while (*link != u)
+        link = &(*link)->next_gone;
+    *link = u->next_gone;
+    unit_free(u);
+}
+
+static void on_unit_command(struct iscsi_session *s, void *data, const struct iscsi_command_result *result)
+{
+    struct unit *u = data;
+    struct watch *w = u->watch;
+
+    (void)s;
+    w->n_in_flight--;
+    u->in_flight = false;
+    if (u->gone) {
+        unit_bury(w, u);
+    } else if (result->end == ISCSI_COMMAND_GONE) {
+        return; /* on_end follows */
+    } else {
+        unit_answer(u, result);
+        judge_health(w);
+    }
+    pump(w);
+}
+
+static int send_command(struct watch *w, uint16_t lun, const struct command *c, iscsi_session_command_cb cb, void *data)
+{
+    int rc = w->options.session_api->command(w->session, lun, c->cdb, c->cdb_len, c->in_bytes,
+                                             w->options.command_timeout_ms, cb, data);
+
+    if (rc == 0) {
+        w->options.counts->n[c->kind]++;
+        w->n_in_flight++;
+    }
+    return rc;
+}
+
+/* Send what the units have to send, fairly: begin behind the one that was served last. A refused command (queue full,
+ * session just ended) is tried again at the next answer or poll. */
+static void pump(struct watch *w)
+{
+    if (w->state != WATCH_UP)
+        return;
+    for (size_t i = 0; i < w->n_units && w->n_in_flight < WATCH_MAX_IN_FLIGHT; i++) {
+        struct unit *u = w->units[(w->next_unit + i) % w->n_units];
+        struct command c;
+
+        if (!unit_runnable(u))
+            continue;
+        c = unit_command(u);
+        if (send_command(w, u->lun, &c, on_unit_command, u) < 0)
+            break;
+        u->in_flight = true;
+    }
+    if (w->n_units > 0)
+        w->next_unit = (w->next_unit + 1) % w->n_units;
+    survey_step(w);
+}
+
+/* ------------------------------------------------------------------------------------------------ survey */
+
+static bool units_quiet(const struct watch *w)
+{
+    if (w->n_in_flight > 0)
+        return false;
+    for (size_t i = 0; i < w->n_units; i++)
+        if (unit_runnable(w->units[i]))
+            return false;
+    return true;
+}
+
+void watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode)
+{
+    struct watch_luns_changed *c = w->luns_changed;
+
+    if (!c && !(c = w->luns_changed = calloc(1, sizeof *c))) {
+        log_error("watch.memory", "target=%s lost=REPORTED_LUNS_CHANGED", w->target_name);
+        return;
+    }
+    c->wall_ns = clock_wall_ns();
+    c->boot_ns = clock_boot_ns();
+    if (c->n == 0)
+        c->first_wall_ns = c->wall_ns;
+    if (c->n <= RECORD_MAX_EVIDENCE) {
+        c->said[c->n].len = len < RECORD_MAX_SENSE ? len : RECORD_MAX_SENSE;
+        memcpy(c->said[c->n].sense, sense, c->said[c->n].len);
+        snprintf(c->said[c->n].detail, sizeof c->said[c->n].detail, "LUN %u, in answer to command %02Xh", u->lun,
+                 opcode >= 0 ? (unsigned)opcode : 0xffu);
+    }
+    c->n++;
+    if (++u->n_luns_changed > c->n_most)
+        c->n_most = u->n_luns_changed;
+}
+
+/* One event for all that was noted. */
+static void report_luns_changed(struct watch *w)
+{
+    struct watch_luns_changed *c = w->luns_changed;
+    struct record_native evidence[RECORD_MAX_EVIDENCE];
+    struct record r = {.code = SENSEBUS__V1__CODE__REPORTED_LUNS_CHANGED, .evidence = evidence};
+    char unused[64];
+
+    if (!c)
+        return;
+    r.wall_ns = c->wall_ns;
+    r.boot_ns = c->boot_ns;
+    r.first_wall_ns = c->first_wall_ns;
+    r.count = c->n_most;
+    r.sense = c->said[0].sense;
+    r.sense_len = c->said[0].len;
+    record_native_sense(&r.native, c->said[0].sense, c->said[0].len, -1, unused, sizeof unused);
+    r.native.detail = c->said[0].detail;
+    for (uint32_t i = 1; i < c->n && i <= RECORD_MAX_EVIDENCE; i++) {
+        struct record_native *n = &evidence[r.n_evidence++];
+
+        record_native_sense(n, c->said[i].sense, c->said[i].len, -1, unused, sizeof unused);
+        n->detail = c->said[i].detail;
+    }
+    watch_report(w, &r, NULL);
+    free(c);
+    w->luns_changed = NULL;
+    for (size_t i = 0; i < w->n_units; i++)
+        w->units[i]->n_luns_changed = 0;
+}
+
+static void remove_unit(struct watch *w, uint16_t lun)
+{
+    struct unit *u = unit_find(w, lun);
+    struct record r = {
+        .code = SENSEBUS__V1__CODE__DEVICE_REMOVED,
+        .wall_ns = clock_wall_ns(),
+        .boot_ns = clock_boot_ns(),
+        .synthetic = true,
+        .native = {.name = "report-luns", .detail = "the logical unit is gone"},
+    };
+
+    if (!u)
+        return;
+    if (u->announced)
+        watch_report(w, &r, u);
+    unit_remove(w, u);
+}
+
+static void add_unit(struct watch *w, uint16_t lun)
+{
+    struct unit *u = unit_insert(w, lun);
+
+    if (!u) {
+        log_error("watch.memory", "target=%s lun=%u is not watched", w->target_name, lun);
+        return;
+    }
+    u->announced = !w->surveyed; /* the first list is no news */
+}
+
+/* Only what was asked for. */
+static void restrict_list(struct watch *w, struct lun_list *list)
+{
+    bool has;
+
+    if (w->options.lun < 0)
+        return;
+    has = inventory_has(list, (uint16_t)w->options.lun);
+    list->n = has;
+    list->luns[0] = (uint16_t)w->options.lun;
+    if (!has)
+        snprintf(w->survey_problem, sizeof w->survey_problem, "the target does not report LUN %d", w->options.lun);
+}
+
+static void take_list(struct watch *w, struct lun_list *now)
+{
+    static struct lun_list added, removed; /* the loop is one thread; these are large */
+    bool first = !w->surveyed;
+
+    w->survey_problem[0] = 0;
+    if (now->cut)
+        snprintf(w->survey_problem, sizeof w->survey_problem, "the list of logical units is cut at %zu", now->n);
+    restrict_list(w, now);
+    w->survey_skip = SURVEY_SKIP_TICKS;
+    inventory_diff(&w->luns, now, &added, &removed);
+    for (size_t i = 0; i < removed.n; i++)
+        remove_unit(w, removed.luns[i]);
+    for (size_t i = 0; i < added.n; i++)
+        add_unit(w, added.luns[i]);
+    w->luns = *now;
+    w->surveyed = true;
+    for (size_t i = 0; i < w->n_units; i++) {
+        struct unit *u = w->units[i];
+
+        if (u->step == UNIT_RESTING && (u->want_identify || u->absent))
+            unit_begin(u);
+    }
+    if (first || removed.n > 0)
+        w->ops->on_inventory(w, w->data);
+}
+
+static void survey_failed(struct watch *w, const char *why)
+{
+    snprintf(w->survey_problem, sizeof w->survey_problem, "REPORT LUNS: %s", why);
+    w->survey_skip = SURVEY_SKIP_TICKS;
+    for (size_t i = 0; i < w->n_units; i++) /* what is known is watched all the same */
+        if (w->units[i]->step == UNIT_RESTING && w->units[i]->want_identify)
+            unit_begin(w->units[i]);
+}
+
+static void survey_answer(struct watch *w, const struct iscsi_command_result *result)
+{
+    static struct lun_list list;
+    struct sense s = {0};
+
+    if (result->end == ISCSI_COMMAND_TIMEOUT) {
+        survey_failed(w, "no answer in time");
+        return;
+    }
+    if (result->end == ISCSI_COMMAND_REFUSED) {
+        survey_failed(w, "rejected");
+        return;
+    }
+    w->last_proof_ns = clock_wall_ns();
+    if (result->sense_len > 0)
+        sense_decode(result->sense, result->sense_len, &s);
+    if (result->scsi_status == STATUS_GOOD) {
+        if (inventory_parse(result->data, result->len, &list) == 0)
+            take_list(w, &list);
+        else
+            survey_failed(w, "malformed answer");
+    } else if (result->scsi_status == STATUS_CHECK && s.key == KEY_UNIT_ATTENTION &&
+               w->survey_retries++ < MAX_SURVEY_RETRIES) {
+        w->survey_again = true;
+    } else if (result->scsi_status == STATUS_CHECK && s.key == KEY_ILLEGAL_REQUEST) {
+        list = (struct lun_list){.n = 1}; /* the command is not there: LUN 0 is all there can be */
+        take_list(w, &list);
+    } else {
+        survey_failed(w, result->scsi_status == STATUS_CHECK ? "CHECK CONDITION" : "refused");
+    }
+}
+
+static void on_report_luns(struct iscsi_session *s, void *data, const struct iscsi_command_result *result)
+{
+    struct watch *w = data;
+
+    (void)s;
+    w->n_in_flight--;
+    if (result->end == ISCSI_COMMAND_GONE)
+        return;
+    assert(w->survey == SURVEY_RUNNING);
+    w->survey = SURVEY_NONE;
+    survey_answer(w, result);
+    if (w->survey_again) {
+        w->survey_again = false;
+        w->survey = SURVEY_WANTED;
+    } else {
+        w->survey_retries = 0;
+    }
+    judge_health(w);
+    pump(w);
+}
+
+static void on_settle(uv_timer_t *timer)
+{
+    survey_step(timer->data);
+}
+
+void watch_want_survey(struct watch *w)
+{
+    if (w->survey == SURVEY_RUNNING)
+        w->survey_again = true;
+    if (w->survey != SURVEY_NONE || w->state != WATCH_UP)
+        return;
+    w->survey = SURVEY_WANTED;
+    uv_timer_start(&w->settle, on_settle, SETTLE_MS, 0);
+}
+
+/* REPORT LUNS goes out when it is wanted and the units are quiet, or have had their time. */
+static void survey_step(struct watch *w)
+{
+    struct command c = command_build(COMMAND_REPORT_LUNS, 0);
+    uint16_t lun = 0;
+
+    if (w->state != WATCH_UP || w->survey != SURVEY_WANTED)
+        return;
+    if (!units_quiet(w) && uv_is_active((uv_handle_t *)&w->settle))
+        return;
+    uv_timer_stop(&w->settle);
+    if (send_command(w, lun, &c, on_report_luns, w) < 0)
+        return;
+    w->survey = SURVEY_RUNNING;
+    report_luns_changed(w);
+}
+
+/* ------------------------------------------------------------------------------------------------ polling */
+
+static void poll_later(struct watch *w);
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct watch *w = timer->data;
+
+    if (w->survey_problem[0] && w->survey_skip > 0)
+        w->survey_skip--;
+    else if (w->survey_problem[0])
+        watch_want_survey(w);
+    for (size_t i = 0; i < w->n_units; i++)
+        unit_poll_due(w->units[i]);
+    pump(w);
+    poll_later(w);
+}
+
+static void poll_later(struct watch *w)
+{
+    uint32_t jitter = w->options.jitter_ms ? random_next(w) % (w->options.jitter_ms + 1) : 0;
+
+    uv_timer_start(&w->timer, on_poll, w->options.poll_ms + jitter, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------ session */
+
+static void on_login(struct iscsi_session *s, void *data, const char *portal)
+{
+    struct watch *w = data;
+    struct record_native native = {.name = "login", .detail = "full feature phase"};
+
+    (void)s;
+    move(w, WATCH_UP);
+    snprintf(w->portal, sizeof w->portal, "%s", portal);
+    w->up_since_ns = clock_mono_ns();
+    w->failure.any = false;
+    w->time2wait_ms = 0;
+    report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED, &native);
+    w->lost = false;
+    w->ever_up = true;
+    w->survey_retries = 0;
+    w->survey_problem[0] = 0;
+    judge_health(w);
+    watch_want_survey(w);
+    poll_later(w);
+    pump(w);
+}
+
+static const char *end_name(enum iscsi_session_end end)
+{
+    switch (end) {
+    case ISCSI_END_UNREACHABLE: return "connect-failed";
+    case ISCSI_END_LOGIN_STATUS: return "login-status";
+    case ISCSI_END_LOGIN_FAILED: return "login-failed";
+    case ISCSI_END_CLOSED: return "connection-closed";
+    case ISCSI_END_RESET: return "connection-reset";
+    case ISCSI_END_PROTOCOL: return "protocol-error";
+    case ISCSI_END_SILENT: return "nop-timeout";
+    }
+    return "unknown";
+}
+
+/* A login that failed: news only when it failed differently the last time. That a lost target cannot be reached is what
+ * NEXUS_LOST said. */
+static void report_failure(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
+{
+    bool same = w->failure.any && w->failure.end == fate->end && w->failure.status_class == fate->status_class &&
+                w->failure.status_detail == fate->status_detail;
+    bool redirect = fate->end == ISCSI_END_LOGIN_STATUS && fate->status_class == 1;
+    struct record_native native = {.name = end_name(fate->end), .detail = detail};
+
+    if (same || (w->lost && fate->end == ISCSI_END_UNREACHABLE))
+        return;
+    w->failure.any = true;
+    w->failure.end = fate->end;
+    w->failure.status_class = fate->status_class;
+    w->failure.status_detail = fate->status_detail;
+    if (fate->end == ISCSI_END_LOGIN_STATUS) {
+        native.code = fate->status_class;
+        native.subcode = (uint32_t)fate->status_class << 8 | fate->status_detail;
+    } else {
+        native.code = (uint32_t)-fate->error;
+    }
+    report_session(w, redirect ? SENSEBUS__V1__CODE__ADDRESS_CHANGED : SENSEBUS__V1__CODE__LOGIN_FAILED, &native);
+    log_warn("watch.login_failed", "target=%s portal=%s reason=\"%s\"", w->target_name, w->portal, detail);
+}
+
+static void report_loss(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
+{
+    struct record_native native = {.name = end_name(fate->end), .code = (uint32_t)-fate->error, .detail = detail};
+
+    w->lost = true;
+    report_session(w, SENSEBUS__V1__CODE__NEXUS_LOST, &native);
+    log_warn("watch.lost", "target=%s portal=%s reason=\"%s\"", w->target_name, w->portal, detail);
+}
+
+static void report_stopped(struct watch *w, const char *detail)
+{
+    struct record_native native = {.name = "logout", .detail = detail};
+
+    report_session(w, SENSEBUS__V1__CODE__SESSION_STOPPED, &native);
+}
+
+/* Forget what hung on the session. */
+static void drop_session(struct watch *w)
+{
+    w->options.session_api->close(w->session);
+    w->session = NULL;
+    w->n_in_flight = 0;
+    w->survey = SURVEY_NONE;
+    w->survey_again = false;
+    uv_timer_stop(&w->timer);
+    uv_timer_stop(&w->settle);
+    report_luns_changed(w); /* what was said is said */
+    for (size_t i = 0; i < w->n_units; i++)
+        unit_reset(w->units[i]);
+    while (w->gone)
+        unit_bury(w, w->gone);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct watch *w = handle->data;
+
+    if (--w->n_open_timers == 0)
+        w->ops->on_stopped(w, w->data);
+}
+
+static void stopped(struct watch *w)
+{
+    move(w, WATCH_STOPPED);
+    set_health(w, WATCH_OFF, "stopped");
+    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&w->settle, on_timer_closed);
+}
+
+/* The delay before the next dial. A target that refuses us is asked more rarely than one that is away. */
+static uint32_t next_delay(struct watch *w, bool refused)
+{
+    uint32_t delay;
+
+    if (w->up_since_ns && clock_mono_ns() - w->up_since_ns >= STEADY_NS)
+        backoff_reset(&w->redial);
+    if (w->up_since_ns)
+        backoff_reset(&w->refused);
+    w->up_since_ns = 0;
+    delay = backoff_next(refused ? &w->refused : &w->redial, random_next(w));
+    return delay > w->time2wait_ms ? delay : w->time2wait_ms;
+}
+
+static void on_end(struct iscsi_session *s, void *data, const struct iscsi_session_fate *fate)
+{
+    struct watch *w = data;
+    enum watch_state was = w->state;
+    char detail[WATCH_REASON_BYTES - 64]; /* the words of the fate go with the session */
+    char reason[WATCH_REASON_BYTES];
+
+    (void)s;
+    snprintf(detail, sizeof detail, "%s", fate->text);
+    w->moved_to[0] = 0;
+    if (fate->moved_to)
+        snprintf(w->moved_to, sizeof w->moved_to, "%s", fate->moved_to);
+    drop_session(w);
+    if (was == WATCH_LEAVING) {
+        report_stopped(w, w->stopping ? "the agent stops" : "logged out as the target asked");
+        snprintf(reason, sizeof reason, "logged out as the target asked");
+    } else if (was == WATCH_UP) {
+        report_loss(w, fate, detail);
+        snprintf(reason, sizeof reason, "session lost: %s", detail);
+    } else {
+        report_failure(w, fate, detail);
+        snprintf(reason, sizeof reason, "%s", detail);
+    }
+    if (w->stopping) {
+        stopped(w);
+        return;
+    }
+    move(w, WATCH_WAITING);
+    set_health(w, WATCH_OFF, reason);
+    dial_later(w, next_delay(w, fate->end == ISCSI_END_LOGIN_STATUS));
+}
+
+static void on_sense(struct iscsi_session *s, void *data, uint64_t lun_raw, int opcode, const uint8_t *sense,
+                     size_t len)
+{
+    struct watch *w = data;
+    struct unit *u, stranger = {.watch = w};
+    uint16_t lun;
+
+    (void)s;
+    if (len == 0)
+        return; /* CHECK CONDITION without sense: the command's answer deals with it */
+    if (inventory_lun_flat(lun_raw, &lun)) {
+        stranger.lun = lun;
+        u = unit_find(w, lun);
+    } else {
+        stranger.no_lun = true;
+        u = NULL;
+    }
+    if (!u) { /* not on the list (yet): judged without memory */
+        identity_init(&stranger.identity);
+        u = &stranger;
+    }
+    unit_sense(u, sense, len, opcode);
+}
+
+static void on_logout_timeout(uv_timer_t *timer)
+{
+    struct watch *w = timer->data;
+
+    drop_session(w);
+    report_stopped(w, "logout was not answered, connection dropped");
+    if (w->stopping) {
+        stopped(w);
+    } else {
+        move(w, WATCH_WAITING);
+        set_health(w, WATCH_OFF, "logged out as the target asked");
+        dial_later(w, next_delay(w, false));
+    }
+}
+
+static void leave(struct watch *w)
+{
+    move(w, WATCH_LEAVING);
+    uv_timer_start(&w->timer, on_logout_timeout, LOGOUT_MS, 0);
+    w->options.session_api->logout(w->session);
+}
+
+/* ------------------------------------------------------------------------------------------------ async messages */
+
+static const char *async_text(uint8_t event)
+{
+    switch (event) {
+    case 0: return "SCSI asynchronous event";
+    case 1: return "target requests logout";
+    case 2: return "target will drop this connection";
+    case 3: return "target will drop all connections";
+    case 4: return "target requests parameter negotiation";
+    case 5: return "all active tasks of the logical unit are terminated";
+    case 255: return "vendor specific";
+    default: return "reserved event";
+    }
+}
+
+/* The code of the message, and whether it has sense that is good for one. */
+static uint32_t async_code(const struct iscsi_async_message *m, bool *out_sensed)
+{
+    struct sense s;
+    uint32_t code;
+
+    *out_sensed = m->event == 0 && m->sense && sense_decode(m->sense, m->sense_len, &s) == 0;
+    if (!*out_sensed)
+        return registry_classify_async(m->event);
+    code = registry_classify_sense(s.response_code, s.key, s.asc, s.ascq);
+    return code ? code : SENSEBUS__V1__CODE__UNCLASSIFIED;
+}
+
+/* What we know of the unit may be old now. */
+static void act_on_async_sense(struct watch *w, struct unit *u, const struct iscsi_async_message *m)
+{
+    struct poll_unit scratch = {0};
+    struct poll_verdict verdict;
+    struct sense s;
+
+    sense_decode(m->sense, m->sense_len, &s);
+    verdict = poll_sense(&scratch, &s, false);
+    if (verdict.identify && u)
+        u->want_identify = u->expect_changes = true;
+    if (verdict.survey)
+        watch_want_survey(w);
+}
+
+static uint32_t time2wait_ms(uint16_t seconds)
+{
+    uint32_t ms = seconds * 1000u;
+
+    return ms < TIME2WAIT_MAX_MS ? ms : TIME2WAIT_MAX_MS;
+}
+
+static void on_async(struct iscsi_session *s, void *data, const struct iscsi_async_message *m)
+{
+    struct watch *w = data;
+    bool sensed, has_lun = m->event == 0 || m->event == 5;
+    struct record r = {
+        .code = async_code(m, &sensed),
+        .wall_ns = clock_wall_ns(),
+        .boot_ns = clock_boot_ns(),
+        .sense = m->event == 0 ? m->sense : NULL,
+        .sense_len = m->sense_len,
+        .native = {.name = "async-message",
+                   .code = m->event,
+                   .subcode = m->vcode,
+                   .raw = m->pdu,
+                   .raw_len = m->pdu_len,
+                   .parameters = {m->parameter1, m->parameter2, m->parameter3},
+                   .n_parameters = 3,
+                   .detail = async_text(m->event)},
+    };
+    struct unit *u = NULL, stranger = {.watch = w};
+    uint16_t lun;
+
+    (void)s;
+    if (has_lun && inventory_lun_flat(m->lun_raw, &lun)) {
+        u = unit_find(w, lun);
+        if (!u) {
+            identity_init(&stranger.identity);
+            stranger.lun = lun;
+            u = &stranger;
+        }
+    }
+    watch_report(w, &r, u);
+    if (sensed)
+        act_on_async_sense(w, u == &stranger ? NULL : u, m);
+    switch (m->event) {
+    case 1:
+    case 4:
+        if (w->state == WATCH_UP)
+            leave(w);
+        break;
+    case 2:
+    case 3: w->time2wait_ms = time2wait_ms(m->parameter2); break;
+    default: survey_step(w); break;
+    }
+}
+
+static void on_reject(struct iscsi_session *s, void *data, uint8_t reason, const uint8_t *header)
+{
+    struct watch *w = data;
+    uint64_t suppressed;
+
+    (void)s;
+    if (log_limit_allow(&w->reject_limit, clock_mono_ns() / 1000000, 5, &suppressed))
+        log_warn("watch.rejected", "target=%s reason=%02Xh opcode=%02Xh suppressed=%" PRIu64, w->target_name, reason,
+                 header ? header[0] & 0x3f : 0xff, suppressed);
+}
+
+/* ------------------------------------------------------------------------------------------------ dial */
+
+static void on_dial(uv_timer_t *timer)
+{
+    static const struct iscsi_session_ops ops = {
+        .on_login = on_login,
+        .on_end = on_end,
+        .on_sense = on_sense,
+        .on_async = on_async,
+        .on_reject = on_reject,
+    };
+    struct watch *w = timer->data;
+    struct iscsi_session_options options = {
+        .initiator_name = w->options.initiator_name,
+        .target_name = w->target_name,
+        .portal = w->portal_wanted,
+        .chap_user = w->options.chap_user,
+        .chap_secret = w->options.chap_secret,
+        .mutual_chap_user = w->options.mutual_chap_user,
+        .mutual_chap_secret = w->options.mutual_chap_secret,
+        .header_digest = w->options.header_digest,
+        /* a silent target is found before its commands time out, so that a timeout is about the unit */
+        .nop_ms = w->options.command_timeout_ms * 2 / 5,
+        .nop_timeout_ms = w->options.command_timeout_ms * 2 / 5,
+    };
+    int rc;
+
+    if (w->moved_to[0])
+        options.portal = w->moved_to;
+    rc = w->options.session_api->open(w->loop, &options, &ops, w, &w->session);
+
+    if (rc < 0) {
+        char text[64];
+        struct iscsi_session_fate fate = {.end = ISCSI_END_UNREACHABLE, .error = rc};
+
+        w->session = NULL;
+        snprintf(text, sizeof text, "cannot dial: %s", uv_strerror(rc));
+        report_failure(w, &fate, text);
+        set_health(w, WATCH_OFF, text);
+        dial_later(w, next_delay(w, true));
+        return;
+    }
+    move(w, WATCH_DIALLING);
+}
+
+static void dial_later(struct watch *w, uint32_t delay_ms)
+{
+    uv_timer_start(&w->timer, on_dial, delay_ms, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------ life */
+
+int watch_start(struct watch *w, uv_loop_t *loop, const struct watch_options *options, const struct watch_ops *ops,
+                void *data)
+{
+    memset(w, 0, sizeof *w);
+    w->target_name = strdup(options->target_name);
+    w->portal_wanted = strdup(options->portal);
+    if (!w->target_name || !w->portal_wanted) {
+        free(w->target_name);
+        free(w->portal_wanted);
+        return UV_ENOMEM;
+    }
+    w->loop = loop;
+    w->options = *options;
+    w->options.target_name = w->target_name;
+    w->options.portal = w->portal_wanted;
+    snprintf(w->portal, sizeof w->portal, "%s", options->portal);
+    w->ops = ops;
+    w->data = data;
+    w->random = options->seed ? options->seed : 1;
+    w->redial = (struct backoff){.min_ms = REDIAL_MIN_MS, .max_ms = REDIAL_MAX_MS};
+    w->refused = (struct backoff){.min_ms = REFUSED_MIN_MS, .max_ms = REFUSED_MAX_MS};
+    w->health = WATCH_OFF;
+    snprintf(w->reason, sizeof w->reason, "not connected yet");
+    uv_timer_init(loop, &w->timer);
+    uv_timer_init(loop, &w->settle);
+    w->timer.data = w->settle.data = w;
+    w->n_open_timers = 2;
+    dial_later(w, 0);
+    return 0;
+}
+
+void watch_stop(struct watch *w)
+{
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    switch (w->state) {
+    case WATCH_DIALLING:
+        drop_session(w);
+        stopped(w);
+        break;
+    case WATCH_WAITING: stopped(w); break;
+    case WATCH_UP: leave(w); break;
+    case WATCH_LEAVING:
+    case WATCH_STOPPED: break;
+    }
+}
+
+void watch_deinit(struct watch *w)
+{
+    assert(w->n_open_timers == 0 && !w->session);
+    for (size_t i = 0; i < w->n_units; i++)
+        unit_free(w->units[i]);
+    free(w->units);
+    free(w->luns_changed);
+    free(w->target_name);
+    free(w->portal_wanted);
+    memset(w, 0, sizeof *w);
+}
