@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define INITIATOR_FILE "/etc/iscsi/initiatorname.iscsi"
+#define BOOT_ID_FILE   "/proc/sys/kernel/random/boot_id"
+#define OWN_NAME_FILE  "initiator-name"
+#define USAGE                                                                                                          \
+    "sensebus-agent [options]\n"                                                                                       \
+    "Watches iSCSI targets for SCSI asynchronous events and delivers them to a broker."
+
+static void set_defaults(struct config *c)
+{
+    c->broker = "127.0.0.1:7070";
+    c->state_directory = "/var/lib/sensebus/agent";
+    c->spool_max_bytes = 64u << 20;
+    c->spool_max_records = 100000;
+    c->poll_ms = 1000;
+    c->jitter_ms = 100;
+    c->command_timeout_ms = 5000;
+    c->discover_interval_ms = 30000;
+    c->log_level_text = "info";
+}
+
+/* ------------------------------------------------------------------------------------------------ the host */
+
+static int read_line(const char *path, char *out, size_t len)
+{
+    FILE *f = fopen(path, "re");
+    char *got;
+
+    if (!f)
+        return uv_translate_sys_error(errno);
+    got = fgets(out, (int)len, f);
+    fclose(f);
+    if (!got)
+        return UV_EIO;
+    out[strcspn(out, "\r\n")] = 0;
+    return 0;
+}
+
+static int read_host(struct config *c, char *err, size_t err_len)
+{
+    size_t len;
+
+    if (c->host_text)
+        snprintf(c->host, sizeof c->host, "%s", c->host_text);
+    else if (gethostname(c->host, sizeof c->host) < 0)
+        c->host[0] = 0;
+    c->host[sizeof c->host - 1] = 0;
+    len = strspn(c->host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    if (len == 0 || c->host[len] || (c->host_text && strlen(c->host_text) >= sizeof c->host)) {
+        snprintf(err, err_len, "--host: \"%.80s\" must be 1 to 253 of A-Z a-z 0-9 . _ -",
+                 c->host_text ? c->host_text : c->host);
+        return UV_EINVAL;
+    }
+    if (read_line(BOOT_ID_FILE, c->boot_id, sizeof c->boot_id) < 0)
+        c->boot_id[0] = 0; /* no /proc: the field stays empty */
+    return 0;
+}
+
+/* All directories of the path, mode 0700 for those that are made. */
+static int make_directory(const char *path)
+{
+    char part[4096];
+
+    if (strlen(path) >= sizeof part)
+        return UV_ENAMETOOLONG;
+    for (size_t i = 1; i <= strlen(path); i++) {
+        if (path[i] != '/' && path[i] != 0)
+            continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (mkdir(part, 0700) < 0 && errno != EEXIST)
+            return uv_translate_sys_error(errno);
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ initiator name */
+
+/* "InitiatorName=iqn…" of open-iscsi's file. */
+static bool system_initiator(char out[TARGET_NAME_BYTES])
+{
+    static const char key[] = "InitiatorName=";
+    char line[512];
+    bool found = false;
+    FILE *f = fopen(INITIATOR_FILE, "re");
+
+    if (!f)
+        return false;
+    while (!found && fgets(line, sizeof line, f)) {
+        line[strcspn(line, " \t\r\n")] = 0;
+        found = strncmp(line, key, strlen(key)) == 0 && target_name_valid(line + strlen(key));
+    }
+    fclose(f);
+    if (found)
+        snprintf(out, TARGET_NAME_BYTES, "%s", line + strlen(key));
+    return found;
+}
+
+/* Made once, so that targets see the same initiator after a restart. */
+static int own_initiator(struct config *c, char *err, size_t err_len)
+{
+    char path[4096];
+    uint8_t random[8];
+    FILE *f;
+    int rc;
+
+    snprintf(path, sizeof path, "%s/%s", c->state_directory, OWN_NAME_FILE);
+    if (read_line(path, c->initiator_name, sizeof c->initiator_name) == 0 && target_name_valid(c->initiator_name))
+        return 0;
+    rc = uv_random(NULL, NULL, random, sizeof random, 0, NULL);
+    if (rc < 0) {
+        snprintf(err, err_len, "no random numbers: %s", uv_strerror(rc));
+        return rc;
+    }
+    strcpy(c->initiator_name, "iqn.2026-01.org.sensebus:agent.");
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(c->initiator_name + strlen(c->initiator_name), 3, "%02x", random[i]);
+    f = fopen(path, "we");
+    if (f)
+        fprintf(f, "%s\n", c->initiator_name);
+    if (!f || fclose(f) != 0) {
+        rc = uv_translate_sys_error(errno);
+        snprintf(err, err_len, "%s: %s", path, uv_strerror(rc));
+        return rc;
+    }
+    return 0;
+}
+
+static int find_initiator(struct config *c, char *err, size_t err_len)
+{
+    if (!c->initiator_text)
+        return system_initiator(c->initiator_name) ? 0 : own_initiator(c, err, err_len);
+    if (!target_name_valid(c->initiator_text)) {
+        snprintf(err, err_len, "--initiator-name: \"%.80s\" is no iSCSI name (iqn., eui. or naa., up to 223 bytes)",
+                 c->initiator_text);
+        return UV_EINVAL;
+    }
+    snprintf(c->initiator_name, sizeof c->initiator_name, "%s", c->initiator_text);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ options */
+
+static int parse_targets(struct config *c, char *err, size_t err_len)
+{
+    char why[256];
+
+    c->targets = calloc(c->target_texts.n + 1, sizeof *c->targets);
+    c->discover = calloc(c->discover_texts.n + 1, sizeof *c->discover);
+    if (!c->targets || !c->discover) {
+        snprintf(err, err_len, "out of memory");
+        return UV_ENOMEM;
+    }
+    for (size_t i = 0; i < c->target_texts.n; i++, c->n_targets++) {
+        if (target_url_parse(c->target_texts.items[i], &c->targets[i], why, sizeof why) < 0) {
+            snprintf(err, err_len, "--target: %s", why);
+            return UV_EINVAL;
+        }
+    }
+    for (size_t i = 0; i < c->discover_texts.n; i++, c->n_discover++) {
+        if (target_portal_parse(c->discover_texts.items[i], c->discover[i], why, sizeof why) < 0) {
+            snprintf(err, err_len, "--discover: %s", why);
+            return UV_EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int check(struct config *c, char *err, size_t err_len)
+{
+    int rc = log_parse_level(c->log_level_text, &c->log_level);
+
+    if (rc < 0) {
+        snprintf(err, err_len, "--log-level: \"%.40s\" must be debug, info, warn or error", c->log_level_text);
+        return rc;
+    }
+    rc = parse_targets(c, err, err_len);
+    if (rc == 0)
+        rc = read_host(c, err, err_len);
+    if (rc == 0 && c->chap_path)
+        rc = chap_list_load(&c->chap, c->chap_path, err, err_len);
+    if (rc < 0)
+        return rc;
+    rc = make_directory(c->state_directory);
+    if (rc < 0) {
+        snprintf(err, err_len, "--state: %s: %s", c->state_directory, uv_strerror(rc));
+        return rc;
+    }
+    return find_initiator(c, err, err_len);
+}
+
+enum config_result config_read(struct config *c, int argc, char **argv, char *err, size_t err_len)
+{
+    const struct option options[] = {
+        {"broker", 0, OPTION_STRING, &c->broker, "ADDR", "SENSEBUS_BROKER", 0, 0,
+         "broker to deliver to: HOST:PORT, [IPV6]:PORT or unix:PATH (127.0.0.1:7070)"},
+        {"target", 't', OPTION_LIST, &c->target_texts, "URL", "SENSEBUS_TARGET", 0, 0,
+         "target to watch, iscsi://HOST[:PORT]/NAME[/LUN]; repeatable"},
+        {"discover", 'd', OPTION_LIST, &c->discover_texts, "HOST[:PORT]", "SENSEBUS_DISCOVER", 0, 0,
+         "portal whose targets are watched; repeatable"},
+        {"discover-interval", 0, OPTION_DURATION, &c->discover_interval_ms, "TIME", "SENSEBUS_DISCOVER_INTERVAL", 100,
+         0, "time between discoveries (30s)"},
+        {"initiator-name", 0, OPTION_STRING, &c->initiator_text, "NAME", "SENSEBUS_INITIATOR_NAME", 0, 0,
+         "iSCSI name of the agent (from " INITIATOR_FILE ", else made once and kept)"},
+        {"chap-file", 0, OPTION_STRING, &c->chap_path, "FILE", "SENSEBUS_CHAP_FILE", 0, 0,
+         "lines: target user secret [mutual-user mutual-secret]; * is any target,\n"
+         "\"discovery\" is discovery sessions; only the owner may have access"},
+        {"header-digest", 0, OPTION_FLAG, &c->header_digest, NULL, "SENSEBUS_HEADER_DIGEST", 0, 0,
+         "offer CRC32C header digests"},
+        {"host", 0, OPTION_STRING, &c->host_text, "NAME", "SENSEBUS_HOST", 0, 0,
+         "name of this host in events (the host name)"},
+        {"state", 0, OPTION_STRING, &c->state_directory, "DIR", "SENSEBUS_AGENT_STATE", 0, 0,
+         "directory of the spool (/var/lib/sensebus/agent)"},
+        {"spool-max-bytes", 0, OPTION_SIZE, &c->spool_max_bytes, "SIZE", "SENSEBUS_SPOOL_MAX_BYTES", 65536, 1ull << 40,
+         "bound of events not acknowledged, then the oldest are dropped (64M)"},
+        {"spool-max-records", 0, OPTION_UINT, &c->spool_max_records, "N", "SENSEBUS_SPOOL_MAX_RECORDS", 2, 0,
+         "likewise, in events (100000)"},
+        {"poll", 0, OPTION_DURATION, &c->poll_ms, "TIME", "SENSEBUS_POLL", 10, 3600000,
+         "time between polls of a logical unit (1s)"},
+        {"poll-jitter", 0, OPTION_DURATION, &c->jitter_ms, "TIME", "SENSEBUS_POLL_JITTER", 0, 3600000,
+         "up to so much more, at random, so that agents do not poll in step (100ms)"},
+        {"command-timeout", 0, OPTION_DURATION, &c->command_timeout_ms, "TIME", "SENSEBUS_COMMAND_TIMEOUT", 500, 600000,
+         "a command that takes longer counts as not answered (5s)"},
+        {"log-level", 0, OPTION_STRING, &c->log_level_text, "LEVEL", "SENSEBUS_LOG_LEVEL", 0, 0,
+         "debug, info, warn or error (info)"},
+        {"version", 'V', OPTION_FLAG, &c->version, NULL, NULL, 0, 0, "print the version and exit"},
+    };
+    size_t n_options = sizeof options / sizeof options[0];
+    int n_operands;
+
+    memset(c, 0, sizeof *c);
+    set_defaults(c);
+    switch (options_parse(options, n_options, argc, argv, &n_operands, err, err_len)) {
+    case OPTIONS_OK: break;
+    case OPTIONS_HELP: options_print_help(stdout, USAGE, options, n_options); return CONFIG_DONE;
+    case OPTIONS_ERROR: return CONFIG_ERROR;
+    }
+    if (n_operands > 0) {
+        snprintf(err, err_len, "unexpected argument \"%.80s\"", argv[1]);
+        return CONFIG_ERROR;
+    }
+    if (c->version) {
+        puts("sensebus-agent " SENSEBUS_VERSION);
+        return CONFIG_DONE;
+    }
+    return check(c, err, err_len) < 0 ? CONFIG_ERROR : CONFIG_RUN;
+}
+
+void config_free(struct config *c)
+{
+    free(c->targets);
+    free(c->discover);
+    chap_list_free(&c->chap);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's configuration: command line, environment, and what follows from the host. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/chap.h"
+#include "agent/record.h"
+#include "agent/target_url.h"
+#include "runtime/log.h"
+#include "runtime/options.h"
+
+struct config {
+    const char *broker;
+    struct option_list target_texts, discover_texts;
+    struct target_url *targets;
+    size_t n_targets;
+    char (*discover)[TARGET_PORTAL_BYTES];
+    size_t n_discover;
+    const char *initiator_text;
+    char initiator_name[TARGET_NAME_BYTES];
+    const char *chap_path;
+    struct chap_list chap;
+    bool header_digest;
+    const char *host_text;
+    char host[RECORD_HOST_BYTES];
+    char boot_id[RECORD_BOOT_ID_BYTES];
+    const char *state_directory;
+    uint64_t spool_max_bytes, spool_max_records;
+    uint64_t poll_ms, jitter_ms, command_timeout_ms, discover_interval_ms;
+    const char *log_level_text;
+    enum log_level log_level;
+    bool version;
+};
+
+enum config_result { CONFIG_RUN, CONFIG_DONE, CONFIG_ERROR };
+
+/* Read everything; --help and --version print and give CONFIG_DONE. Makes the state directory, and an initiator name
+ * in it when the host has none. On CONFIG_ERROR `err` says what is wrong. */
+enum config_result config_read(struct config *c, int argc, char **argv, char *err, size_t err_len);
+void config_free(struct config *c);

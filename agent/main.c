@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sensebus-agent: the parts put together.
+ *
+ * targets -> record -> spool -> publish -> broker. Nothing to watch, or nobody to deliver to, is no reason to end.
+ * SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "agent/config.h"
+#include "agent/coverage.h"
+#include "agent/publish.h"
+#include "agent/spool.h"
+#include "agent/targets.h"
+#include "runtime/log.h"
+#include "sensebus/v1/agents.pb-c.h"
+
+#define FLUSH_POLL_MS 20
+#define FLUSH_MAX_MS  2000
+
+struct agent {
+    uv_loop_t *loop;
+    struct config config;
+    struct spool spool;
+    struct targets targets;
+    struct publish publish;
+    struct coverage coverage;
+    struct command_counts counts;
+    uv_signal_t term, interrupt;
+    uv_timer_t flush; /* stopping: until the last events are held */
+    uint32_t flush_left_ms;
+    bool stopping;
+};
+
+/* ------------------------------------------------------------------------------------------------ events */
+
+static void on_record(void *data, const struct record *record)
+{
+    struct agent *a = data;
+    struct record_bytes event = {0};
+
+    if (record_encode(record, &event) < 0)
+        log_error("record.memory", "code=%u", record->code); /* the spool counts it as lost */
+    spool_append(&a->spool, &event, record->source, record->wall_ns, record->boot_ns);
+    free(event.bytes);
+}
+
+static void on_held(struct spool *s, void *data)
+{
+    struct agent *a = data;
+
+    (void)s;
+    publish_held(&a->publish);
+}
+
+static void on_disk(struct spool *s, void *data, int error)
+{
+    struct agent *a = data;
+    char reason[128];
+
+    (void)s;
+    if (error) {
+        log_error("spool.disk", "state=%s reason=\"%s\"", a->config.state_directory, uv_strerror(error));
+        snprintf(reason, sizeof reason, "events wait in memory, the spool cannot be written: %s", uv_strerror(error));
+    } else {
+        log_info("spool.disk", "state=%s writes again", a->config.state_directory);
+        reason[0] = 0;
+    }
+    coverage_set(&a->coverage, SENSEBUS__V1__SOURCE__SOURCE_AGENT, "spool",
+                 error ? SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED
+                       : SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED,
+                 reason);
+    publish_coverage_changed(&a->publish);
+}
+
+static void on_coverage(void *data)
+{
+    struct agent *a = data;
+
+    publish_coverage_changed(&a->publish);
+}
+
+static void on_inventory(void *data)
+{
+    struct agent *a = data;
+
+    publish_inventory_changed(&a->publish);
+}
+
+static int encode_coverage(void *data, uint8_t **out_bytes, size_t *out_len)
+{
+    struct agent *a = data;
+
+    targets_prove(&a->targets);
+    return coverage_encode(&a->coverage, out_bytes, out_len);
+}
+
+static int encode_inventory(void *data, uint8_t **out_bytes, size_t *out_len)
+{
+    struct agent *a = data;
+
+    return targets_encode_inventory(&a->targets, out_bytes, out_len);
+}
+
+/* ------------------------------------------------------------------------------------------------ stop */
+
+static void on_spool_closed(void *data)
+{
+    struct agent *a = data;
+
+    uv_close((uv_handle_t *)&a->term, NULL);
+    uv_close((uv_handle_t *)&a->interrupt, NULL);
+    uv_close((uv_handle_t *)&a->flush, NULL);
+}
+
+static void on_published(void *data)
+{
+    struct agent *a = data;
+
+    spool_close(&a->spool, on_spool_closed, a);
+}
+
+static void on_flush(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+
+    if (!spool_settled(&a->spool) && a->flush_left_ms > 0) {
+        a->flush_left_ms -= FLUSH_POLL_MS;
+        return;
+    }
+    uv_timer_stop(timer);
+    publish_stop(&a->publish, "the agent stops", on_published, a);
+}
+
+static void on_targets_stopped(void *data)
+{
+    struct agent *a = data;
+
+    a->flush_left_ms = FLUSH_MAX_MS;
+    uv_timer_start(&a->flush, on_flush, 0, FLUSH_POLL_MS);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct agent *a = handle->data;
+
+    if (a->stopping)
+        return;
+    a->stopping = true;
+    log_info("agent.stopping", "signal=%d", number);
+    targets_stop(&a->targets, on_targets_stopped, a);
+}
+
+/* ------------------------------------------------------------------------------------------------ start */
+
+static int open_spool(struct agent *a)
+{
+    static const struct spool_ops ops = {.on_held = on_held, .on_disk = on_disk};
+    char directory[4096];
+    struct spool_options options = {
+        .directory = directory,
+        .host = a->config.host,
+        .boot_id = a->config.boot_id,
+        .max_bytes = a->config.spool_max_bytes,
+        .max_records = a->config.spool_max_records,
+    };
+    int rc;
+
+    if (snprintf(directory, sizeof directory, "%s/spool", a->config.state_directory) >= (int)sizeof directory)
+        return UV_ENAMETOOLONG;
+    rc = spool_open(&a->spool, a->loop, &options, &ops, a);
+    if (rc == UV_EBUSY)
+        log_error("spool.open", "directory=%s reason=\"another agent has it open\"", directory);
+    else if (rc < 0)
+        log_error("spool.open", "directory=%s reason=\"%s\"", directory, uv_strerror(rc));
+    else
+        log_info("spool.open", "directory=%s epoch=%016" PRIx64 " newest=%" PRIu64 " records=%" PRIu64, directory,
+                 spool_epoch(&a->spool), spool_newest(&a->spool), a->spool.held.n_records);
+    return rc;
+}
+
+static int start_publish(struct agent *a)
+{
+    static const struct publish_ops ops = {.encode_coverage = encode_coverage, .encode_inventory = encode_inventory};
+    struct publish_options options = {
+        .broker = a->config.broker,
+        .host = a->config.host,
+        .boot_id = a->config.boot_id,
+        .spool = &a->spool,
+        .counts = &a->counts,
+    };
+    int rc = uv_random(NULL, NULL, &options.instance, sizeof options.instance, 0, NULL);
+
+    if (rc == 0)
+        rc = publish_start(&a->publish, a->loop, &options, &ops, a);
+    if (rc < 0)
+        log_error("publish.start", "broker=%s reason=\"%s\"", a->config.broker, uv_strerror(rc));
+    return rc;
+}
+
+static void add_targets(struct agent *a)
+{
+    for (size_t i = 0; i < a->config.n_targets; i++) {
+        int rc = targets_add(&a->targets, &a->config.targets[i]);
+
+        if (rc < 0)
+            log_error("targets.add", "target=%s reason=\"%s\"", a->config.targets[i].name, uv_strerror(rc));
+    }
+    for (size_t i = 0; i < a->config.n_discover; i++) {
+        int rc = targets_discover(&a->targets, a->config.discover[i]);
+
+        if (rc < 0)
+            log_error("targets.discover", "portal=%s reason=\"%s\"", a->config.discover[i], uv_strerror(rc));
+    }
+    if (a->config.n_targets + a->config.n_discover == 0)
+        log_warn("targets.none", "reason=\"neither --target nor --discover was given: nothing to watch\"");
+}
+
+static int start_targets(struct agent *a)
+{
+    static const struct targets_ops ops = {
+        .on_record = on_record, .on_coverage = on_coverage, .on_inventory = on_inventory};
+    struct targets_options options = {
+        .state_directory = a->config.state_directory,
+        .initiator_name = a->config.initiator_name,
+        .chap = &a->config.chap,
+        .header_digest = a->config.header_digest,
+        .poll_ms = (uint32_t)a->config.poll_ms,
+        .jitter_ms = (uint32_t)a->config.jitter_ms,
+        .command_timeout_ms = (uint32_t)a->config.command_timeout_ms,
+        .discover_interval_ms = (uint32_t)a->config.discover_interval_ms,
+        .counts = &a->counts,
+        .coverage = &a->coverage,
+    };
+    int rc = targets_init(&a->targets, a->loop, &options, &ops, a);
+
+    if (rc < 0)
+        log_error("targets.start", "state=%s reason=\"%s\"", a->config.state_directory, uv_strerror(rc));
+    return rc;
+}
+
+static void watch_signal(struct agent *a, uv_signal_t *handle, int number)
+{
+    uv_signal_init(a->loop, handle);
+    handle->data = a;
+    uv_signal_start(handle, on_signal, number);
+}
+
+/* Everything up, or nothing. A part that fails has closed itself; the process ends, so the ones before it are left to
+ * the kernel, except the spool, which is consistent at any moment. */
+static int agent_start(struct agent *a)
+{
+    int rc = open_spool(a);
+
+    if (rc == 0)
+        rc = coverage_set(&a->coverage, SENSEBUS__V1__SOURCE__SOURCE_AGENT, "spool",
+                          SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED, "");
+    if (rc == 0)
+        rc = start_targets(a);
+    if (rc == 0)
+        rc = start_publish(a);
+    if (rc < 0)
+        return rc;
+    uv_timer_init(a->loop, &a->flush);
+    a->flush.data = a;
+    watch_signal(a, &a->term, SIGTERM);
+    watch_signal(a, &a->interrupt, SIGINT);
+    add_targets(a);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct agent agent;
+    char err[512];
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN);
+    switch (config_read(&agent.config, argc, argv, err, sizeof err)) {
+    case CONFIG_RUN: break;
+    case CONFIG_DONE: config_free(&agent.config); return 0;
+    case CONFIG_ERROR:
+        fprintf(stderr, "sensebus-agent: %s\n", err);
+        config_free(&agent.config);
+        return 2;
+    }
+    log_set_level(agent.config.log_level);
+    agent.loop = uv_default_loop();
+    log_info("agent.starting", "version=%s host=%s broker=%s initiator=%s", SENSEBUS_VERSION, agent.config.host,
+             agent.config.broker, agent.config.initiator_name);
+    if (agent_start(&agent) < 0)
+        return 1;
+    uv_run(agent.loop, UV_RUN_DEFAULT);
+    targets_deinit(&agent.targets);
+    coverage_free(&agent.coverage);
+    config_free(&agent.config);
+    uv_loop_close(agent.loop);
+    log_info("agent.stopped", "%s", "");
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Delivery to the broker: Agents.Attach over a link that comes back by itself.
+ *
+ * Only held events are sent, in order, at most the broker's window ahead of its acknowledgements; the spool frees what
+ * is acknowledged. After any doubt everything that is not acknowledged is sent again: the broker removes repeats. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/command.h"
+#include "runtime/backoff.h"
+#include "runtime/log.h"
+
+struct grpc_call;
+struct link;
+struct publish;
+struct spool;
+
+struct publish_options {
+    const char *broker; /* "HOST:PORT" or "unix:PATH" */
+    const char *host;   /* borrowed, as boot_id is */
+    const char *boot_id;
+    uint64_t instance;   /* random, one per process start */
+    struct spool *spool; /* borrowed */
+    const struct command_counts *counts;
+};
+
+struct publish_ops {
+    /* Encode an AgentMessage (malloc'd). Return 0 or UV_ENOMEM. */
+    int (*encode_coverage)(void *data, uint8_t **out_bytes, size_t *out_len);
+    int (*encode_inventory)(void *data, uint8_t **out_bytes, size_t *out_len);
+};
+
+enum publish_state {
+    PUBLISH_DOWN,    /* no link */
+    PUBLISH_WAITING, /* link is up, the next Attach comes later */
+    PUBLISH_HELLO,   /* Hello sent, Welcome awaited */
+    PUBLISH_ATTACHED,
+    PUBLISH_DETACHED, /* Detach sent, the end of the call awaited */
+    PUBLISH_STOPPED,
+};
+
+struct publish {
+    struct publish_options options;
+    const struct publish_ops *ops;
+    void *data;
+    enum publish_state state;
+    struct link *link;
+    struct grpc_call *call;
+    uv_timer_t timer;    /* WAITING: attach; ATTACHED: heartbeat */
+    uv_timer_t news;     /* coverage or inventory changed a moment ago */
+    uv_timer_t farewell; /* stopping takes so long at most */
+    int n_open_timers;
+    struct backoff retry, refused;
+    uint64_t sent, acknowledged; /* source sequences */
+    uint64_t window_events;
+    size_t batch_bytes;
+    uint32_t heartbeat_ms;
+    bool coverage_due, inventory_due;
+    uint8_t *coverage_sent; /* as last told, to tell changes */
+    size_t coverage_sent_len;
+    bool reattach; /* the call was ended by us to begin another: no failure */
+    bool stopping;
+    const char *stop_reason;
+    char down_reason[128]; /* as last logged */
+    struct log_limit refused_limit;
+    uint32_t random;
+    void (*on_stopped)(void *data);
+    void *on_stopped_data;
+};
+
+/* On failure (address, memory) nothing stays. */
+int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_options *options,
+                  const struct publish_ops *ops, void *data);
+/* Newer events are held in the spool. */
+void publish_held(struct publish *p);
+void publish_coverage_changed(struct publish *p);
+void publish_inventory_changed(struct publish *p);
+bool publish_attached(const struct publish *p);
+/* Send what is held, say Detach, end. `cb` runs from the loop, within a few seconds also when the broker is away.
+ * `reason` is borrowed until then. */
+void publish_stop(struct publish *p, const char *reason, void (*cb)(void *data), void *data);

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/targets.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/chap.h"
+#include "agent/inventory.h"
+#include "agent/unit.h"
+#include "runtime/log.h"
+#include "sensebus/v1/agents.pb-c.h"
+
+#define ADAPTER              "iscsi0"
+#define DISCOVERY_TIMEOUT_MS 10000
+#define ALIAS_FILE           "targets"
+#define MAX_INVENTORY        65536
+
+static void discover(struct discovery *d);
+
+/* ------------------------------------------------------------------------------------------------ target numbers */
+
+static int alias_path(const struct targets *t, char *out, size_t len)
+{
+    int n = snprintf(out, len, "%s/" ALIAS_FILE, t->options.state_directory);
+
+    return n < 0 || (size_t)n >= len ? UV_ENAMETOOLONG : 0;
+}
+
+/* One name a line; the line number is the target's number. */
+static int aliases_load(struct targets *t)
+{
+    char path[4096], line[TARGET_NAME_BYTES + 2];
+    int rc = alias_path(t, path, sizeof path);
+    FILE *f;
+
+    if (rc < 0)
+        return rc;
+    f = fopen(path, "re");
+    if (!f)
+        return errno == ENOENT ? 0 : uv_translate_sys_error(errno);
+    while (rc == 0 && t->n_aliases < TARGETS_MAX && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        t->aliases[t->n_aliases] = strdup(line);
+        if (t->aliases[t->n_aliases])
+            t->n_aliases++;
+        else
+            rc = UV_ENOMEM;
+    }
+    fclose(f);
+    return rc;
+}
+
+static int alias_write(const struct targets *t, const char *name)
+{
+    char path[4096], line[TARGET_NAME_BYTES + 2];
+    int rc = alias_path(t, path, sizeof path);
+    ssize_t len = snprintf(line, sizeof line, "%s\n", name);
+    int fd;
+
+    if (rc < 0)
+        return rc;
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    rc = write(fd, line, (size_t)len) == len && fsync(fd) == 0 ? 0 : uv_translate_sys_error(errno);
+    close(fd);
+    return rc;
+}
+
+/* The number of this target: the one it had, else the next. Negative when there is none. */
+static int alias_of(struct targets *t, const char *name)
+{
+    int rc;
+
+    for (size_t i = 0; i < t->n_aliases; i++)
+        if (strcmp(t->aliases[i], name) == 0)
+            return (int)i;
+    if (t->n_aliases == TARGETS_MAX)
+        return UV_ENOSPC;
+    t->aliases[t->n_aliases] = strdup(name);
+    if (!t->aliases[t->n_aliases])
+        return UV_ENOMEM;
+    rc = alias_write(t, name);
+    if (rc < 0) /* good until the restart */
+        log_warn("targets.number", "target=%s reason=\"%s\"", name, uv_strerror(rc));
+    return (int)t->n_aliases++;
+}
+
+/* ------------------------------------------------------------------------------------------------ watches */
+
+static void on_record(struct watch *w, void *data, const struct record *record)
+{
+    struct targets *t = data;
+
+    (void)w;
+    t->ops->on_record(t->data, record);
+}
+
+static void on_health(struct watch *w, void *data)
+{
+    static const uint32_t states[] = {
+        [WATCH_OFF] = SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF,
+        [WATCH_DEGRADED] = SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED,
+        [WATCH_ARMED] = SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED,
+    };
+    static const char *const names[] = {[WATCH_OFF] = "off", [WATCH_DEGRADED] = "degraded", [WATCH_ARMED] = "armed"};
+    struct targets *t = data;
+
+    log_info("watch.health", "target=%s portal=%s state=%s reason=\"%s\"", w->target_name, w->portal, names[w->health],
+             w->reason);
+    if (coverage_set(t->options.coverage, SENSEBUS__V1__SOURCE__SOURCE_ISCSI, w->target_name, states[w->health],
+                     w->reason) < 0)
+        log_error("coverage.memory", "target=%s", w->target_name);
+    t->ops->on_coverage(t->data);
+    t->ops->on_inventory(t->data); /* without a session nobody knows the units' state */
+}
+
+static void on_inventory(struct watch *w, void *data)
+{
+    struct targets *t = data;
+
+    (void)w;
+    t->ops->on_inventory(t->data);
+}
+
+static void one_stopped(struct targets *t)
+{
+    if (--t->n_running == 0 && t->stopping && t->on_stopped)
+        t->on_stopped(t->on_stopped_data);
+}
+
+static void on_watch_stopped(struct watch *w, void *data)
+{
+    (void)w;
+    one_stopped(data);
+}
+
+static struct watch *find_watch(const struct targets *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_watches; i++)
+        if (strcmp(t->watches[i]->target_name, name) == 0)
+            return t->watches[i];
+    return NULL;
+}
+
+int targets_add(struct targets *t, const struct target_url *url)
+{
+    static const struct watch_ops ops = {
+        .on_record = on_record, .on_health = on_health, .on_inventory = on_inventory, .on_stopped = on_watch_stopped};
+    const struct chap *chap = chap_list_find(t->options.chap, url->name);
+    struct watch_options options = {
+        .target_name = url->name,
+        .portal = url->portal,
+        .lun = url->lun,
+        .adapter = ADAPTER,
+        .initiator_name = t->options.initiator_name,
+        .header_digest = t->options.header_digest,
+        .poll_ms = t->options.poll_ms,
+        .jitter_ms = t->options.jitter_ms,
+        .command_timeout_ms = t->options.command_timeout_ms,
+        .counts = t->options.counts,
+        .session_api = &iscsi_session_libiscsi,
+    };
+    struct watch *w;
+    int rc;
+
+    if (find_watch(t, url->name))
+        return UV_EEXIST;
+    if (t->n_watches == TARGETS_MAX)
+        return UV_ENOSPC;
+    if (chap) {
+        options.chap_user = chap->user;
+        options.chap_secret = chap->secret;
+        options.mutual_chap_user = chap->mutual_user;
+        options.mutual_chap_secret = chap->mutual_secret;
+    }
+    options.alias = alias_of(t, url->name);
+    if (options.alias < 0)
+        return options.alias;
+    rc = uv_random(NULL, NULL, &options.seed, sizeof options.seed, 0, NULL);
+    if (rc < 0)
+        return rc;
+    w = malloc(sizeof *w);
+    if (!w)
+        return UV_ENOMEM;
+    rc = watch_start(w, t->loop, &options, &ops, t);
+    if (rc < 0) {
+        free(w);
+        return rc;
+    }
+    t->watches[t->n_watches++] = w;
+    t->n_running++;
+    log_info("targets.added", "target=%s portal=%s number=%d chap=%s", url->name, url->portal, options.alias,
+             chap ? chap->user : "none");
+    on_health(w, t);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ discovery */
+
+static void set_discovery(struct discovery *d, uint32_t state, const char *reason)
+{
+    struct targets *t = d->targets;
+    uint64_t version = t->options.coverage->version;
+
+    if (coverage_set(t->options.coverage, SENSEBUS__V1__SOURCE__SOURCE_ISCSI, d->instance, state, reason) < 0)
+        log_error("coverage.memory", "discovery=%s", d->portal);
+    if (t->options.coverage->version == version)
+        return;
+    if (state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED)
+        log_info("discovery.answered", "portal=%s", d->portal);
+    else
+        log_warn("discovery.failed", "portal=%s reason=\"%s\"", d->portal, reason);
+    t->ops->on_coverage(t->data);
+}
+
+/* "address:port,tpgt" -> "address:port". */
+static bool take_discovered(struct discovery *d, const struct iscsi_discovered *found)
+{
+    struct target_url url = {.lun = -1};
+    char portal[TARGET_PORTAL_BYTES], err[128];
+    int rc;
+
+    if (!target_name_valid(found->target_name))
+        return false;
+    snprintf(url.name, sizeof url.name, "%s", found->target_name);
+    snprintf(portal, sizeof portal, "%s", found->portal);
+    portal[strcspn(portal, ",")] = 0;
+    if (target_portal_parse(portal, url.portal, err, sizeof err) < 0)
+        snprintf(url.portal, sizeof url.portal, "%s", d->portal); /* none, or nonsense: where we asked */
+    rc = targets_add(d->targets, &url);
+    if (rc < 0 && rc != UV_EEXIST)
+        log_error("targets.add", "target=%s reason=\"%s\"", url.name, uv_strerror(rc));
+    return true;
+}
+
+static void on_discover(uv_timer_t *timer)
+{
+    discover(timer->data);
+}
+
+static void on_discovered(void *data, int status, const char *text, const struct iscsi_discovered *found, size_t n)
+{
+    struct discovery *d = data;
+    size_t n_bad = 0;
+    char reason[128];
+
+    d->running = NULL;
+    if (status < 0) {
+        set_discovery(d, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, text ? text : uv_strerror(status));
+    } else {
+        for (size_t i = 0; i < n; i++)
+            if (!take_discovered(d, &found[i]))
+                n_bad++;
+        snprintf(reason, sizeof reason, "%zu target names are malformed", n_bad);
+        set_discovery(d,
+                      n_bad ? SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED
+                            : SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED,
+                      n_bad ? reason : "");
+    }
+    uv_timer_start(&d->timer, on_discover, d->targets->options.discover_interval_ms, 0);
+}
+
+static void discover(struct discovery *d)
+{
+    struct targets *t = d->targets;
+    const struct chap *chap = chap_list_find(t->options.chap, "discovery");
+    struct iscsi_session_options options = {
+        .initiator_name = t->options.initiator_name,
+        .portal = d->portal,
+        .header_digest = t->options.header_digest,
+    };
+    int rc;
+
+    if (chap) {
+        options.chap_user = chap->user;
+        options.chap_secret = chap->secret;
+        options.mutual_chap_user = chap->mutual_user;
+        options.mutual_chap_secret = chap->mutual_secret;
+    }
+    rc = iscsi_discovery_start(t->loop, &options, DISCOVERY_TIMEOUT_MS, on_discovered, d, &d->running);
+    if (rc < 0) {
+        d->running = NULL;
+        on_discovered(d, rc, uv_strerror(rc), NULL, 0);
+    }
+}
+
+int targets_discover(struct targets *t, const char *portal)
+{
+    struct discovery *d;
+
+    if (t->n_discoveries == TARGETS_MAX_DISCOVERY)
+        return UV_ENOSPC;
+    d = &t->discoveries[t->n_discoveries++];
+    d->targets = t;
+    snprintf(d->portal, sizeof d->portal, "%s", portal);
+    snprintf(d->instance, sizeof d->instance, "discovery %s", portal);
+    uv_timer_init(t->loop, &d->timer);
+    d->timer.data = d;
+    uv_timer_start(&d->timer, on_discover, 0, 0);
+    t->n_running++;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ inventory */
+
+static size_t count_units(const struct targets *t)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n_watches; i++)
+        n += t->watches[i]->n_units;
+    return n < MAX_INVENTORY ? n : MAX_INVENTORY;
+}
+
+struct inventory_part {
+    Sensebus__V1__InventoryDevice message;
+    Sensebus__V1__Address address;
+    Sensebus__V1__Device device;
+};
+
+static void fill_unit(const struct watch *w, const struct unit *u, struct inventory_part *part)
+{
+    const struct identity *id = &u->identity;
+    Sensebus__V1__InventoryDevice *m = &part->message;
+    Sensebus__V1__Address *a = &part->address;
+    Sensebus__V1__Device *d = &part->device;
+
+    sensebus__v1__inventory_device__init(m);
+    sensebus__v1__address__init(a);
+    sensebus__v1__device__init(d);
+    a->adapter = (char *)ADAPTER;
+    a->bus = -1;
+    a->target = w->options.alias;
+    a->lun = u->lun;
+    a->lun_raw = inventory_lun_raw(u->lun);
+    d->vendor = (char *)id->vendor;
+    d->product = (char *)id->product;
+    d->revision = (char *)id->revision;
+    d->serial = (char *)id->serial;
+    d->designator = (char *)id->designator;
+    d->device_type = id->device_type;
+    d->transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_ISCSI;
+    d->target_name = w->target_name;
+    d->portal = (char *)w->portal;
+    d->raw_inquiry.data = (uint8_t *)id->raw_inquiry;
+    d->raw_inquiry.len = id->raw_inquiry_len;
+    m->address = a;
+    m->device = d;
+    m->n_blocks = id->n_blocks;
+    m->block_bytes = id->block_bytes;
+    m->maximum_transfer_blocks = id->maximum_transfer_blocks;
+    m->state = (char *)(w->health == WATCH_OFF ? "unknown" : unit_state_name(u));
+}
+
+int targets_encode_inventory(const struct targets *t, uint8_t **out_bytes, size_t *out_len)
+{
+    Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
+    Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
+    size_t cap = count_units(t), n = 0;
+    struct inventory_part *parts = calloc(cap + 1, sizeof *parts);
+    Sensebus__V1__InventoryDevice **list = calloc(cap + 1, sizeof *list);
+    uint8_t *bytes = NULL;
+
+    for (size_t i = 0; parts && list && i < t->n_watches; i++) {
+        const struct watch *w = t->watches[i];
+
+        for (size_t k = 0; k < w->n_units && n < cap; k++) {
+            if (w->units[k]->absent)
+                continue;
+            fill_unit(w, w->units[k], &parts[n]);
+            list[n] = &parts[n].message;
+            n++;
+        }
+    }
+    if (parts && list) {
+        inventory.n_devices = n;
+        inventory.devices = list;
+        message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_INVENTORY;
+        message.inventory = &inventory;
+        bytes = malloc(sensebus__v1__agent_message__get_packed_size(&message));
+    }
+    if (bytes) {
+        *out_len = sensebus__v1__agent_message__pack(&message, bytes);
+        *out_bytes = bytes;
+    }
+    free(parts);
+    free(list);
+    return bytes ? 0 : UV_ENOMEM;
+}
+
+void targets_prove(struct targets *t)
+{
+    for (size_t i = 0; i < t->n_watches; i++)
+        coverage_prove(t->options.coverage, SENSEBUS__V1__SOURCE__SOURCE_ISCSI, t->watches[i]->target_name,
+                       t->watches[i]->last_proof_ns);
+}
+
+/* ------------------------------------------------------------------------------------------------ life */
+
+int targets_init(struct targets *t, uv_loop_t *loop, const struct targets_options *options,
+                 const struct targets_ops *ops, void *data)
+{
+    int rc;
+
+    memset(t, 0, sizeof *t);
+    t->loop = loop;
+    t->options = *options;
+    t->ops = ops;
+    t->data = data;
+    rc = aliases_load(t);
+    if (rc < 0)
+        targets_deinit(t);
+    return rc;
+}
+
+static void on_discovery_closed(uv_handle_t *handle)
+{
+    struct discovery *d = handle->data;
+
+    one_stopped(d->targets);
+}
+
+static void on_pause_closed(uv_handle_t *handle)
+{
+    one_stopped(handle->data);
+}
+
+void targets_stop(struct targets *t, void (*cb)(void *data), void *data)
+{
+    t->stopping = true;
+    t->on_stopped = cb;
+    t->on_stopped_data = data;
+    t->n_running++;
+    uv_timer_init(t->loop, &t->pause);
+    t->pause.data = t;
+    uv_close((uv_handle_t *)&t->pause, on_pause_closed);
+    for (size_t i = 0; i < t->n_discoveries; i++) {
+        struct discovery *d = &t->discoveries[i];
+
+        if (d->running)
+            iscsi_discovery_cancel(d->running);
+        d->running = NULL;
+        uv_close((uv_handle_t *)&d->timer, on_discovery_closed);
+    }
+    for (size_t i = 0; i < t->n_watches; i++)
+        watch_stop(t->watches[i]);
+}
+
+void targets_deinit(struct targets *t)
+{
+    assert(t->n_running == 0);
+    for (size_t i = 0; i < t->n_watches; i++) {
+        watch_deinit(t->watches[i]);
+        free(t->watches[i]);
+    }
+    for (size_t i = 0; i < t->n_aliases; i++)
+        free(t->aliases[i]);
+    memset(t, 0, sizeof *t);
+}
