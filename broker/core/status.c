@@ -211,10 +211,6 @@ static void forget(struct status *s, struct status_device *d, uint64_t sequence)
     s->n_gone++;
     s->n_evicted++;
     mark_dirty(s, d, sequence);
-    /* Nobody takes checkpoints: a stale row in the store is better than no bound here. */
-    struct status_device *oldest = TAILQ_FIRST(&s->gones);
-    if (s->n_gone > s->max_devices && !oldest->flight_since)
-        drop_gone(s, oldest);
 }
 
 /* The device touched last always stays. */
@@ -222,6 +218,14 @@ static void keep_bounds(struct status *s, uint64_t sequence)
 {
     while (s->n > s->max_devices || (s->bytes > s->max_bytes && s->n > 1))
         forget(s, TAILQ_FIRST(&s->ages), sequence);
+}
+
+/* Nobody takes checkpoints: a stale row in the store is better than no bound here. */
+static void keep_gone_bound(struct status *s)
+{
+    struct status_device *d;
+    while (s->n_gone > s->max_gone && !(d = TAILQ_FIRST(&s->gones))->flight_since)
+        drop_gone(s, d);
 }
 
 /* ---- the fold */
@@ -232,6 +236,7 @@ void status_init(struct status *s, uint64_t seed, size_t max_devices, size_t max
     table_init(&s->by_key, seed);
     s->max_devices = max_devices ? max_devices : STATUS_MAX_DEVICES;
     s->max_bytes = max_bytes ? max_bytes : STATUS_MAX_BYTES;
+    s->max_gone = s->max_devices;
     TAILQ_INIT(&s->ages);
     TAILQ_INIT(&s->gones);
     TAILQ_INIT(&s->dirty);
@@ -337,6 +342,7 @@ int status_fold(struct status *s, const struct event_view *event)
     mark_dirty(s, d, event->sequence);
     s->through = event->sequence;
     keep_bounds(s, event->sequence);
+    keep_gone_bound(s);
     return 0;
 }
 
@@ -775,5 +781,7 @@ int status_loaded(struct status *s, uint64_t through)
         TAILQ_INSERT_TAIL(&s->ages, by_age[i], age);
     free(by_age);
     keep_bounds(s, through + 1);
+    if (s->n_gone > s->max_gone)
+        s->max_gone = s->n_gone; /* as many as the store holds in excess */
     return 0;
 }

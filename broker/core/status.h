@@ -58,7 +58,7 @@ struct status {
     size_t max_devices, max_bytes, bytes;
     uint64_t through;
     uint64_t n_evicted;
-    size_t n_gone;
+    size_t n_gone, max_gone;
     struct status_list ages;   /* quiet longest first */
     struct status_list gones;  /* gone longest first; linked by `age` */
     struct status_list dirty;  /* by dirty_since */
