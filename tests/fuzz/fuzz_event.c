@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What event_scan accepts decodes with protobuf-c, and reads the same there. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/event_view.h"
+#include "tests/unit/proto/decoded_view.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void scan(const uint8_t *bytes, size_t len, bool from_agent)
+{
+    struct event_view view;
+    struct event_limits limits = {.allow_broker_fields = !from_agent};
+    char err[120];
+
+    if (event_scan(bytes, len, &limits, &view, err, sizeof(err)) != 0)
+        return;
+    const char *difference = decoded_view_difference(&view);
+    if (difference) {
+        fprintf(stderr, "fuzz_event: %s\n", difference);
+        abort();
+    }
+    if (from_agent) { /* then it becomes a record, which must be one that the broker accepts */
+        uint8_t *record = malloc(record_size(len));
+        const uint8_t *cursor = record, *event, *end;
+        size_t event_len;
+        if (!record)
+            abort();
+        end = record + record_write(record, bytes, len, 7, 8);
+        if (!records_next(&cursor, end, &event, &event_len) || cursor != end)
+            abort();
+        limits.allow_broker_fields = true;
+        limits.max_event_bytes = event_len;
+        if (event_scan(event, event_len, &limits, &view, err, sizeof(err)) != 0 || view.sequence != 7 ||
+            view.broker_time_ns != 8)
+            abort();
+        free(record);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *cursor = data, *event;
+    size_t event_len;
+
+    scan(data, size, true);
+    scan(data, size, false);
+    while (records_next(&cursor, data + size, &event, &event_len))
+        scan(event, event_len, false);
+    return 0;
+}
