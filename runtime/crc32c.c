@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/crc32c.h"
+
+#include <pthread.h>
+
+/* Eight tables: table k is the CRC of a byte followed by k zero bytes, so eight bytes are taken in one step. */
+static uint32_t tables[8][256];
+static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
+
+static void tables_fill(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t crc = i;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (crc & 1 ? 0x82F63B78u : 0);
+        tables[0][i] = crc;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (int k = 1; k < 8; k++)
+            tables[k][i] = (tables[k - 1][i] >> 8) ^ tables[0][tables[k - 1][i] & 0xff];
+}
+
+static uint32_t load_le32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
+{
+    const uint8_t *p = bytes;
+
+    pthread_once(&tables_once, tables_fill);
+    crc = ~crc;
+    for (; len >= 8; p += 8, len -= 8) {
+        uint32_t low = load_le32(p) ^ crc, high = load_le32(p + 4);
+        crc = tables[7][low & 0xff] ^ tables[6][low >> 8 & 0xff] ^ tables[5][low >> 16 & 0xff] ^ tables[4][low >> 24] ^
+              tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^
+              tables[0][high >> 24];
+    }
+    for (; len > 0; p++, len--)
+        crc = (crc >> 8) ^ tables[0][(crc ^ *p) & 0xff];
+    return ~crc;
+}

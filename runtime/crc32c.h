@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CRC-32C (Castagnoli polynomial, reflected), as in RFC 7143 section 13.1. Pure. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The CRC of `bytes` behind what `crc` covers already; 0 to begin with. "123456789" gives 0xE3069283. */
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
