@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log of record: every accepted event, in order, on disk, and the broker's small tables beside it.
+ *
+ * Sequence numbers start at 1 and have no holes within a log epoch; the epoch is random, made with the log and never 0.
+ * What a reader gets is committed: records appear in journal_read only after journal_publish. A record on disk is
+ * "12 <varint length> <Event>" as record_write makes it; one stored value holds the records of one commit (split at
+ * JOURNAL_BATCH_BYTES) behind a header with their CRC-32C. A value that fails its check is reported as a damaged range,
+ * and the rest stays readable.
+ *
+ * The newest batches are also kept in memory (the tail), where all readers share them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/core/retention.h"
+#include "runtime/chunk.h"
+#include "runtime/store.h"
+
+#define JOURNAL_BATCH_BYTES  (256u * 1024) /* of records in one stored value; one large record may exceed it */
+#define JOURNAL_HEADER_BYTES 24u
+
+enum journal_table { JOURNAL_DEDUPE, JOURNAL_STATUS, JOURNAL_CURSORS, JOURNAL_AGENTS, JOURNAL_N_TABLES };
+
+/* Records of one stored value: JOURNAL_HEADER_BYTES of header, then the records. */
+struct journal_batch {
+    struct chunk *chunk; /* NULL while empty */
+    uint64_t first, last;
+    uint64_t newest_time_ns; /* broker time of `last` */
+    uint32_t aix_bits;       /* OR over the records */
+};
+
+/* Everything that one transaction changes. Filled on the loop, handed to journal_write on any thread. */
+struct journal_write {
+    struct journal_batch *batches; /* owned by the caller */
+    size_t n_batches;
+    struct journal_put *puts; /* list, in order: see journal_write_put */
+    struct journal_put *last_put;
+    struct retention_limits retention;
+    uint64_t now_ns;         /* for retention by age */
+    uint64_t status_through; /* the status table then holds the fold of records 1..status_through */
+    /* results */
+    uint64_t oldest;       /* first sequence kept; 0 when the log has no records */
+    uint64_t n_trimmed;    /* records removed by retention */
+    uint32_t trimmed_bits; /* OR of the AIX bits of what was ever removed */
+    uint64_t log_bytes;    /* of stored values that are kept */
+};
+
+struct journal_options {
+    const char *directory;
+    uint64_t map_bytes; /* upper bound of the file */
+    bool relaxed;
+    uint64_t tail_bytes; /* of recent batches kept in memory; 0 = 16 MiB */
+    uint64_t new_epoch;  /* random, not 0: used when the log is made */
+};
+
+struct journal {
+    struct store store;
+    unsigned log_table, meta_table, tables[JOURNAL_N_TABLES];
+    uint64_t epoch;
+    uint64_t oldest; /* first sequence kept; newest + 1 when there is none */
+    uint64_t newest; /* published; 0 = nothing yet */
+    uint64_t newest_time_ns;
+    uint64_t log_bytes;
+    uint64_t status_through; /* as stored when the log was opened */
+    uint32_t trimmed_bits;
+    uint64_t n_damaged_reads;
+    uint64_t n_trimmed;         /* records removed by retention since it was opened */
+    struct journal_batch *tail; /* ring, oldest at tail_head */
+    size_t tail_head, tail_n;
+    uint64_t tail_bytes, tail_limit_bytes;
+    struct journal_batch *loaded; /* batches read from disk, most recently used first */
+    size_t loaded_n;
+};
+
+/* Open or make the log. On failure nothing stays open and `err` names what is wrong: UV_EBUSY open elsewhere,
+ * UV_EINVAL format of another version, UV_EACCES and others from the file system. */
+int journal_open(struct journal *j, const struct journal_options *options, char *err, size_t err_len);
+/* Accepts a zeroed journal. No write may be under way. */
+void journal_close(struct journal *j);
+
+/* ---- filling */
+
+/* Append one record: UV_ENOBUFS when the batch is full and a new one is to be begun, UV_ENOMEM. The batch starts
+ * zeroed; sequences follow one another. */
+int journal_batch_append(struct journal_batch *b, const uint8_t *event, size_t len, uint64_t sequence,
+                         uint64_t broker_time_ns, uint32_t aix_bits);
+void journal_batch_deinit(struct journal_batch *b);
+
+/* Store `value` under `key` in the same transaction as the batches; `value` NULL deletes. Both are copied. A later put
+ * of the same key wins. Returns 0 or UV_ENOMEM. */
+int journal_write_put(struct journal_write *w, enum journal_table table, const void *key, size_t key_len,
+                      const void *value, size_t value_len);
+/* Frees the puts, not the batches. */
+void journal_write_deinit(struct journal_write *w);
+
+/* Store it all in one transaction, or nothing. Blocking; may run on any one thread at a time: it touches the store and
+ * `w` only. UV_ENOSPC: no room, may be tried again. */
+int journal_write(struct journal *j, struct journal_write *w);
+/* After journal_write succeeded: let readers see it. References the batches' chunks. On the loop thread. */
+void journal_publish(struct journal *j, const struct journal_write *w);
+
+/* Every pair of a table, in key order. `cb` returning other than 0 stops and is returned. */
+int journal_each(struct journal *j, enum journal_table table,
+                 int (*cb)(void *data, const struct store_value *key, const struct store_value *value), void *data);
+
+/* ---- reading */
+
+enum journal_read_result {
+    JOURNAL_RUN,       /* out_run is filled; the caller drops it with journal_run_release */
+    JOURNAL_CAUGHT_UP, /* nothing at or after `from` yet */
+    JOURNAL_TRIMMED,   /* `from` is older than the oldest kept: go on at j->oldest */
+    JOURNAL_DAMAGED,   /* out_run->first..last cannot be read (no bytes in it): go on behind `last` */
+};
+
+/* Contiguous records first..last, as on the wire. */
+struct journal_run {
+    struct chunk *chunk; /* holds the bytes */
+    const uint8_t *bytes;
+    size_t len;
+    uint64_t first, last;
+};
+
+/* Records from..through: at least one, then as many as fit in `max_bytes` without passing the end of a stored value.
+ * Returns enum journal_read_result or a negative errno (UV_EIO, UV_ENOMEM). */
+int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out_run);
+/* The whole stored value that contains `sequence`; same results. */
+int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run *out_run);
+void journal_run_release(struct journal_run *run);
+
+/* Sequence of the first record whose broker time is not before `time_ns`; newest + 1 when there is none. */
+int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *out_sequence);
