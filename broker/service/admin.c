@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/service/admin.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/service/broker.h"
+#include "broker/service/request.h"
+#include "broker/service/subscription.h"
+#include "proto/message.h"
+#include "sensebus/v1/admin.pb-c.h"
+
+#define PAGE_DEFAULT 1000u
+#define PAGE_MAX     10000u
+
+/* ------------------------------------------------------------------------------------------------ GetBroker */
+
+#define N_COUNTERS_MAX 32
+
+struct counter_list {
+    Sensebus__V1__Counter counters[N_COUNTERS_MAX], *pointers[N_COUNTERS_MAX];
+    size_t n;
+};
+
+static void counter_add(struct counter_list *l, const char *name, uint64_t value)
+{
+    Sensebus__V1__Counter *c = &l->counters[l->n];
+
+    if (l->n == N_COUNTERS_MAX)
+        return;
+    sensebus__v1__counter__init(c);
+    c->name = (char *)name;
+    c->value = value;
+    l->pointers[l->n++] = c;
+}
+
+static void counters_collect(const struct broker *b, struct counter_list *l)
+{
+    const struct broker_counters *c = &b->counters;
+    struct grpc_server_counters g;
+
+    counter_add(l, "sensebus_events_ingested_total", c->n_events);
+    counter_add(l, "sensebus_events_duplicate_total", c->n_duplicates);
+    counter_add(l, "sensebus_events_refused_total", c->n_refused);
+    counter_add(l, "sensebus_events_missing_total", c->n_holes);
+    counter_add(l, "sensebus_broker_events_total", c->n_own_events);
+    counter_add(l, "sensebus_broker_events_failed_total", c->n_own_failed);
+    counter_add(l, "sensebus_events_delivered_total", c->n_delivered);
+    counter_add(l, "sensebus_gap_records_total", c->n_gaps);
+    counter_add(l, "sensebus_subscriptions_too_slow_total", c->n_slow_ended);
+    counter_add(l, "sensebus_store_commits_total", b->commit.n_commits);
+    counter_add(l, "sensebus_store_commit_failures_total", b->commit.n_failures);
+    counter_add(l, "sensebus_store_records_trimmed_total", b->journal.n_trimmed);
+    counter_add(l, "sensebus_store_damaged_reads_total", b->journal.n_damaged_reads);
+    counter_add(l, "sensebus_status_devices_forgotten_total", b->status.n_evicted);
+    counter_add(l, "sensebus_agents_forgotten_total", b->directory.n_forgotten);
+    grpc_server_counters(b->server, &g);
+    counter_add(l, "sensebus_grpc_connections_total", g.connections_accepted);
+    counter_add(l, "sensebus_grpc_connections_refused_total", g.connections_refused);
+    counter_add(l, "sensebus_grpc_calls_total", g.calls_started);
+    counter_add(l, "sensebus_grpc_calls_refused_total", g.calls_refused);
+    counter_add(l, "sensebus_grpc_received_bytes_total", g.bytes_received);
+    counter_add(l, "sensebus_grpc_sent_bytes_total", g.bytes_sent);
+    counter_add(l, "sensebus_grpc_protocol_errors_total", g.protocol_errors);
+    counter_add(l, "sensebus_grpc_keepalive_timeouts_total", g.keepalive_timeouts);
+}
+
+static void on_get_broker(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct broker *b = service;
+    Sensebus__V1__GetBrokerResponse response = SENSEBUS__V1__GET_BROKER_RESPONSE__INIT;
+    Sensebus__V1__Position oldest = SENSEBUS__V1__POSITION__INIT, newest = SENSEBUS__V1__POSITION__INIT;
+    struct counter_list counters = {.n = 0};
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__get_broker_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    message_free(r);
+    oldest.epoch = newest.epoch = b->journal.epoch;
+    oldest.sequence = b->journal.oldest - 1;
+    newest.sequence = b->journal.newest;
+    response.version = (char *)SENSEBUS_VERSION;
+    response.oldest = &oldest;
+    response.newest = &newest;
+    response.durability =
+        b->options.relaxed ? SENSEBUS__V1__DURABILITY__DURABILITY_RELAXED : SENSEBUS__V1__DURABILITY__DURABILITY_SYNC;
+    response.accepting = broker_accepting(b);
+    response.not_accepting_reason = b->not_accepting;
+    response.started_unix_ns = b->started_unix_ns;
+    store_usage(&b->journal.store, &response.log_bytes, &response.log_bytes_limit);
+    counters_collect(b, &counters);
+    response.n_counters = counters.n;
+    response.counters = counters.pointers;
+    request_reply(call, &response.base);
+}
+
+/* ------------------------------------------------------------------------------------------------ lists */
+
+/* A list that could not be made. */
+static void list_failed(struct grpc_call *call, int rc, const char *err)
+{
+    if (rc == UV_ENOMEM)
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    else
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "%s", err);
+}
+
+static void on_list_agents(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct broker *b = service;
+    Sensebus__V1__ListAgentsResponse *response;
+    char err[256];
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__list_agents_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    int rc = directory_list_agents(&b->directory, (Sensebus__V1__ListAgentsRequest *)r, &response, err, sizeof err);
+    message_free(r);
+    if (rc) {
+        list_failed(call, rc, err);
+        return;
+    }
+    request_reply(call, &response->base);
+    sensebus__v1__list_agents_response__free_unpacked(response, NULL);
+}
+
+static void on_list_devices(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct broker *b = service;
+    Sensebus__V1__ListDevicesResponse *response;
+    char err[256];
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__list_devices_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    int rc = directory_list_devices(&b->directory, (Sensebus__V1__ListDevicesRequest *)r, &response, err, sizeof err);
+    message_free(r);
+    if (rc) {
+        list_failed(call, rc, err);
+        return;
+    }
+    request_reply(call, &response->base);
+    sensebus__v1__list_devices_response__free_unpacked(response, NULL);
+}
+
+/* A subscription as a message, with the memory that its members point to. */
+struct listed {
+    Sensebus__V1__Subscription message;
+    Sensebus__V1__Position position;
+    char id[32];
+};
+
+static void listed_fill(struct listed *l, const struct broker *b, const struct subscription *s)
+{
+    static const Sensebus__V1__SlowReaderPolicy policies[] = {
+        [HUB_LAG] = SENSEBUS__V1__SLOW_READER_POLICY__SLOW_READER_POLICY_LAG,
+        [HUB_LIVE] = SENSEBUS__V1__SLOW_READER_POLICY__SLOW_READER_POLICY_LIVE,
+        [HUB_DISCONNECT] = SENSEBUS__V1__SLOW_READER_POLICY__SLOW_READER_POLICY_DISCONNECT,
+    };
+    bool follows = s->state == SUBSCRIPTION_FOLLOW;
+
+    sensebus__v1__subscription__init(&l->message);
+    sensebus__v1__position__init(&l->position);
+    snprintf(l->id, sizeof l->id, "s%" PRIu64, s->id);
+    l->position.epoch = b->journal.epoch;
+    l->position.sequence = follows ? s->reader.cursor : 0;
+    l->message.id = l->id;
+    l->message.peer = (char *)grpc_call_peer(s->call);
+    l->message.position = &l->position;
+    l->message.lag = follows ? b->journal.newest - s->reader.cursor : 0;
+    l->message.n_delivered = s->n_delivered;
+    l->message.n_gaps = s->n_gaps;
+    l->message.slow_reader_policy = policies[s->policy];
+    l->message.since_unix_ns = s->since_unix_ns;
+    l->message.queued_bytes = grpc_call_queued_bytes(s->call);
+    l->message.cursor = (char *)s->cursor;
+}
+
+/* Pages go by id; the token is the last id of the page before. */
+static void list_subscriptions(struct grpc_call *call, const struct broker *b,
+                               const Sensebus__V1__ListSubscriptionsRequest *r)
+{
+    Sensebus__V1__ListSubscriptionsResponse response = SENSEBUS__V1__LIST_SUBSCRIPTIONS_RESPONSE__INIT;
+    size_t page = r->page_size ? r->page_size : PAGE_DEFAULT, n = 0;
+    const struct subscription *s;
+    char token[32] = "", *rest = "";
+    uint64_t after = r->page_token[0] ? strtoull(r->page_token, &rest, 10) : 0;
+
+    if (r->page_size > PAGE_MAX || *rest) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "ListSubscriptionsRequest.%s",
+                         *rest ? "page_token: is not one of this broker's" : "page_size: at most 10000");
+        return;
+    }
+    if (page > b->events.n_all)
+        page = b->events.n_all;
+    struct listed *listed = calloc(page + 1, sizeof *listed);
+    Sensebus__V1__Subscription **pointers = calloc(page + 1, sizeof *pointers);
+    if (!listed || !pointers) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    } else {
+        TAILQ_FOREACH(s, &b->events.all, all)
+        {
+            if (s->id <= after || s->state == SUBSCRIPTION_NEW || s->state == SUBSCRIPTION_OVER)
+                continue;
+            if (n == page) { /* there is more */
+                snprintf(token, sizeof token, "%" PRIu64, after);
+                break;
+            }
+            listed_fill(&listed[n], b, s);
+            pointers[n] = &listed[n].message;
+            n++;
+            after = s->id;
+        }
+        response.n_subscriptions = n;
+        response.subscriptions = pointers;
+        response.next_page_token = token;
+        request_reply(call, &response.base);
+    }
+    free(listed);
+    free(pointers);
+}
+
+static void on_list_subscriptions(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__list_subscriptions_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    list_subscriptions(call, service, (Sensebus__V1__ListSubscriptionsRequest *)r);
+    message_free(r);
+}
+
+/* ------------------------------------------------------------------------------------------------ start */
+
+static void start_get_broker(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_get_broker);
+}
+
+static void start_list_agents(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_list_agents);
+}
+
+static void start_list_devices(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_list_devices);
+}
+
+static void start_list_subscriptions(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_list_subscriptions);
+}
+
+int admin_start(struct broker *broker)
+{
+    static const struct grpc_method methods[] = {
+        {"/sensebus.v1.Admin/GetBroker", start_get_broker},
+        {"/sensebus.v1.Admin/ListAgents", start_list_agents},
+        {"/sensebus.v1.Admin/ListDevices", start_list_devices},
+        {"/sensebus.v1.Admin/ListSubscriptions", start_list_subscriptions},
+    };
+    return grpc_server_add(broker->server, methods, sizeof methods / sizeof *methods, broker);
+}

@@ -1,0 +1,908 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a stream:
+ *
+ *   Hello            checked, attached in the directory, answered with Welcome; AGENT_CONNECTED goes to the log
+ *   Publish          event by event: scanned, origin checked, judged by dedupe, appended to the open transaction
+ *   transaction on disk   Ack through the newest of this agent in it
+ *   Detach, then the end  the agent is DETACHED: no event
+ *   the end, or silence   the agent is LOST: AGENT_LOST goes to the log
+ *
+ * While the log takes nothing (too much waits, or the disk is full) the stream is paused: no more flow-control window,
+ * and what still arrives of the window granted before is held, in order. */
+#include "broker/service/agents.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/service/announce.h"
+#include "broker/service/broker.h"
+#include "proto/event_view.h"
+#include "proto/message.h"
+#include "proto/wire.h"
+#include "runtime/clock.h"
+#include "sensebus/v1/admin.pb-c.h"
+#include "sensebus/v1/agents.pb-c.h"
+
+#define CONTRACT_VERSION             1u
+#define PUBLISH_MAX_BYTES            (1024u * 1024)
+#define EVENT_MAX_BYTES              (64u * 1024)
+#define WINDOW_EVENTS                65536u
+#define HELD_MAX_BYTES               (8u * 1024 * 1024) /* more than any window of ours lets through */
+#define FIELD_PUBLISH                2u
+#define EVENT_FIELD_ORIGIN           8u
+#define ORIGIN_FIELD_SOURCE_SEQUENCE 5u
+#define REASON_MAX                   256
+
+struct held_message {
+    STAILQ_ENTRY(held_message) entry;
+    size_t len;
+    uint8_t bytes[];
+};
+
+/* One numbering: records of (host, agent epoch) on their way to the disk. Outlives its stream until they are there. */
+struct agent_source {
+    LIST_ENTRY(agent_source) entry;
+    struct dedupe_agent *dedupe;
+    uint64_t sealed;               /* newest in the transaction that is being written */
+    struct agent_session *session; /* NULL when its stream is over */
+};
+
+enum session_state {
+    SESSION_NEW, /* no Hello yet */
+    SESSION_ATTACHED,
+    SESSION_OVER, /* the call is finished: on_close follows */
+};
+
+struct agent_session {
+    LIST_ENTRY(agent_session) entry;
+    struct agents *agents;
+    struct broker *broker;
+    struct grpc_call *call;
+    enum session_state state;
+    struct directory_agent *agent;
+    struct agent_source *source;
+    uint64_t epoch;
+    uint64_t expected; /* source sequence that comes next, if the agent counts right */
+    uint64_t acked;
+    uint64_t heard_ms;
+    bool detached; /* said Detach */
+    bool paused;
+    bool ack_owed; /* could not be queued */
+    STAILQ_HEAD(held_messages, held_message) held;
+    size_t held_bytes;
+    struct log_limit refused_limit;
+};
+
+/* Attached when the log was closed. */
+struct agent_expected {
+    LIST_ENTRY(agent_expected) entry;
+    uint64_t instance;
+    char host[];
+};
+
+static uint64_t now_ms(void)
+{
+    return clock_mono_ns() / 1000000;
+}
+
+/* ------------------------------------------------------------------------------------------------ the store's list */
+
+/* What the store keeps of an agent: enough to know after a restart whom to expect. */
+static int agent_store(struct broker *b, const struct directory_agent *agent, Sensebus__V1__AgentState state)
+{
+    Sensebus__V1__Agent message = SENSEBUS__V1__AGENT__INIT;
+
+    message.host = (char *)agent->host;
+    message.state = state;
+    message.agent_epoch = agent->agent_epoch;
+    message.instance = agent->instance;
+    message.boot_id = (char *)agent->boot_id;
+    message.agent_version = (char *)agent->version;
+    message.peer = (char *)agent->peer;
+    message.since_unix_ns = agent->since_unix_ns;
+    size_t len = sensebus__v1__agent__get_packed_size(&message);
+    uint8_t *bytes = malloc(len ? len : 1);
+    int rc = bytes ? 0 : UV_ENOMEM;
+    if (!rc) {
+        sensebus__v1__agent__pack(&message, bytes);
+        rc = commit_put(&b->commit, JOURNAL_AGENTS, agent->host, strlen(agent->host), bytes, len);
+        free(bytes);
+    }
+    if (rc)
+        log_error("agent.state_not_stored", "host=%s reason=\"%s\"", agent->host, uv_strerror(rc));
+    return rc;
+}
+
+/* Put an agent of the stored list into the directory, as one that is not here. */
+static int restore_agent(struct agents *a, const Sensebus__V1__Agent *stored)
+{
+    Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
+    struct directory_agent *agent;
+    void *old_stream;
+    char err[REASON_MAX];
+
+    hello.version = CONTRACT_VERSION;
+    hello.host = stored->host;
+    hello.boot_id = stored->boot_id;
+    hello.agent_epoch = stored->agent_epoch;
+    hello.instance = stored->instance;
+    hello.agent_version = stored->agent_version;
+    if (directory_check_hello(&hello, err, sizeof err))
+        return UV_EINVAL;
+    struct directory *d = &a->broker->directory;
+    if (directory_attach(d, &hello, stored->peer, a, stored->since_unix_ns, &agent, &old_stream, err, sizeof err) !=
+        DIRECTORY_ACCEPT)
+        return UV_ENOMEM;
+    bool was_attached = stored->state == SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED;
+    bool in_order = stored->state == SENSEBUS__V1__AGENT_STATE__AGENT_STATE_DETACHED;
+    directory_leave(d, agent, a, in_order, stored->since_unix_ns);
+    if (!was_attached)
+        return 0;
+    size_t len = strlen(stored->host);
+    struct agent_expected *expected = malloc(sizeof *expected + len + 1);
+    if (!expected)
+        return UV_ENOMEM;
+    expected->instance = stored->instance;
+    memcpy(expected->host, stored->host, len + 1);
+    LIST_INSERT_HEAD(&a->expected, expected, entry);
+    return 0;
+}
+
+static int on_stored_agent(void *data, const struct store_value *key, const struct store_value *value)
+{
+    Sensebus__V1__Agent *stored =
+        (Sensebus__V1__Agent *)message_unpack(&sensebus__v1__agent__descriptor, value->data, value->len, 0);
+    int rc = stored ? restore_agent(data, stored) : UV_EINVAL;
+
+    message_free((struct ProtobufCMessage *)stored);
+    if (rc == UV_EINVAL) {
+        log_warn("agent.stored_state_damaged", "host=\"%.*s\"", (int)(key->len < 253 ? key->len : 253),
+                 (const char *)key->data);
+        rc = 0;
+    }
+    return rc;
+}
+
+static struct agent_expected *expected_find(struct agents *a, const char *host)
+{
+    struct agent_expected *e;
+    LIST_FOREACH(e, &a->expected, entry)
+    if (strcmp(e->host, host) == 0)
+        return e;
+    return NULL;
+}
+
+static void expected_drop(struct agent_expected *e)
+{
+    LIST_REMOVE(e, entry);
+    free(e);
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+    struct agents *a = timer->data;
+    struct agent_expected *e;
+    char summary[REASON_MAX + 128];
+
+    while ((e = LIST_FIRST(&a->expected))) {
+        snprintf(summary, sizeof summary, "agent %s did not come back after the broker started", e->host);
+        announce(a->broker, SENSEBUS__V1__CODE__AGENT_LOST, e->host, summary);
+        struct directory_agent *agent = directory_find(&a->broker->directory, e->host);
+        if (agent)
+            agent_store(a->broker, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_LOST);
+        log_warn("agent.lost", "host=%s reason=\"not back after the start\"", e->host);
+        expected_drop(e);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ numberings */
+
+static struct agent_source *source_open(struct agents *a, const Sensebus__V1__Hello *hello, int *out_rc)
+{
+    struct broker *b = a->broker;
+    struct dedupe_agent *dedupe;
+    struct dedupe_key evicted;
+    struct agent_source *s;
+
+    *out_rc = dedupe_open(&b->dedupe, hello->host, hello->agent_epoch, hello->oldest_source_sequence, b->commit.newest,
+                          &dedupe, &evicted);
+    if (*out_rc)
+        return NULL;
+    if (evicted.len > 0 && commit_put(&b->commit, JOURNAL_DEDUPE, evicted.bytes, evicted.len, NULL, 0))
+        log_warn("agent.dedupe_entry_kept", "reason=\"out of memory\"");
+    LIST_FOREACH(s, &a->sources, entry)
+    {
+        if (s->dedupe == dedupe) { /* its former stream left records on their way: it holds the entry already */
+            dedupe_close(dedupe);
+            return s;
+        }
+    }
+    s = calloc(1, sizeof *s);
+    if (!s) {
+        dedupe_close(dedupe);
+        *out_rc = UV_ENOMEM;
+        return NULL;
+    }
+    s->dedupe = dedupe;
+    s->sealed = dedupe->committed;
+    LIST_INSERT_HEAD(&a->sources, s, entry);
+    return s;
+}
+
+static void source_free(struct agent_source *s)
+{
+    dedupe_close(s->dedupe);
+    LIST_REMOVE(s, entry);
+    free(s);
+}
+
+static void source_free_if_done(struct agent_source *s)
+{
+    if (!s->session && s->dedupe->taken == s->dedupe->committed)
+        source_free(s);
+}
+
+/* ------------------------------------------------------------------------------------------------ sending */
+
+static int send_message(struct agent_session *s, Sensebus__V1__BrokerMessage *message)
+{
+    uint8_t small[512], *bytes = small;
+    size_t len = sensebus__v1__broker_message__get_packed_size(message);
+
+    if (len > sizeof small && !(bytes = malloc(len)))
+        return UV_ENOMEM;
+    sensebus__v1__broker_message__pack(message, bytes);
+    struct slice slice = {.ptr = bytes, .len = len};
+    int rc = grpc_call_send(s->call, &slice, 1);
+    if (bytes != small)
+        free(bytes);
+    return rc;
+}
+
+static void send_ack(struct agent_session *s)
+{
+    Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
+    Sensebus__V1__Ack ack = SENSEBUS__V1__ACK__INIT;
+
+    ack.source_sequence = s->source->dedupe->committed;
+    message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_ACK;
+    message.ack = &ack;
+    s->ack_owed = !grpc_call_writable(s->call) || send_message(s, &message) != 0;
+    if (!s->ack_owed)
+        s->acked = ack.source_sequence;
+    s->agent->committed_source_sequence = ack.source_sequence;
+}
+
+static int send_welcome(struct agent_session *s)
+{
+    Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
+    Sensebus__V1__Welcome welcome = SENSEBUS__V1__WELCOME__INIT;
+
+    welcome.version = CONTRACT_VERSION;
+    welcome.log_epoch = s->broker->journal.epoch;
+    welcome.committed_source_sequence = s->source->dedupe->committed;
+    welcome.maximum_message_bytes = PUBLISH_MAX_BYTES;
+    welcome.maximum_event_bytes = EVENT_MAX_BYTES;
+    welcome.window_events = WINDOW_EVENTS;
+    welcome.heartbeat_ms = s->broker->options.heartbeat_ms;
+    welcome.broker_version = (char *)SENSEBUS_VERSION;
+    message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_WELCOME;
+    message.welcome = &welcome;
+    return send_message(s, &message);
+}
+
+/* ------------------------------------------------------------------------------------------------ the end */
+
+/* The agent is not attached any more. `reason` is for people. */
+static void session_leave(struct agent_session *s, bool in_order, const char *reason)
+{
+    struct broker *b = s->broker;
+    struct directory_agent *agent = s->agent;
+
+    if (!agent)
+        return;
+    s->agent = NULL;
+    s->source->session = NULL;
+    source_free_if_done(s->source);
+    s->source = NULL;
+    bool changed = directory_leave(&b->directory, agent, s, in_order, clock_wall_ns());
+    if (!changed || b->state != BROKER_RUNNING) /* a stop of ours is no loss: the agent is expected back */
+        return;
+    if (in_order) {
+        agent_store(b, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_DETACHED);
+        log_info("agent.detached", "host=%s reason=\"%s\"", agent->host, reason);
+        return;
+    }
+    char summary[2 * REASON_MAX + 64];
+    snprintf(summary, sizeof summary, "agent %s is lost: %s", agent->host, reason);
+    announce(b, SENSEBUS__V1__CODE__AGENT_LOST, agent->host, summary);
+    agent_store(b, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_LOST);
+    log_warn("agent.lost", "host=%s reason=\"%s\"", agent->host, reason);
+}
+
+static void session_drop_held(struct agent_session *s)
+{
+    struct held_message *m;
+    while ((m = STAILQ_FIRST(&s->held))) {
+        STAILQ_REMOVE_HEAD(&s->held, entry);
+        free(m);
+    }
+    s->held_bytes = 0;
+}
+
+/* End the stream from our side. */
+static void session_fail(struct agent_session *s, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void session_fail(struct agent_session *s, int status, const char *format, ...)
+{
+    char reason[REASON_MAX];
+    va_list args;
+
+    if (s->state == SESSION_OVER)
+        return;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    s->state = SESSION_OVER;
+    log_info("agent.stream_ended", "peer=%s status=%s reason=\"%s\"", grpc_call_peer(s->call), grpc_status_name(status),
+             reason);
+    session_leave(s, s->detached, reason);
+    session_drop_held(s);
+    grpc_call_finish(s->call, status, "%s", reason);
+}
+
+/* ------------------------------------------------------------------------------------------------ Hello */
+
+static void connected(struct agent_session *s, bool superseded)
+{
+    struct agents *a = s->agents;
+    struct agent_expected *expected = expected_find(a, s->agent->host);
+    bool known = superseded || (expected && expected->instance == s->agent->instance);
+    char summary[REASON_MAX + 192];
+
+    if (expected)
+        expected_drop(expected);
+    log_info("agent.attached", "host=%s peer=%s version=\"%s\" epoch=%016" PRIx64 " committed=%" PRIu64, s->agent->host,
+             s->agent->peer, s->agent->version, s->epoch, s->source->dedupe->committed);
+    if (!known) {
+        snprintf(summary, sizeof summary, "agent %s is attached from %s", s->agent->host, s->agent->peer);
+        announce(s->broker, SENSEBUS__V1__CODE__AGENT_CONNECTED, s->agent->host, summary);
+    }
+    agent_store(s->broker, s->agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED);
+}
+
+static void supersede(struct agent_session *old)
+{
+    old->agent = NULL;
+    if (old->source) {
+        old->source->session = NULL;
+        source_free_if_done(old->source);
+        old->source = NULL;
+    }
+    session_fail(old, GRPC_ABORTED, "superseded: the same agent attached again");
+}
+
+static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello)
+{
+    struct broker *b = s->broker;
+    struct agent_session *old = NULL;
+    char err[REASON_MAX];
+    int rc;
+
+    if (directory_check_hello(hello, err, sizeof err)) {
+        session_fail(s, GRPC_INVALID_ARGUMENT, "%s", err);
+        return;
+    }
+    if (!broker_accepting(b)) {
+        session_fail(s, GRPC_UNAVAILABLE, "not accepting: %s", b->not_accepting);
+        return;
+    }
+    enum directory_verdict verdict = directory_attach(&b->directory, hello, grpc_call_peer(s->call), s, clock_wall_ns(),
+                                                      &s->agent, (void **)&old, err, sizeof err);
+    if (verdict == DIRECTORY_REFUSE || verdict == DIRECTORY_FULL || verdict == DIRECTORY_NO_MEMORY) {
+        s->agent = NULL;
+        session_fail(s, verdict == DIRECTORY_REFUSE ? GRPC_ALREADY_EXISTS : GRPC_RESOURCE_EXHAUSTED, "%s",
+                     verdict == DIRECTORY_NO_MEMORY ? "out of memory" : err);
+        return;
+    }
+    if (verdict == DIRECTORY_REPLACE)
+        supersede(old);
+    s->source = source_open(s->agents, hello, &rc);
+    if (!s->source) {
+        directory_leave(&b->directory, s->agent, s, false, clock_wall_ns());
+        s->agent = NULL;
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "cannot remember another agent: %s", uv_strerror(rc));
+        return;
+    }
+    s->source->session = s;
+    s->state = SESSION_ATTACHED;
+    s->epoch = hello->agent_epoch;
+    s->expected = s->source->dedupe->committed + 1;
+    s->acked = s->source->dedupe->committed;
+    s->agent->committed_source_sequence = s->acked;
+    s->agent->newest_source_sequence = hello->newest_source_sequence;
+    connected(s, verdict == DIRECTORY_REPLACE);
+    if (send_welcome(s))
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* ------------------------------------------------------------------------------------------------ Publish */
+
+/* origin.source_sequence of an event that was refused by its scan; `otherwise` when even that cannot be read. */
+static uint64_t peek_source_sequence(const uint8_t *event, size_t len, uint64_t otherwise)
+{
+    const uint8_t *p = event, *end = event + len;
+    struct wire_field field, inner;
+
+    while (p && p < end && (p = wire_field_read(p, end, &field))) {
+        if (field.number != EVENT_FIELD_ORIGIN || field.type != WIRE_BYTES)
+            continue;
+        const uint8_t *q = field.bytes, *q_end = field.bytes + field.len;
+        while (q && q < q_end && (q = wire_field_read(q, q_end, &inner)))
+            if (inner.number == ORIGIN_FIELD_SOURCE_SEQUENCE && inner.type == WIRE_VARINT && inner.value > 0)
+                return inner.value;
+    }
+    return otherwise;
+}
+
+/* What the scan does not know: the event must be this agent's own. */
+static int check_origin(const struct agent_session *s, const struct event_view *view, char *err, size_t err_len)
+{
+    if (view->host.len != strlen(s->agent->host) || memcmp(view->host.ptr, s->agent->host, view->host.len) != 0) {
+        snprintf(err, err_len, "origin.host: is not %s, the agent of this stream", s->agent->host);
+        return UV_EINVAL;
+    }
+    if (view->agent_epoch != s->epoch) {
+        snprintf(err, err_len, "origin.agent_epoch: is %016" PRIx64 ", this stream's is %016" PRIx64, view->agent_epoch,
+                 s->epoch);
+        return UV_EINVAL;
+    }
+    if (view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER) {
+        snprintf(err, err_len, "origin.source: SOURCE_BROKER is the broker's own");
+        return UV_EINVAL;
+    }
+    return 0;
+}
+
+static int tell_hole(struct agent_session *s, const struct dedupe_hole *hole)
+{
+    struct announce_loss loss = {
+        .count = hole->n_missing,
+        .first = hole->first,
+        .last = hole->last,
+        .reason = "a hole in the agent's source sequence",
+    };
+    int rc = announce_loss(s->broker, s->agent->host, &loss);
+    if (!rc) {
+        s->broker->counters.n_holes += hole->n_missing;
+        log_warn("agent.hole", "host=%s first=%" PRIu64 " last=%" PRIu64, s->agent->host, hole->first, hole->last);
+        dedupe_take(s->source->dedupe, hole->last);
+    }
+    return rc;
+}
+
+/* Not taken: say so to the agent and, in its place, to the log. */
+static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence, const char *reason)
+{
+    struct dedupe_claim claim = {.sequence = sequence};
+    struct dedupe_hole hole;
+    const char *fault;
+    enum dedupe_verdict verdict = dedupe_judge(s->source->dedupe, previous, &claim, &hole, &fault);
+    uint64_t n_suppressed;
+    int rc = 0;
+
+    if (verdict == DEDUPE_REPEAT) { /* refused before, and replaced in the log */
+        s->agent->n_duplicates++;
+        s->broker->counters.n_duplicates++;
+        return 0;
+    }
+    s->agent->n_refused++;
+    s->broker->counters.n_refused++;
+    if (log_limit_allow(&s->refused_limit, now_ms(), 10, &n_suppressed))
+        log_warn("agent.event_refused", "host=%s source_sequence=%" PRIu64 " reason=\"%s\" more_before=%" PRIu64,
+                 s->agent->host, sequence, reason, n_suppressed);
+    if (verdict == DEDUPE_HOLE)
+        rc = tell_hole(s, &hole);
+    if (rc)
+        return rc;
+    bool placed = verdict != DEDUPE_INVALID;
+    struct announce_loss loss = {.count = 1, .reason = reason};
+    if (placed)
+        loss.first = loss.last = sequence;
+    rc = announce_loss(s->broker, s->agent->host, &loss);
+    if (rc)
+        return rc;
+    if (placed)
+        dedupe_take(s->source->dedupe, sequence);
+
+    Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
+    Sensebus__V1__Refused refused = SENSEBUS__V1__REFUSED__INIT;
+    refused.source_sequence = sequence;
+    refused.reason = (char *)reason;
+    message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_REFUSED;
+    message.refused = &refused;
+    return send_message(s, &message);
+}
+
+/* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
+ * negative errno when the event was not taken for want of room: the stream has to end. */
+static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
+{
+    static const struct event_limits limits = {.max_event_bytes = EVENT_MAX_BYTES};
+    struct event_view view;
+    struct dedupe_hole hole;
+    const char *fault;
+    char err[REASON_MAX];
+    uint64_t sequence;
+    int rc = 0;
+
+    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err)) {
+        sequence = peek_source_sequence(event, len, s->expected);
+        rc = refuse(s, *previous, sequence, err);
+        *previous = sequence;
+        s->expected = sequence + 1;
+        return rc;
+    }
+    struct dedupe_claim claim = {.sequence = view.source_sequence};
+    if (view.code == SENSEBUS__V1__CODE__EVENTS_LOST && view.loss.present) {
+        claim.loss_first = view.loss.first_source_sequence;
+        claim.loss_last = view.loss.last_source_sequence;
+    }
+    switch (dedupe_judge(s->source->dedupe, *previous, &claim, &hole, &fault)) {
+    case DEDUPE_INVALID: rc = refuse(s, *previous, view.source_sequence, fault); break;
+    case DEDUPE_REPEAT:
+        s->agent->n_duplicates++;
+        s->broker->counters.n_duplicates++;
+        break;
+    case DEDUPE_HOLE:
+        rc = tell_hole(s, &hole);
+        if (rc)
+            break;
+        __attribute__((fallthrough));
+    case DEDUPE_FRESH:
+        rc = commit_append(&s->broker->commit, event, len, now_ns, view.aix_bits, &sequence);
+        if (rc)
+            break;
+        dedupe_take(s->source->dedupe, view.source_sequence);
+        s->agent->n_events++;
+        s->agent->last_event_unix_ns = now_ns;
+        s->broker->counters.n_events++;
+        break;
+    }
+    *previous = view.source_sequence;
+    s->expected = view.source_sequence + 1;
+    return rc;
+}
+
+static void take_publish(struct agent_session *s, const uint8_t *bytes, size_t len)
+{
+    const uint8_t *cursor = bytes, *end = bytes + len, *event;
+    uint64_t previous = 0, now_ns = clock_wall_ns();
+    size_t event_len;
+
+    if (len > PUBLISH_MAX_BYTES) {
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: %zu bytes, at most %u", len, PUBLISH_MAX_BYTES);
+        return;
+    }
+    while (records_next(&cursor, end, &event, &event_len)) {
+        int rc = take_event(s, event, event_len, now_ns, &previous);
+        if (rc) { /* nothing is lost: the agent sends again what was not acknowledged */
+            session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: cannot take more now: %s", uv_strerror(rc));
+            return;
+        }
+    }
+    if (cursor < end) {
+        session_fail(s, GRPC_INVALID_ARGUMENT, "publish: not a list of events at byte %zu", (size_t)(cursor - bytes));
+        return;
+    }
+    /* Only repeats: no transaction will follow that brings an acknowledgement. */
+    const struct dedupe_agent *d = s->source->dedupe;
+    if (d->taken == d->committed)
+        send_ack(s);
+}
+
+/* ------------------------------------------------------------------------------------------------ messages */
+
+static void take_other(struct agent_session *s, const Sensebus__V1__AgentMessage *m)
+{
+    struct directory *d = &s->broker->directory;
+    char err[REASON_MAX];
+    int rc = 0;
+
+    if (m->message_case == SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_HELLO) {
+        if (s->state == SESSION_NEW)
+            take_hello(s, m->hello);
+        else
+            session_fail(s, GRPC_INVALID_ARGUMENT, "hello: comes once");
+        return;
+    }
+    if (s->state == SESSION_NEW) {
+        session_fail(s, GRPC_INVALID_ARGUMENT, "hello: must come first");
+        return;
+    }
+    switch (m->message_case) {
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_COVERAGE:
+        rc = directory_coverage(d, s->agent, m->coverage, err, sizeof err);
+        break;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_INVENTORY:
+        rc = directory_inventory(d, s->agent, m->inventory, err, sizeof err);
+        break;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_HEARTBEAT:
+        rc = directory_heartbeat(d, s->agent, m->heartbeat, clock_wall_ns(), err, sizeof err);
+        break;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_DETACH:
+        s->detached = true;
+        session_leave(s, true, m->detach->reason[0] ? m->detach->reason : "orderly");
+        s->state = SESSION_OVER;
+        grpc_call_finish(s->call, GRPC_OK, NULL);
+        return;
+    default: session_fail(s, GRPC_INVALID_ARGUMENT, "AgentMessage: has none of its members"); return;
+    }
+    if (rc == UV_ENOMEM)
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    else if (rc)
+        session_fail(s, rc == UV_ENOBUFS ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT, "%s", err);
+}
+
+static void take_message(struct agent_session *s, const uint8_t *bytes, size_t len)
+{
+    struct wire_field field;
+    char err[REASON_MAX];
+
+    /* The frequent one is not unpacked: its events are scanned where they lie. */
+    if (len > 0 && wire_field_read(bytes, bytes + len, &field) == bytes + len && field.number == FIELD_PUBLISH &&
+        field.type == WIRE_BYTES) {
+        if (s->state == SESSION_NEW)
+            session_fail(s, GRPC_INVALID_ARGUMENT, "hello: must come first");
+        else
+            take_publish(s, field.bytes, field.len);
+        return;
+    }
+    if (message_check(&sensebus__v1__agent_message__descriptor, bytes, len, err, sizeof err)) {
+        session_fail(s, GRPC_INVALID_ARGUMENT, "%s", err);
+        return;
+    }
+    struct ProtobufCMessage *m = message_unpack(&sensebus__v1__agent_message__descriptor, bytes, len, 0);
+    if (!m)
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "AgentMessage: takes too much memory");
+    else if (request_check_known(m, err, sizeof err))
+        session_fail(s, GRPC_INVALID_ARGUMENT, "%s", err);
+    else
+        take_other(s, (Sensebus__V1__AgentMessage *)m);
+    message_free(m);
+}
+
+static void hold(struct agent_session *s, const uint8_t *bytes, size_t len)
+{
+    struct held_message *m = NULL;
+
+    if (s->held_bytes + len <= HELD_MAX_BYTES)
+        m = malloc(sizeof *m + len);
+    if (!m) {
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "the log takes nothing now, and %zu bytes wait", s->held_bytes);
+        return;
+    }
+    m->len = len;
+    memcpy(m->bytes, bytes, len);
+    STAILQ_INSERT_TAIL(&s->held, m, entry);
+    s->held_bytes += len;
+}
+
+static void session_pause(struct agent_session *s)
+{
+    if (!s->paused)
+        grpc_call_pause(s->call);
+    s->paused = true;
+}
+
+/* Take what was held, as far as the log has room, then let the agent send again. */
+static void session_resume(struct agent_session *s)
+{
+    struct held_message *m;
+
+    while (s->state != SESSION_OVER && (m = STAILQ_FIRST(&s->held)) && !commit_full(&s->broker->commit)) {
+        STAILQ_REMOVE_HEAD(&s->held, entry);
+        s->held_bytes -= m->len;
+        take_message(s, m->bytes, m->len);
+        free(m);
+    }
+    if (s->state == SESSION_OVER || !STAILQ_EMPTY(&s->held) || !s->paused)
+        return;
+    s->paused = false;
+    s->heard_ms = now_ms();
+    grpc_call_resume(s->call);
+}
+
+/* ------------------------------------------------------------------------------------------------ callbacks */
+
+static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
+{
+    struct agent_session *s = data;
+
+    (void)call;
+    if (s->state == SESSION_OVER || s->broker->state != BROKER_RUNNING)
+        return;
+    s->heard_ms = now_ms();
+    if (s->paused || commit_full(&s->broker->commit)) {
+        session_pause(s);
+        hold(s, bytes, len);
+        return;
+    }
+    take_message(s, bytes, len);
+    if (s->state == SESSION_ATTACHED && commit_full(&s->broker->commit))
+        session_pause(s);
+}
+
+static void on_half_close(struct grpc_call *call, void *data)
+{
+    struct agent_session *s = data;
+
+    (void)call;
+    session_fail(s, GRPC_OK, "the agent closed its side");
+}
+
+static void on_writable(struct grpc_call *call, void *data)
+{
+    struct agent_session *s = data;
+
+    (void)call;
+    if (s->state == SESSION_ATTACHED && s->ack_owed)
+        send_ack(s);
+}
+
+static void on_drain(struct grpc_call *call, void *data)
+{
+    struct agent_session *s = data;
+
+    (void)call;
+    session_fail(s, GRPC_UNAVAILABLE, "the broker is stopping");
+}
+
+static void on_close(struct grpc_call *call, void *data, int status, const char *message)
+{
+    struct agent_session *s = data;
+    char reason[REASON_MAX];
+
+    (void)call;
+    snprintf(reason, sizeof reason, "stream ended: %s%s%s", grpc_status_name(status), message[0] ? ": " : "", message);
+    session_leave(s, false, reason);
+    session_drop_held(s);
+    LIST_REMOVE(s, entry);
+    free(s);
+}
+
+static void on_attach(struct grpc_call *call, void *service)
+{
+    static const struct grpc_call_ops ops = {
+        .on_message = on_message,
+        .on_half_close = on_half_close,
+        .on_writable = on_writable,
+        .on_drain = on_drain,
+        .on_close = on_close,
+    };
+    struct agents *a = service;
+    struct agent_session *s = calloc(1, sizeof *s);
+
+    if (!s) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    s->agents = a;
+    s->broker = a->broker;
+    s->call = call;
+    s->heard_ms = now_ms();
+    STAILQ_INIT(&s->held);
+    LIST_INSERT_HEAD(&a->sessions, s, entry);
+    grpc_call_accept(call, &ops, s);
+}
+
+/* Nobody is silent whom we do not listen to: paused streams are left alone. */
+static void on_tick(uv_timer_t *timer)
+{
+    struct agents *a = timer->data;
+    struct agent_session *s, *next;
+    uint64_t limit_ms = 3 * (uint64_t)a->broker->options.heartbeat_ms, now = now_ms();
+
+    for (s = LIST_FIRST(&a->sessions); s; s = next) {
+        next = LIST_NEXT(s, entry);
+        if (s->state != SESSION_OVER && !s->paused && now - s->heard_ms > limit_ms)
+            session_fail(s, GRPC_DEADLINE_EXCEEDED, "silent for %" PRIu64 " ms", now - s->heard_ms);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ the commit engine */
+
+int agents_on_seal(struct agents *a, struct journal_write *w, uint64_t through)
+{
+    struct agent_source *s;
+    uint8_t value[DEDUPE_VALUE_SIZE];
+
+    LIST_FOREACH(s, &a->sources, entry)
+    {
+        if (s->dedupe->taken == s->dedupe->committed)
+            continue;
+        dedupe_encode(s->dedupe, s->dedupe->taken, through, value);
+        int rc = journal_write_put(w, JOURNAL_DEDUPE, s->dedupe->key.bytes, s->dedupe->key.len, value, sizeof value);
+        if (rc)
+            return rc;
+        s->sealed = s->dedupe->taken;
+    }
+    return 0;
+}
+
+void agents_on_committed(struct agents *a, uint64_t through)
+{
+    struct agent_source *s, *next;
+
+    for (s = LIST_FIRST(&a->sources); s; s = next) {
+        next = LIST_NEXT(s, entry);
+        if (s->sealed > s->dedupe->committed)
+            dedupe_commit(&a->broker->dedupe, s->dedupe, s->sealed, through);
+        if (s->session && s->session->state == SESSION_ATTACHED && s->session->acked < s->dedupe->committed)
+            send_ack(s->session);
+        source_free_if_done(s);
+    }
+}
+
+void agents_pause(struct agents *a)
+{
+    struct agent_session *s;
+    LIST_FOREACH(s, &a->sessions, entry)
+    if (s->state == SESSION_ATTACHED)
+        session_pause(s);
+}
+
+void agents_resume(struct agents *a)
+{
+    struct agent_session *s, *next;
+    for (s = LIST_FIRST(&a->sessions); s; s = next) {
+        next = LIST_NEXT(s, entry);
+        session_resume(s);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ start, stop */
+
+int agents_start(struct agents *a, struct broker *broker)
+{
+    static const struct grpc_method methods[] = {{"/sensebus.v1.Agents/Attach", on_attach}};
+    uint64_t tick_ms = broker->options.heartbeat_ms / 2 > 50 ? broker->options.heartbeat_ms / 2 : 50;
+
+    a->broker = broker;
+    uv_timer_init(broker->loop, &a->tick);
+    uv_timer_init(broker->loop, &a->grace);
+    a->tick.data = a->grace.data = a;
+    a->n_handles = 2;
+    int rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_stored_agent, a);
+    if (rc)
+        return rc;
+    uv_timer_start(&a->tick, on_tick, tick_ms, tick_ms);
+    if (!LIST_EMPTY(&a->expected))
+        uv_timer_start(&a->grace, on_grace_over, broker->options.agent_grace_ms, 0);
+    return grpc_server_add(broker->server, methods, sizeof methods / sizeof *methods, a);
+}
+
+void agents_stop(struct agents *a)
+{
+    if (a->n_handles == 0)
+        return;
+    a->n_handles = 0;
+    uv_close((uv_handle_t *)&a->tick, NULL);
+    uv_close((uv_handle_t *)&a->grace, NULL);
+}
+
+void agents_deinit(struct agents *a)
+{
+    struct agent_expected *e;
+    struct agent_source *s;
+
+    assert(LIST_EMPTY(&a->sessions));
+    while ((e = LIST_FIRST(&a->expected)))
+        expected_drop(e);
+    while ((s = LIST_FIRST(&a->sources)))
+        source_free(s);
+}

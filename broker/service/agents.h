@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Agents service: agents attach, hand over what they saw, and hear what is on disk.
+ *
+ * Invariants: an acknowledgement never runs ahead of the disk; of one agent's records each source sequence enters the
+ * log once, in order, and what never came is told by an EVENTS_LOST record. That an agent went without a word is an
+ * event, and so is its return. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+struct broker;
+struct journal_write;
+struct agent_session;
+struct agent_source;
+struct agent_expected;
+
+struct agents {
+    struct broker *broker;
+    LIST_HEAD(agent_sessions, agent_session) sessions;
+    LIST_HEAD(agent_sources, agent_source) sources;      /* (host, epoch) pairs with a stream or records not on disk */
+    LIST_HEAD(agent_expecteds, agent_expected) expected; /* attached before the start, not back yet */
+    uv_timer_t tick;                                     /* who is silent? */
+    uv_timer_t grace;                                    /* who did not come back? */
+    unsigned n_handles;
+};
+
+/* Read which agents were attached when the log was closed, start the timers and add the service to the server.
+ * Returns 0 or a negative errno. */
+int agents_start(struct agents *a, struct broker *broker);
+/* Every stream is over. Closes the timers. */
+void agents_stop(struct agents *a);
+void agents_deinit(struct agents *a);
+
+/* From the commit engine. */
+int agents_on_seal(struct agents *a, struct journal_write *w, uint64_t through);
+void agents_on_committed(struct agents *a, uint64_t through);
+/* Take nothing more until agents_resume. */
+void agents_pause(struct agents *a);
+void agents_resume(struct agents *a);

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start:  open the log, restore what the rules knew, fold what came after the last checkpoint, serve.
+ * Commit: (engine) -> fold into the status -> acknowledge to agents -> subscriptions take turns.
+ * Stop:   BROKER_STOPPING to the log -> committed -> subscribers and agents get their last words -> the server drains
+ *         -> everything closes. */
+#include "broker/service/broker.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/service/admin.h"
+#include "broker/service/announce.h"
+#include "broker/service/faces.h"
+#include "broker/service/subscription.h"
+#include "proto/descriptors.h"
+#include "proto/event_view.h"
+#include "runtime/clock.h"
+
+#define TICK_MS              1000u
+#define RETENTION_POKE_TICKS 60u
+#define CHECKPOINT_DEVICES   1024u
+
+static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin"};
+#define N_SERVED (sizeof served / sizeof *served)
+
+bool broker_accepting(const struct broker *b)
+{
+    return b->state == BROKER_RUNNING && !b->not_accepting[0];
+}
+
+/* ------------------------------------------------------------------------------------------------ the status */
+
+/* Fold what is committed and not folded yet. Without memory it stays behind, and is made up for at the next commit. */
+static int fold_committed(struct broker *b)
+{
+    static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
+    uint64_t at = b->status.through + 1;
+    struct event_view view;
+    struct journal_run run;
+    char err[128];
+    int rc = 0;
+
+    while (!rc) {
+        int result = journal_read(&b->journal, at, UINT64_MAX, SIZE_MAX, &run);
+        if (result == JOURNAL_CAUGHT_UP)
+            return 0;
+        if (result == JOURNAL_TRIMMED) {
+            at = b->journal.oldest;
+            continue;
+        }
+        if (result == JOURNAL_DAMAGED) {
+            log_error("log.damaged", "first=%" PRIu64 " last=%" PRIu64, run.first, run.last);
+            at = run.last + 1;
+            continue;
+        }
+        if (result != JOURNAL_RUN)
+            return result;
+        const uint8_t *cursor = run.bytes, *end = run.bytes + run.len, *event;
+        size_t len;
+        while (!rc && records_next(&cursor, end, &event, &len))
+            if (event_scan(event, len, &limits, &view, err, sizeof err) == 0)
+                rc = status_fold(&b->status, &view);
+        at = run.last + 1;
+        journal_run_release(&run);
+    }
+    return rc;
+}
+
+/* Add the devices that changed to the transaction. */
+static int checkpoint(struct broker *b, struct journal_write *w)
+{
+    struct status_device *d;
+    int rc = 0;
+
+    status_checkpoint_begin(&b->status, CHECKPOINT_DEVICES, &w->status_through);
+    TAILQ_FOREACH(d, &b->status.flight, flight)
+    {
+        size_t len = d->gone ? 0 : status_encoded_size(d);
+        uint8_t *bytes = d->gone ? NULL : malloc(len ? len : 1);
+        if (!d->gone && !bytes) {
+            rc = UV_ENOMEM;
+            break;
+        }
+        if (bytes)
+            status_encode(d, bytes);
+        rc = journal_write_put(w, JOURNAL_STATUS, d->key, d->key_len, bytes, len);
+        free(bytes);
+        if (rc)
+            break;
+    }
+    if (rc)
+        status_checkpoint_end(&b->status, false);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ commits */
+
+static void set_agents_health(struct broker *b, bool serving)
+{
+    if (b->health)
+        grpc_health_set(b->health, "sensebus.v1.Agents", serving);
+}
+
+static int on_seal(void *data, struct journal_write *w, uint64_t through)
+{
+    struct broker *b = data;
+    int rc = agents_on_seal(&b->agents, w, through);
+
+    return rc ? rc : checkpoint(b, w);
+}
+
+static void on_committed(void *data, uint64_t from, uint64_t through)
+{
+    struct broker *b = data;
+
+    (void)from;
+    status_checkpoint_end(&b->status, true);
+    if (fold_committed(b))
+        log_warn("status.behind", "through=%" PRIu64 " newest=%" PRIu64, b->status.through, b->journal.newest);
+    agents_on_committed(&b->agents, through);
+    events_on_committed(&b->events);
+    if (b->state == BROKER_RUNNING && b->not_accepting[0]) {
+        b->not_accepting[0] = 0;
+        set_agents_health(b, true);
+        log_info("log.writable_again", "newest=%" PRIu64, b->journal.newest);
+    }
+}
+
+static void on_failed(void *data, int error)
+{
+    struct broker *b = data;
+
+    agents_pause(&b->agents);
+    if (b->not_accepting[0])
+        return;
+    snprintf(b->not_accepting, sizeof b->not_accepting, "the log cannot be written: %s", uv_strerror(error));
+    set_agents_health(b, false);
+    log_error("log.not_writable", "directory=%s reason=\"%s\" action=\"agents keep their events; tried again\"",
+              b->options.data_directory, uv_strerror(error));
+}
+
+static void on_room(void *data)
+{
+    struct broker *b = data;
+    agents_resume(&b->agents);
+}
+
+/* ------------------------------------------------------------------------------------------------ start */
+
+static int on_stored_dedupe(void *data, const struct store_value *key, const struct store_value *value)
+{
+    int rc = dedupe_load(data, key->data, key->len, value->data, value->len);
+
+    if (rc == UV_EINVAL) {
+        log_warn("dedupe.damaged_entry", "bytes=%zu", key->len);
+        rc = 0;
+    }
+    return rc;
+}
+
+static int on_stored_status(void *data, const struct store_value *key, const struct store_value *value)
+{
+    int rc = status_load(data, key->data, key->len, value->data, value->len);
+
+    if (rc == UV_EINVAL) {
+        log_warn("status.damaged_entry", "key=\"%.*s\"", (int)(key->len < 512 ? key->len : 512),
+                 (const char *)key->data);
+        rc = 0;
+    }
+    return rc;
+}
+
+/* What the rules knew when the log was closed. */
+static int restore(struct broker *b)
+{
+    int rc = journal_each(&b->journal, JOURNAL_DEDUPE, on_stored_dedupe, &b->dedupe);
+
+    if (!rc)
+        rc = dedupe_loaded(&b->dedupe);
+    if (!rc)
+        rc = journal_each(&b->journal, JOURNAL_STATUS, on_stored_status, &b->status);
+    if (!rc)
+        rc = status_loaded(&b->status, b->journal.status_through);
+    if (!rc)
+        rc = cursor_store_load(&b->cursors, &b->journal);
+    if (!rc)
+        rc = fold_committed(b);
+    return rc;
+}
+
+/* Our name in origin.host: the host's, with what a name may not hold replaced. */
+static void name_host(char out[DIRECTORY_MAX_HOST + 1])
+{
+    char name[DIRECTORY_MAX_HOST + 1] = "";
+    size_t len = sizeof name;
+
+    if (uv_os_gethostname(name, &len) || !name[0])
+        snprintf(name, sizeof name, "broker");
+    for (char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
+            *p = '-';
+    snprintf(out, DIRECTORY_MAX_HOST + 1, "%s", name);
+}
+
+static int serve(struct broker *b, char *err, size_t err_len)
+{
+    static const struct grpc_limits limits = {0};
+    int rc = grpc_server_new(b->loop, &limits, &b->server);
+
+    if (!rc)
+        rc = grpc_health_new(b->server, &b->health);
+    if (!rc)
+        rc = grpc_reflection_new(b->server, sensebus_descriptor_set, sensebus_descriptor_set_len, served, N_SERVED,
+                                 &b->reflection);
+    if (!rc)
+        rc = agents_start(&b->agents, b);
+    if (!rc)
+        rc = events_start(&b->events, b);
+    if (!rc)
+        rc = admin_start(b);
+    if (!rc)
+        rc = faces_start(b->server);
+    for (size_t i = 0; !rc && i < N_SERVED; i++)
+        rc = grpc_health_set(b->health, served[i], true);
+    if (rc) {
+        snprintf(err, err_len, "cannot start serving: %s", uv_strerror(rc));
+        return rc;
+    }
+    for (size_t i = 0; !rc && i < b->options.n_listen; i++)
+        rc = grpc_server_listen(b->server, b->options.listen[i], b->options.insecure, err, err_len);
+    return rc;
+}
+
+static void on_tick(uv_timer_t *timer);
+static void close_all(struct broker *b);
+
+int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options *options, char *err, size_t err_len)
+{
+    static const struct commit_ops commit_ops = {
+        .on_seal = on_seal, .on_committed = on_committed, .on_failed = on_failed, .on_room = on_room};
+    uint64_t random[3];
+    char reason[256];
+
+    memset(b, 0, sizeof *b);
+    b->loop = loop;
+    b->options = *options;
+    b->started_unix_ns = clock_wall_ns();
+    name_host(b->host);
+    int rc = uv_random(NULL, NULL, random, sizeof random, 0, NULL);
+    if (rc) {
+        snprintf(err, err_len, "no random numbers: %s", uv_strerror(rc));
+        return rc;
+    }
+    struct journal_options journal_options = {
+        .directory = options->data_directory,
+        .map_bytes = options->map_bytes,
+        .relaxed = options->relaxed,
+        .new_epoch = random[0] ? random[0] : 1,
+    };
+    dedupe_init(&b->dedupe, random[1], 0);
+    status_init(&b->status, random[2], 0, 0);
+    directory_init(&b->directory, 0, 0, 0);
+    cursor_store_init(&b->cursors, random[1]);
+    rc = journal_open(&b->journal, &journal_options, reason, sizeof reason);
+    if (rc) {
+        snprintf(err, err_len, "data directory %s: %s", options->data_directory, reason);
+        goto fail;
+    }
+    b->log_open = true;
+    rc = restore(b);
+    if (!rc)
+        rc = commit_init(&b->commit, loop, &b->journal, &options->retention, &commit_ops, b);
+    if (rc) {
+        snprintf(err, err_len, "data directory %s: cannot restore the state: %s", options->data_directory,
+                 uv_strerror(rc));
+        goto fail;
+    }
+    b->commit_open = true;
+    uv_timer_init(loop, &b->tick);
+    b->tick.data = b;
+    b->tick_open = true;
+    rc = serve(b, err, err_len);
+    if (rc)
+        goto fail;
+    uv_timer_start(&b->tick, on_tick, TICK_MS, TICK_MS);
+    return 0;
+fail:
+    close_all(b);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ stop */
+
+static void on_commit_closed(void *data)
+{
+    struct broker *b = data;
+
+    b->commit_open = false;
+    close_all(b);
+}
+
+static void on_server_closed(void *data)
+{
+    struct broker *b = data;
+
+    grpc_health_free(b->health);
+    grpc_reflection_free(b->reflection);
+    b->health = NULL;
+    b->reflection = NULL;
+    b->server = NULL;
+    close_all(b);
+}
+
+/* Close one thing after the other; each that takes time comes back here. */
+static void close_all(struct broker *b)
+{
+    if (b->state != BROKER_CLOSING) {
+        b->state = BROKER_CLOSING;
+        if (b->tick_open)
+            uv_close((uv_handle_t *)&b->tick, NULL);
+        if (b->server) {
+            grpc_server_close(b->server, on_server_closed, b);
+            return;
+        }
+    }
+    if (b->server)
+        return;
+    agents_stop(&b->agents);
+    events_stop(&b->events);
+    if (b->commit_open) {
+        if (!b->commit.closing)
+            commit_close(&b->commit, on_commit_closed);
+        return;
+    }
+    agents_deinit(&b->agents);
+    cursor_store_deinit(&b->cursors);
+    directory_deinit(&b->directory);
+    status_deinit(&b->status);
+    dedupe_deinit(&b->dedupe);
+    if (b->log_open)
+        journal_close(&b->journal);
+    b->log_open = false;
+    b->state = BROKER_CLOSED;
+    if (b->on_closed)
+        b->on_closed(b->on_closed_data);
+}
+
+static void on_drained(void *data)
+{
+    close_all(data);
+}
+
+static void drain(struct broker *b)
+{
+    struct subscription *s;
+
+    if (b->state != BROKER_STOPPING)
+        return;
+    b->state = BROKER_DRAINING;
+    commit_forget(&b->stopping_written, &b->commit);
+    TAILQ_FOREACH(s, &b->events.all, all) /* those who keep up hear BROKER_STOPPING before their stream ends */
+    subscription_turn(s);
+    grpc_server_drain(b->server, b->options.drain_grace_ms, on_drained, b);
+}
+
+static void on_stopping_written(struct commit_waiter *waiter)
+{
+    drain((struct broker *)((char *)waiter - offsetof(struct broker, stopping_written)));
+}
+
+void broker_stop(struct broker *b, void (*cb)(void *data), void *data)
+{
+    char summary[DIRECTORY_MAX_HOST + 64];
+
+    if (b->state != BROKER_RUNNING)
+        return;
+    b->state = BROKER_STOPPING;
+    b->on_closed = cb;
+    b->on_closed_data = data;
+    b->stop_by_ms = clock_mono_ns() / 1000000 + b->options.drain_grace_ms;
+    snprintf(b->not_accepting, sizeof b->not_accepting, "the broker is stopping");
+    log_info("broker.stopping", "newest=%" PRIu64, b->commit.newest);
+    grpc_health_set(b->health, "", false);
+    for (size_t i = 0; i < N_SERVED; i++)
+        grpc_health_set(b->health, served[i], false);
+    snprintf(summary, sizeof summary, "the broker on %s is stopping", b->host);
+    announce(b, SENSEBUS__V1__CODE__BROKER_STOPPING, b->host, summary);
+    b->stopping_written.cb = on_stopping_written;
+    commit_wait(&b->commit, &b->stopping_written);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct broker *b = timer->data;
+    static const uint64_t poke_ms = RETENTION_POKE_TICKS * TICK_MS;
+    uint64_t now_ms = clock_mono_ns() / 1000000;
+
+    if (b->state == BROKER_STOPPING && now_ms >= b->stop_by_ms) {
+        log_error("broker.stopping_not_written", "reason=\"the disk did not take the last records in time\"");
+        drain(b);
+    }
+    if (b->state == BROKER_RUNNING && b->options.retention.max_age_ns && now_ms % poke_ms < TICK_MS)
+        commit_poke(&b->commit);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/service/events.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/filter.h"
+#include "broker/service/broker.h"
+#include "broker/service/request.h"
+#include "broker/service/subscription.h"
+#include "proto/message.h"
+#include "sensebus/v1/events.pb-c.h"
+
+#define TURNS_PER_ITERATION 256u
+
+/* ------------------------------------------------------------------------------------------------ turns */
+
+static void on_turns(uv_idle_t *handle)
+{
+    struct events *e = handle->data;
+    struct subscription *s;
+    size_t n = e->n_ready < TURNS_PER_ITERATION ? e->n_ready : TURNS_PER_ITERATION;
+
+    for (; n > 0 && (s = TAILQ_FIRST(&e->ready)); n--) {
+        TAILQ_REMOVE(&e->ready, s, ready);
+        e->n_ready--;
+        s->is_ready = false;
+        subscription_turn(s);
+    }
+    if (TAILQ_EMPTY(&e->ready)) {
+        matcher_forget(&e->matcher);
+        uv_idle_stop(handle);
+    }
+}
+
+void subscription_ready(struct subscription *s)
+{
+    struct events *e = s->events;
+
+    if (s->is_ready || s->state == SUBSCRIPTION_NEW || s->state == SUBSCRIPTION_OVER)
+        return;
+    s->is_ready = true;
+    TAILQ_INSERT_TAIL(&e->ready, s, ready);
+    e->n_ready++;
+    uv_idle_start(&e->turns, on_turns);
+}
+
+void events_on_committed(struct events *e)
+{
+    struct subscription *s;
+    TAILQ_FOREACH(s, &e->all, all)
+    subscription_ready(s);
+}
+
+/* ------------------------------------------------------------------------------------------------ Acknowledge */
+
+/* Waits for its cursor's move to be on disk. */
+struct acknowledge {
+    struct commit_waiter waiter;
+    struct broker *broker;
+    struct grpc_call *call; /* NULL once it is gone */
+    struct cursor_position position;
+};
+
+static void acknowledge_reply(struct grpc_call *call, const struct cursor_position *where)
+{
+    Sensebus__V1__AcknowledgeResponse response = SENSEBUS__V1__ACKNOWLEDGE_RESPONSE__INIT;
+    Sensebus__V1__Position position = SENSEBUS__V1__POSITION__INIT;
+
+    position.epoch = where->epoch;
+    position.sequence = where->sequence;
+    response.position = &position;
+    request_reply(call, &response.base);
+}
+
+static void on_acknowledge_written(struct commit_waiter *waiter)
+{
+    struct acknowledge *a = (struct acknowledge *)((char *)waiter - offsetof(struct acknowledge, waiter));
+    acknowledge_reply(a->call, &a->position);
+}
+
+static void on_acknowledge_close(struct grpc_call *call, void *data, int status, const char *message)
+{
+    struct acknowledge *a = data;
+
+    (void)call, (void)status, (void)message;
+    commit_forget(&a->waiter, &a->broker->commit);
+    free(a);
+}
+
+/* Store the move and wait for it. */
+static void acknowledge_move(struct broker *b, struct grpc_call *call, const char *name,
+                             const struct cursor_position *next)
+{
+    static const struct grpc_call_ops ops = {.on_close = on_acknowledge_close};
+    uint8_t value[CURSOR_VALUE_SIZE];
+    struct acknowledge *a = calloc(1, sizeof *a);
+
+    cursor_encode(next, value);
+    if (!a || commit_put(&b->commit, JOURNAL_CURSORS, name, strlen(name), value, sizeof value) ||
+        cursor_store_set(&b->cursors, name, next)) {
+        free(a);
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    a->broker = b;
+    a->call = call;
+    a->position = *next;
+    a->waiter.cb = on_acknowledge_written;
+    grpc_call_accept(call, &ops, a);
+    commit_wait(&b->commit, &a->waiter);
+}
+
+static void take_acknowledge(struct broker *b, struct grpc_call *call, const Sensebus__V1__AcknowledgeRequest *r)
+{
+    struct cursor_position next;
+    char err[256];
+
+    if (cursor_check_name(r->cursor, err, sizeof err)) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "%s", err);
+        return;
+    }
+    if (!r->position) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "AcknowledgeRequest.position: is missing");
+        return;
+    }
+    if (!broker_accepting(b)) {
+        grpc_call_finish(call, GRPC_UNAVAILABLE, "not accepting: %s", b->not_accepting);
+        return;
+    }
+    next = (struct cursor_position){.epoch = r->position->epoch, .sequence = r->position->sequence};
+    switch (cursor_judge(r->cursor, cursor_store_find(&b->cursors, r->cursor), &next, b->journal.epoch,
+                         b->journal.newest, b->cursors.by_name.n, err, sizeof err)) {
+    case CURSOR_MOVE: /* also when it is there already: the move may still be on its way to the disk */
+    case CURSOR_SAME: acknowledge_move(b, call, r->cursor, &next); break;
+    case CURSOR_BACKWARDS: grpc_call_finish(call, GRPC_FAILED_PRECONDITION, "%s", err); break;
+    case CURSOR_OUT_OF_RANGE: grpc_call_finish(call, GRPC_OUT_OF_RANGE, "%s", err); break;
+    case CURSOR_TOO_MANY: grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%s", err); break;
+    }
+}
+
+static void on_acknowledge(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct events *e = service;
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__acknowledge_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    take_acknowledge(e->broker, call, (Sensebus__V1__AcknowledgeRequest *)r);
+    message_free(r);
+}
+
+/* ------------------------------------------------------------------------------------------------ GetStatus */
+
+static void on_get_status(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct events *e = service;
+    struct broker *b = e->broker;
+    Sensebus__V1__GetStatusResponse *response;
+    struct filter *filter = NULL;
+    char err[256];
+    Sensebus__V1__GetStatusRequest *r =
+        (Sensebus__V1__GetStatusRequest *)request_read(call, &sensebus__v1__get_status_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    int rc = filter_new(r->filter, &filter, err, sizeof err);
+    if (!rc)
+        rc = status_page(&b->status, r, filter, b->journal.epoch, &response, err, sizeof err);
+    filter_free(filter);
+    message_free((struct ProtobufCMessage *)r);
+    if (rc) {
+        grpc_call_finish(call, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT, "%s",
+                         rc == UV_ENOMEM ? "out of memory" : err);
+        return;
+    }
+    request_reply(call, &response->base);
+    sensebus__v1__get_status_response__free_unpacked(response, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------ start, stop */
+
+static void start_acknowledge(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_acknowledge);
+}
+
+static void start_get_status(struct grpc_call *call, void *service)
+{
+    grpc_unary_accept(call, service, on_get_status);
+}
+
+int events_start(struct events *e, struct broker *broker)
+{
+    static const struct grpc_method methods[] = {
+        {"/sensebus.v1.Events/Subscribe", subscription_accept},
+        {"/sensebus.v1.Events/Acknowledge", start_acknowledge},
+        {"/sensebus.v1.Events/GetStatus", start_get_status},
+    };
+
+    e->broker = broker;
+    TAILQ_INIT(&e->all);
+    TAILQ_INIT(&e->ready);
+    uv_idle_init(broker->loop, &e->turns);
+    e->turns.data = e;
+    e->turns_open = true;
+    return grpc_server_add(broker->server, methods, sizeof methods / sizeof *methods, e);
+}
+
+void events_stop(struct events *e)
+{
+    if (!e->turns_open)
+        return;
+    assert(TAILQ_EMPTY(&e->all));
+    e->turns_open = false;
+    uv_close((uv_handle_t *)&e->turns, NULL);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Events service: Subscribe (subscription.h), Acknowledge, GetStatus.
+ *
+ * Subscriptions take turns: each sends a bounded amount, then the next one, so that a long replay delays nobody. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "broker/service/matcher.h"
+
+#define EVENTS_MAX_SUBSCRIPTIONS    10000u
+#define EVENTS_MAX_SNAPSHOT_RECORDS (4u * 1024 * 1024) /* waiting to be sent, over all snapshots */
+
+struct broker;
+struct subscription;
+
+struct events {
+    struct broker *broker;
+    TAILQ_HEAD(subscription_list, subscription) all; /* oldest first */
+    TAILQ_HEAD(subscription_ready, subscription) ready;
+    size_t n_all, n_ready;
+    uint64_t next_id;
+    size_t n_snapshot_records;
+    struct matcher matcher;
+    uv_idle_t turns;
+    bool turns_open;
+};
+
+/* Returns 0 or a negative errno. */
+int events_start(struct events *e, struct broker *broker);
+void events_stop(struct events *e);
+
+/* Records were committed and folded into the status. */
+void events_on_committed(struct events *e);

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Adapter and Sdi services of the contract, which this version does not serve: each call gets a clear answer. */
+#pragma once
+
+struct grpc_server;
+
+/* Returns 0 or a negative errno. */
+int faces_start(struct grpc_server *server);

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A turn:
+ *
+ *   SCAN      read backwards until enough matches are found (or the log ends), then open
+ *   SNAPSHOT  send kept records in sequence order, then Synced, then follow from the snapshot's position
+ *   FOLLOW    ask hub_next and do what it says: read and send, announce a gap, say Synced, end
+ *
+ * A turn ends when its share is used up (another turn is asked for), when the call's queue is full (on_writable asks
+ * for one), or when there is nothing to do (the next commit or the timer asks for one). */
+#include "broker/service/subscription.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/filter.h"
+#include "broker/service/broker.h"
+#include "broker/service/request.h"
+#include "proto/message.h"
+#include "proto/wire.h"
+#include "runtime/clock.h"
+#include "sensebus/v1/events.pb-c.h"
+
+#define BATCH_BYTES           (64u * 1024)
+#define TURN_BYTES            (256u * 1024)
+#define SCAN_TURN_BYTES       (1024u * 1024)
+#define GAP_COUNT_MAX_RECORDS 1000000u /* beyond, the matches in a gap are not counted exactly */
+#define MARK_MIN_MS           100u
+#define MARK_MAX_MS           3600000u
+
+/* Records of a snapshot, in sequence order; each is held. */
+struct snapshot_record {
+    uint64_t sequence;
+    struct chunk *bytes;
+};
+struct snapshot {
+    uint64_t through;
+    size_t n, next;
+    struct snapshot_record records[];
+};
+
+static struct broker *broker_of(const struct subscription *s)
+{
+    return s->events->broker;
+}
+
+static struct hub_log log_of(const struct subscription *s)
+{
+    const struct journal *j = &broker_of(s)->journal;
+    return (struct hub_log){.epoch = j->epoch, .oldest = j->oldest, .newest = j->newest};
+}
+
+/* ------------------------------------------------------------------------------------------------ sending */
+
+static void set_position(Sensebus__V1__Position *p, const struct subscription *s, uint64_t sequence)
+{
+    sensebus__v1__position__init(p);
+    p->epoch = broker_of(s)->journal.epoch;
+    p->sequence = sequence;
+}
+
+static void finish(struct subscription *s, int status, const char *reason)
+{
+    s->state = SUBSCRIPTION_OVER;
+    grpc_call_finish(s->call, status, "%s", reason);
+}
+
+/* A batch that could not be queued: the call is over anyway, or memory is out. */
+static void send_failed(struct subscription *s, int rc)
+{
+    if (rc != UV_ECANCELED)
+        finish(s, GRPC_RESOURCE_EXHAUSTED, uv_strerror(rc));
+    s->state = SUBSCRIPTION_OVER;
+}
+
+static int send_records(struct subscription *s, const struct slice *records)
+{
+    struct slice parts[2] = {{.ptr = s->correlator, .len = s->correlator_len}, *records};
+    int rc = grpc_call_send(s->call, s->correlator_len ? parts : parts + 1, s->correlator_len ? 2 : 1);
+    if (rc)
+        send_failed(s, rc);
+    return rc;
+}
+
+static int send_control(struct subscription *s, const Sensebus__V1__EventBatch *batch)
+{
+    uint8_t bytes[2048];
+    size_t len = sensebus__v1__event_batch__get_packed_size(batch);
+
+    if (len > sizeof bytes)
+        return UV_EINVAL;
+    sensebus__v1__event_batch__pack(batch, bytes);
+    struct slice slice = {.ptr = bytes, .len = len};
+    return send_records(s, &slice);
+}
+
+static int send_opened(struct subscription *s, uint64_t sequence)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__Opened opened = SENSEBUS__V1__OPENED__INIT;
+    Sensebus__V1__Position position, oldest, newest;
+    struct hub_log log = log_of(s);
+    char id[32];
+
+    set_position(&position, s, sequence);
+    set_position(&oldest, s, log.oldest - 1);
+    set_position(&newest, s, log.newest);
+    snprintf(id, sizeof id, "s%" PRIu64, s->id);
+    opened.position = &position;
+    opened.oldest = &oldest;
+    opened.newest = &newest;
+    opened.subscription = id;
+    batch.opened = &opened;
+    return send_control(s, &batch);
+}
+
+static int send_snapshot_begin(struct subscription *s, uint64_t sequence)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__SnapshotBegin begin = SENSEBUS__V1__SNAPSHOT_BEGIN__INIT;
+    Sensebus__V1__Position position;
+
+    set_position(&position, s, sequence);
+    begin.position = &position;
+    batch.snapshot_begin = &begin;
+    return send_control(s, &batch);
+}
+
+static int send_synced(struct subscription *s, uint64_t sequence)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__Synced synced = SENSEBUS__V1__SYNCED__INIT;
+    Sensebus__V1__Position position;
+
+    set_position(&position, s, sequence);
+    synced.position = &position;
+    batch.synced = &synced;
+    return send_control(s, &batch);
+}
+
+static int send_mark(struct subscription *s, uint64_t sequence)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__Mark mark = SENSEBUS__V1__MARK__INIT;
+    Sensebus__V1__Position position;
+
+    set_position(&position, s, sequence);
+    mark.position = &position;
+    batch.mark = &mark;
+    return send_control(s, &batch);
+}
+
+struct gap_content {
+    uint32_t stage;
+    uint64_t from_epoch, from, to, count;
+    bool at_least;
+    uint32_t aix_bits;
+    const char *reason;
+};
+
+static int send_gap(struct subscription *s, const struct gap_content *content)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__Gap gap = SENSEBUS__V1__GAP__INIT;
+    Sensebus__V1__Position from, to;
+
+    set_position(&from, s, content->from);
+    set_position(&to, s, content->to);
+    from.epoch = content->from_epoch;
+    gap.stage = (Sensebus__V1__LossStage)content->stage;
+    gap.from = &from;
+    gap.to = &to;
+    gap.count = content->count;
+    gap.at_least = content->at_least;
+    gap.aix_bits = content->aix_bits;
+    gap.reason = (char *)content->reason;
+    batch.gap = &gap;
+    s->n_gaps++;
+    broker_of(s)->counters.n_gaps++;
+    return send_control(s, &batch);
+}
+
+/* Last words, with the place to go on from. */
+static void end(struct subscription *s, int status, const char *reason)
+{
+    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
+    Sensebus__V1__Closed closed = SENSEBUS__V1__CLOSED__INIT;
+    Sensebus__V1__Position position;
+    char message[256];
+
+    if (s->state == SUBSCRIPTION_OVER)
+        return;
+    if (s->state != SUBSCRIPTION_FOLLOW) { /* nothing was delivered that could be resumed */
+        finish(s, status, reason);
+        return;
+    }
+    set_position(&position, s, s->reader.cursor);
+    closed.position = &position;
+    closed.reason = (char *)reason;
+    batch.closed = &closed;
+    if (send_control(s, &batch))
+        return;
+    snprintf(message, sizeof message, "%s; resume from %016" PRIx64 ":%" PRIu64, reason, position.epoch,
+             position.sequence);
+    finish(s, status, message);
+}
+
+/* ------------------------------------------------------------------------------------------------ snapshot */
+
+static int by_sequence(const void *a, const void *b)
+{
+    const struct snapshot_record *x = a, *y = b;
+    return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
+}
+
+static bool record_matches(const struct subscription *s, const struct chunk *record)
+{
+    struct journal_run run = {.bytes = record->bytes, .len = record->len};
+    return matcher_nth(s->matcher, &run, 0) != 0;
+}
+
+/* Walk over every kept record that matches; with `out` NULL only count. */
+static size_t snapshot_walk(const struct subscription *s, struct snapshot *out)
+{
+    const struct status *status = &broker_of(s)->status;
+    const struct status_device *device;
+    size_t n = 0;
+
+    for (size_t i = 0; (device = status_at(status, i)); i++) {
+        for (size_t k = 0; k < device->n_last; k++) {
+            if (!record_matches(s, device->last[k].record))
+                continue;
+            if (out)
+                out->records[n] = (struct snapshot_record){.sequence = device->last[k].sequence,
+                                                           .bytes = chunk_ref(device->last[k].record)};
+            n++;
+        }
+    }
+    return n;
+}
+
+static void snapshot_free(struct subscription *s)
+{
+    struct snapshot *snapshot = s->snapshot;
+
+    if (!snapshot)
+        return;
+    for (size_t i = snapshot->next; i < snapshot->n; i++)
+        chunk_unref(snapshot->records[i].bytes);
+    s->events->n_snapshot_records -= snapshot->n;
+    free(snapshot);
+    s->snapshot = NULL;
+}
+
+static int snapshot_take(struct subscription *s)
+{
+    size_t n = snapshot_walk(s, NULL);
+
+    if (n > EVENTS_MAX_SNAPSHOT_RECORDS - s->events->n_snapshot_records)
+        return UV_ENOBUFS;
+    s->snapshot = calloc(1, sizeof *s->snapshot + n * sizeof s->snapshot->records[0]);
+    if (!s->snapshot)
+        return UV_ENOMEM;
+    s->snapshot->through = broker_of(s)->status.through;
+    s->snapshot->n = snapshot_walk(s, s->snapshot);
+    s->events->n_snapshot_records += n;
+    qsort(s->snapshot->records, n, sizeof s->snapshot->records[0], by_sequence);
+    return 0;
+}
+
+static void begin_follow(struct subscription *s, uint64_t cursor, bool synced)
+{
+    struct hub_log log = log_of(s);
+    uint64_t now_ns = clock_mono_ns();
+
+    hub_begin(&s->reader, s->policy, s->lag_limit, cursor, &log, now_ns);
+    s->reader.synced = synced;
+    s->reader.stop_at_newest = s->stop_at_newest;
+    s->reader.mark_interval_ns = s->mark_interval_ns;
+    s->state = SUBSCRIPTION_FOLLOW;
+}
+
+/* One batch of the snapshot, or its end. Returns the bytes sent. */
+static size_t snapshot_step(struct subscription *s)
+{
+    struct snapshot *snapshot = s->snapshot;
+    size_t len = 0, n = 0;
+
+    if (snapshot->next == snapshot->n) {
+        uint64_t through = snapshot->through;
+        snapshot_free(s);
+        if (send_synced(s, through) == 0)
+            begin_follow(s, through, true);
+        return 0;
+    }
+    while (snapshot->next + n < snapshot->n) {
+        size_t more = snapshot->records[snapshot->next + n].bytes->len;
+        if (n > 0 && len + more > BATCH_BYTES)
+            break;
+        len += more;
+        n++;
+    }
+    struct chunk *chunk = chunk_new(len);
+    if (!chunk) {
+        end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct chunk *record = snapshot->records[snapshot->next++].bytes;
+        memcpy(chunk->bytes + chunk->len, record->bytes, record->len);
+        chunk->len += record->len;
+        chunk_unref(record);
+    }
+    struct slice slice = {.owner = chunk, .ptr = chunk->bytes, .len = chunk->len};
+    s->n_delivered += n;
+    broker_of(s)->counters.n_delivered += n;
+    send_records(s, &slice);
+    chunk_unref(chunk);
+    return len;
+}
+
+/* ------------------------------------------------------------------------------------------------ newest N */
+
+static void open_at(struct subscription *s, uint64_t cursor)
+{
+    if (send_opened(s, cursor) == 0)
+        begin_follow(s, cursor, false);
+}
+
+/* Look at one stored value further back. Returns the bytes looked at. */
+static size_t scan_step(struct subscription *s)
+{
+    struct journal *j = &broker_of(s)->journal;
+    struct journal_run run;
+    uint64_t n;
+    uint32_t bits;
+
+    if (s->scan_at < j->oldest || s->scan_at == 0) {
+        open_at(s, j->oldest - 1);
+        return 0;
+    }
+    int rc = journal_read_around(j, s->scan_at, &run);
+    if (rc == JOURNAL_DAMAGED) {
+        s->scan_at = run.first - 1;
+        return 0;
+    }
+    if (rc == JOURNAL_TRIMMED)
+        return 0;
+    if (rc != JOURNAL_RUN) {
+        finish(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL, "cannot read the log");
+        return 0;
+    }
+    size_t len = run.len;
+    matcher_count(s->matcher, &run, &n, &bits);
+    if (s->scan_found + n >= s->scan_wanted) {
+        uint64_t first = matcher_nth(s->matcher, &run, s->scan_found + n - s->scan_wanted);
+        open_at(s, first - 1);
+    } else {
+        s->scan_found += n;
+        s->scan_at = run.first - 1;
+    }
+    journal_run_release(&run);
+    return len;
+}
+
+/* ------------------------------------------------------------------------------------------------ following */
+
+/* How many of the records in a gap would have matched? Exact where they are still in the log. */
+static void gap_count(const struct subscription *s, struct gap_content *gap)
+{
+    struct journal *j = &broker_of(s)->journal;
+    uint64_t at = gap->from + 1, n_looked = 0, count = 0;
+    struct journal_run run;
+
+    gap->aix_bits = 0;
+    while (at <= gap->to && n_looked < GAP_COUNT_MAX_RECORDS) {
+        int rc = journal_read(j, at, gap->to, SIZE_MAX, &run);
+        if (rc != JOURNAL_RUN) {
+            gap->at_least = true;
+            break;
+        }
+        uint64_t n;
+        uint32_t bits;
+        matcher_count(s->matcher, &run, &n, &bits);
+        count += n;
+        gap->aix_bits |= bits;
+        n_looked += run.last - run.first + 1;
+        at = run.last + 1;
+        journal_run_release(&run);
+    }
+    if (at <= gap->to)
+        gap->at_least = true;
+    gap->count = count;
+}
+
+static void follow_gap(struct subscription *s, const struct hub_gap *gap, uint64_t now_ns)
+{
+    struct gap_content content = {
+        .stage = gap->stage,
+        .from_epoch = gap->from_epoch,
+        .from = gap->from,
+        .to = gap->to,
+        .count = gap->count,
+        .at_least = gap->count == 0 || !filter_matches_all(s->matcher->filter),
+        .aix_bits = broker_of(s)->journal.trimmed_bits,
+        .reason = gap->reason,
+    };
+    if (gap->stage == HUB_STAGE_SUBSCRIPTION) {
+        content.at_least = false;
+        gap_count(s, &content);
+        if (content.count == 0 && !content.at_least) { /* nothing that matches was skipped */
+            hub_looked(&s->reader, gap->to, false, now_ns);
+            return;
+        }
+    }
+    if (send_gap(s, &content) == 0)
+        hub_gap_sent(&s->reader, gap, now_ns);
+}
+
+static void follow_damaged(struct subscription *s, const struct journal_run *damage, uint64_t now_ns)
+{
+    struct gap_content content = {
+        .stage = SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE,
+        .from_epoch = broker_of(s)->journal.epoch,
+        .from = damage->first - 1,
+        .to = damage->last,
+        .count = damage->last - damage->first + 1,
+        .at_least = !filter_matches_all(s->matcher->filter),
+        .reason = "damaged on disk",
+    };
+    log_error("log.damaged", "first=%" PRIu64 " last=%" PRIu64, damage->first, damage->last);
+    if (send_gap(s, &content) == 0)
+        hub_looked(&s->reader, damage->last, true, now_ns);
+}
+
+/* Send matches of the next records. Returns the bytes looked at. */
+static size_t follow_send(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
+{
+    struct journal_run run;
+    struct slice records;
+    uint64_t n;
+    int rc = journal_read(&broker_of(s)->journal, step->first, step->last, BATCH_BYTES, &run);
+
+    if (rc == JOURNAL_DAMAGED) {
+        follow_damaged(s, &run, now_ns);
+        return 0;
+    }
+    if (rc == JOURNAL_TRIMMED || rc == JOURNAL_CAUGHT_UP)
+        return 0; /* the log changed under us: hub_next sees it */
+    if (rc != JOURNAL_RUN) {
+        end(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL, "cannot read the log");
+        return 0;
+    }
+    size_t len = run.len;
+    rc = matcher_run(s->matcher, &run, &records, &n);
+    if (rc) {
+        end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    } else {
+        if (records.len > 0 && send_records(s, &records) == 0) {
+            s->n_delivered += n;
+            broker_of(s)->counters.n_delivered += n;
+        }
+        chunk_unref(records.owner);
+        if (s->state == SUBSCRIPTION_FOLLOW)
+            hub_looked(&s->reader, run.last, n > 0, now_ns);
+    }
+    journal_run_release(&run);
+    return len;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    subscription_ready(timer->data);
+}
+
+/* Nothing to do now: wait for a commit, or for the time of the next gap or mark. Returns false when a mark was due and
+ * sent. */
+static bool follow_idle(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
+{
+    uint64_t mark_ns = hub_mark_wait_ns(&s->reader, now_ns);
+
+    if (mark_ns == 0) {
+        if (send_mark(s, s->reader.cursor) == 0)
+            hub_mark_sent(&s->reader, now_ns);
+        return false;
+    }
+    uint64_t wait_ns = mark_ns < step->wait_ns ? mark_ns : step->wait_ns;
+    if (wait_ns != UINT64_MAX)
+        uv_timer_start(&s->timer, on_timer, wait_ns / 1000000 + 1, 0);
+    return true;
+}
+
+/* Returns false when there is nothing to do until something happens. */
+static bool follow_step(struct subscription *s, size_t *used)
+{
+    struct hub_log log = log_of(s);
+    uint64_t now_ns = clock_mono_ns();
+    struct hub_step step = hub_next(&s->reader, &log, now_ns);
+    char reason[128];
+
+    switch (step.action) {
+    case HUB_IDLE: return !follow_idle(s, &step, now_ns);
+    case HUB_SEND: *used += follow_send(s, &step, now_ns); break;
+    case HUB_GAP: follow_gap(s, &step.gap, now_ns); break;
+    case HUB_SYNCED:
+        if (send_synced(s, s->reader.cursor) == 0)
+            hub_synced_sent(&s->reader, now_ns);
+        break;
+    case HUB_DONE: finish(s, GRPC_OK, ""); break;
+    case HUB_END:
+        broker_of(s)->counters.n_slow_ended++;
+        snprintf(reason, sizeof reason, "reads too slowly: %" PRIu64 " records behind", step.lag);
+        end(s, GRPC_RESOURCE_EXHAUSTED, reason);
+        break;
+    }
+    return true;
+}
+
+/* With a full queue the only thing left to do is to give up, for those who asked for it. */
+static void blocked(struct subscription *s)
+{
+    size_t used = 0;
+    struct hub_log log = log_of(s);
+
+    if (s->state == SUBSCRIPTION_FOLLOW && s->policy == HUB_DISCONNECT &&
+        hub_next(&s->reader, &log, clock_mono_ns()).action == HUB_END)
+        follow_step(s, &used);
+}
+
+void subscription_turn(struct subscription *s)
+{
+    size_t used = 0;
+
+    while (s->state != SUBSCRIPTION_OVER) {
+        if (!grpc_call_writable(s->call)) {
+            blocked(s);
+            return;
+        }
+        if (used >= (s->state == SUBSCRIPTION_SCAN ? SCAN_TURN_BYTES : TURN_BYTES)) {
+            subscription_ready(s);
+            return;
+        }
+        switch (s->state) {
+        case SUBSCRIPTION_SCAN: used += scan_step(s); break;
+        case SUBSCRIPTION_SNAPSHOT: used += snapshot_step(s); break;
+        case SUBSCRIPTION_FOLLOW:
+            if (!follow_step(s, &used))
+                return;
+            break;
+        case SUBSCRIPTION_NEW:
+        case SUBSCRIPTION_OVER: return;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ the request */
+
+/* A member that is out of its bounds. Returns 0, or UV_EINVAL with the call finished. */
+static int check_bounds(struct subscription *s, const Sensebus__V1__SubscribeRequest *r)
+{
+    char err[160] = "";
+
+    if (r->context.len > SUBSCRIPTION_MAX_CONTEXT)
+        snprintf(err, sizeof err, "SubscribeRequest.context: %zu bytes, at most %u", r->context.len,
+                 SUBSCRIPTION_MAX_CONTEXT);
+    else if (r->mark_interval_ms != 0 && (r->mark_interval_ms < MARK_MIN_MS || r->mark_interval_ms > MARK_MAX_MS))
+        snprintf(err, sizeof err, "SubscribeRequest.mark_interval_ms: %u, must be 0 or %u..%u", r->mark_interval_ms,
+                 MARK_MIN_MS, MARK_MAX_MS);
+    else if (r->start_case == SENSEBUS__V1__SUBSCRIBE_REQUEST__START_LAST &&
+             (r->last == 0 || r->last > SUBSCRIPTION_MAX_LAST))
+        snprintf(err, sizeof err, "SubscribeRequest.last: %" PRIu64 ", must be 1..%u", r->last, SUBSCRIPTION_MAX_LAST);
+    else if (r->snapshot && r->start_case != SENSEBUS__V1__SUBSCRIBE_REQUEST__START__NOT_SET &&
+             r->start_case != SENSEBUS__V1__SUBSCRIBE_REQUEST__START_NOW)
+        snprintf(err, sizeof err,
+                 "SubscribeRequest.snapshot: goes only with start now: it takes the place of the records before");
+    else if (r->start_case == SENSEBUS__V1__SUBSCRIBE_REQUEST__START_CURSOR)
+        cursor_check_name(r->cursor, err, sizeof err);
+    if (!err[0])
+        return 0;
+    finish(s, GRPC_INVALID_ARGUMENT, err);
+    return UV_EINVAL;
+}
+
+static void take_options(struct subscription *s, const Sensebus__V1__SubscribeRequest *r)
+{
+    switch (r->slow_reader_policy) {
+    case SENSEBUS__V1__SLOW_READER_POLICY__SLOW_READER_POLICY_LIVE: s->policy = HUB_LIVE; break;
+    case SENSEBUS__V1__SLOW_READER_POLICY__SLOW_READER_POLICY_DISCONNECT: s->policy = HUB_DISCONNECT; break;
+    default: s->policy = HUB_LAG; break;
+    }
+    s->lag_limit = r->lag_limit;
+    s->mark_interval_ns = (uint64_t)r->mark_interval_ms * 1000000;
+    s->stop_at_newest = r->stop_at_newest;
+    if (r->start_case == SENSEBUS__V1__SUBSCRIBE_REQUEST__START_CURSOR)
+        snprintf(s->cursor, sizeof s->cursor, "%s", r->cursor);
+    if (r->context.len > 0) { /* field 1 of a batch */
+        s->correlator[0] = 0x0a;
+        s->correlator_len = 1 + varint_write(s->correlator + 1, r->context.len);
+        memcpy(s->correlator + s->correlator_len, r->context.data, r->context.len);
+        s->correlator_len += r->context.len;
+    }
+}
+
+static void start_snapshot(struct subscription *s)
+{
+    int rc = snapshot_take(s);
+
+    if (rc) {
+        finish(s, GRPC_RESOURCE_EXHAUSTED,
+               rc == UV_ENOBUFS ? "SubscribeRequest.snapshot: too many snapshots are under way" : "out of memory");
+        return;
+    }
+    s->state = SUBSCRIPTION_SNAPSHOT;
+    if (send_opened(s, s->snapshot->through) == 0)
+        send_snapshot_begin(s, s->snapshot->through);
+}
+
+static void start_last(struct subscription *s, uint64_t last)
+{
+    struct hub_log log = log_of(s);
+    uint64_t n_kept = log.newest + 1 - log.oldest;
+
+    if (filter_matches_all(s->matcher->filter)) {
+        open_at(s, log.newest - (last < n_kept ? last : n_kept));
+        return;
+    }
+    s->scan_wanted = last;
+    s->scan_at = log.newest;
+    s->state = SUBSCRIPTION_SCAN;
+}
+
+static void start_at(struct subscription *s, const struct hub_start *start)
+{
+    struct hub_log log = log_of(s);
+    struct hub_gap gap;
+    uint64_t cursor;
+    char err[256];
+    enum hub_start_result result = hub_resolve_start(start, &log, &cursor, &gap, err, sizeof err);
+
+    if (result == HUB_START_OUT_OF_RANGE) {
+        finish(s, GRPC_OUT_OF_RANGE, err);
+        return;
+    }
+    open_at(s, cursor);
+    if (result == HUB_START_GAP && s->state == SUBSCRIPTION_FOLLOW)
+        follow_gap(s, &gap, clock_mono_ns());
+}
+
+/* The first record whose broker time is not before `since_ns`. */
+static void start_since(struct subscription *s, uint64_t since_ns)
+{
+    uint64_t sequence;
+    int rc = journal_find_time(&broker_of(s)->journal, since_ns, &sequence);
+
+    if (rc)
+        finish(s, GRPC_INTERNAL, "cannot read the log");
+    else
+        open_at(s, sequence - 1);
+}
+
+static void start(struct subscription *s, const Sensebus__V1__SubscribeRequest *r)
+{
+    struct hub_start where = {.kind = HUB_START_NOW, .resume_at_oldest = r->resume_at_oldest};
+    const struct cursor_position *cursor;
+
+    if (r->snapshot) {
+        start_snapshot(s);
+        return;
+    }
+    switch (r->start_case) {
+    case SENSEBUS__V1__SUBSCRIBE_REQUEST__START_LAST: start_last(s, r->last); return;
+    case SENSEBUS__V1__SUBSCRIBE_REQUEST__START_SINCE_UNIX_NS: start_since(s, r->since_unix_ns); return;
+    case SENSEBUS__V1__SUBSCRIBE_REQUEST__START_OLDEST: where.kind = HUB_START_OLDEST; break;
+    case SENSEBUS__V1__SUBSCRIBE_REQUEST__START_POSITION:
+        where.kind = HUB_START_POSITION;
+        where.epoch = r->position->epoch;
+        where.sequence = r->position->sequence;
+        break;
+    case SENSEBUS__V1__SUBSCRIBE_REQUEST__START_CURSOR:
+        cursor = cursor_store_find(&broker_of(s)->cursors, r->cursor);
+        where.kind = cursor ? HUB_START_POSITION : HUB_START_OLDEST;
+        if (cursor) {
+            where.epoch = cursor->epoch;
+            where.sequence = cursor->sequence;
+        }
+        break;
+    default: break;
+    }
+    start_at(s, &where);
+}
+
+static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
+{
+    struct subscription *s = data;
+    struct filter *filter;
+    char err[256];
+
+    if (s->state == SUBSCRIPTION_OVER)
+        return;
+    if (s->state != SUBSCRIPTION_NEW) {
+        finish(s, GRPC_INVALID_ARGUMENT, "Subscribe: takes one request");
+        return;
+    }
+    Sensebus__V1__SubscribeRequest *r =
+        (Sensebus__V1__SubscribeRequest *)request_read(call, &sensebus__v1__subscribe_request__descriptor, bytes, len);
+    if (!r) {
+        s->state = SUBSCRIPTION_OVER;
+        return;
+    }
+    if (check_bounds(s, r) == 0) {
+        int rc = filter_new(r->filter, &filter, err, sizeof err);
+        if (rc)
+            finish(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT,
+                   rc == UV_ENOMEM ? "out of memory" : err);
+        else if (!(s->matcher = matcher_join(&s->events->matcher, filter)))
+            finish(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    if (s->state == SUBSCRIPTION_NEW) {
+        take_options(s, r);
+        start(s, r);
+        log_debug("subscription.opened", "id=s%" PRIu64 " peer=%s", s->id, grpc_call_peer(call));
+    }
+    message_free((struct ProtobufCMessage *)r);
+    if (s->state != SUBSCRIPTION_OVER)
+        subscription_ready(s);
+}
+
+static void on_half_close(struct grpc_call *call, void *data)
+{
+    struct subscription *s = data;
+
+    (void)call;
+    if (s->state == SUBSCRIPTION_NEW)
+        finish(s, GRPC_INVALID_ARGUMENT, "Subscribe: takes one request");
+}
+
+static void on_writable(struct grpc_call *call, void *data)
+{
+    (void)call;
+    subscription_ready(data);
+}
+
+static void on_drain(struct grpc_call *call, void *data)
+{
+    (void)call;
+    end(data, GRPC_UNAVAILABLE, "the broker is stopping");
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void on_close(struct grpc_call *call, void *data, int status, const char *message)
+{
+    struct subscription *s = data;
+
+    (void)call;
+    log_debug("subscription.closed", "id=s%" PRIu64 " status=%s reason=\"%s\" delivered=%" PRIu64, s->id,
+              grpc_status_name(status), message, s->n_delivered);
+    s->state = SUBSCRIPTION_OVER;
+    s->call = NULL;
+    snapshot_free(s);
+    if (s->matcher)
+        matcher_leave(s->matcher);
+    if (s->is_ready) {
+        TAILQ_REMOVE(&s->events->ready, s, ready);
+        s->events->n_ready--;
+    }
+    TAILQ_REMOVE(&s->events->all, s, all);
+    s->events->n_all--;
+    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+}
+
+void subscription_accept(struct grpc_call *call, void *service)
+{
+    static const struct grpc_call_ops ops = {
+        .on_message = on_message,
+        .on_half_close = on_half_close,
+        .on_writable = on_writable,
+        .on_drain = on_drain,
+        .on_close = on_close,
+    };
+    struct events *e = service;
+
+    if (e->n_all >= EVENTS_MAX_SUBSCRIPTIONS) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%u subscriptions are open, no more are taken",
+                         EVENTS_MAX_SUBSCRIPTIONS);
+        return;
+    }
+    struct subscription *s = calloc(1, sizeof *s);
+    if (!s) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    s->events = e;
+    s->call = call;
+    s->id = ++e->next_id;
+    s->since_unix_ns = clock_wall_ns();
+    uv_timer_init(e->broker->loop, &s->timer);
+    s->timer.data = s;
+    TAILQ_INSERT_TAIL(&e->all, s, all);
+    e->n_all++;
+    grpc_call_accept(call, &ops, s);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One Subscribe stream, from its request to its end.
+ *
+ * The order on the stream is the guarantee: Opened, then a Gap if the start was gone, then either the snapshot between
+ * SnapshotBegin and Synced or the records up to Synced, then what follows. Every batch comes after all matches before
+ * its position. What is sent is decided by core/hub.h; this file reads, matches and sends. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "broker/core/cursors.h"
+#include "broker/core/hub.h"
+
+#define SUBSCRIPTION_MAX_CONTEXT 256u
+#define SUBSCRIPTION_MAX_LAST    100000u
+
+struct events;
+struct grpc_call;
+struct matcher_class;
+struct snapshot;
+
+enum subscription_state {
+    SUBSCRIPTION_NEW,      /* no request yet */
+    SUBSCRIPTION_SCAN,     /* looking backwards for the newest N that match */
+    SUBSCRIPTION_SNAPSHOT, /* sending the status */
+    SUBSCRIPTION_FOLLOW,
+    SUBSCRIPTION_OVER, /* the call is finished: on_close follows */
+};
+
+struct subscription {
+    TAILQ_ENTRY(subscription) all, ready;
+    bool is_ready;
+    struct events *events;
+    struct grpc_call *call; /* NULL once it is gone */
+    uint64_t id;
+    enum subscription_state state;
+    struct matcher_class *matcher;
+    struct hub_reader reader;
+    enum hub_policy policy;
+    uint64_t lag_limit, mark_interval_ns;
+    bool stop_at_newest;
+    uint8_t correlator[SUBSCRIPTION_MAX_CONTEXT + 3]; /* as field 1 of a batch */
+    size_t correlator_len;
+    uint64_t scan_wanted, scan_found, scan_at; /* SUBSCRIPTION_SCAN */
+    struct snapshot *snapshot;
+    uint64_t n_delivered, n_gaps, since_unix_ns;
+    char cursor[CURSOR_MAX_NAME + 1];
+    uv_timer_t timer;
+};
+
+/* grpc_start_cb of /sensebus.v1.Events/Subscribe; the service is struct events. */
+void subscription_accept(struct grpc_call *call, void *service);
+/* Send what there is to send, up to one turn. Asks for another turn by itself (subscription_ready). */
+void subscription_turn(struct subscription *s);
+/* Put it in line for a turn. */
+void subscription_ready(struct subscription *s);
