@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests that run whole programs share: start and stop them, talk to a broker with stock clients, wait.
+
+Tests wait for conditions, with generous limits, and stop only what they started. A test file is a script:
+
+    from sensebus_testlib import *
+
+    def test_something():
+        with Broker() as broker:
+            ...
+
+    if __name__ == "__main__":
+        run_tests(globals())        # arguments pick tests by name
+"""
+import contextlib
+import os
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+SOURCE = os.environ.get("SENSEBUS_SOURCE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+BUILD = os.environ.get("SENSEBUS_BUILD", os.path.join(SOURCE, "build"))
+STUBS = os.path.join(BUILD, "tests", "python")
+sys.path.insert(0, STUBS)
+
+import grpc  # noqa: E402
+import health_pb2  # noqa: E402
+import health_pb2_grpc  # noqa: E402
+from sensebus.v1 import (  # noqa: E402
+    admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, code_pb2, event_pb2, events_pb2, events_pb2_grpc)
+
+LIMIT_S = float(os.environ.get("SENSEBUS_TEST_LIMIT_S", "60"))
+SKIPPED = 77
+
+
+class Skip(Exception):
+    """The test cannot run here; the text says why."""
+
+
+# ---------------------------------------------------------------------------------------------------- waiting
+
+def wait_until(condition, what="the condition", limit_s=None):
+    """Call `condition` until it gives something true, and return that."""
+    end = time.monotonic() + (limit_s or LIMIT_S)
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {limit_s or LIMIT_S:.0f} s in vain for {what}")
+        time.sleep(0.01)
+
+
+def check(condition, message="check failed"):
+    if not condition:
+        raise AssertionError(message)
+
+
+def check_equal(got, expected, what="value"):
+    if got != expected:
+        raise AssertionError(f"{what}: got {got!r}, expected {expected!r}")
+
+
+@contextlib.contextmanager
+def expect_status(code, *texts):
+    """The call inside must fail with this status, and its message must contain the texts."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        check_equal(error.code(), code, f"status ({error.details()})")
+        for text in texts:
+            check(text in error.details(), f"no {text!r} in the message {error.details()!r}")
+        return
+    raise AssertionError(f"the call did not fail; expected {code}")
+
+
+# ---------------------------------------------------------------------------------------------------- programs
+
+class Program:
+    """A program of ours, started in its own process group. Use as a context manager: it is stopped at the end."""
+
+    def __init__(self, path, *arguments, env=None, name=None):
+        self.path = path if os.path.isabs(path) else os.path.join(BUILD, path)
+        self.name = name or os.path.basename(path)
+        self.arguments = [str(a) for a in arguments]
+        self.env = dict(os.environ, **(env or {}))
+        self.process = None
+        self.output = None
+
+    def start(self):
+        self.output = self.output or tempfile.NamedTemporaryFile(prefix=f"{self.name}.", suffix=".log", delete=False)
+        self.process = subprocess.Popen([self.path] + self.arguments, stdin=subprocess.DEVNULL, stdout=self.output,
+                                        stderr=subprocess.STDOUT, env=self.env, start_new_session=True)
+        return self
+
+    def log(self):
+        with open(self.output.name, errors="replace") as file:
+            return file.read()
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait(self, limit_s=None):
+        return self.process.wait(limit_s or LIMIT_S)
+
+    def stop(self, limit_s=None):
+        """SIGTERM, wait, and return the exit status. Sanitizers report through it."""
+        if self.process is None:
+            return None
+        if self.running():
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(limit_s or LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not stop; its output:\n{self.log()}")
+
+    def kill(self):
+        """kill -9, now."""
+        if self.running():
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self):
+        return self.start() if self.process is None else self
+
+    def __exit__(self, kind, value, trace):
+        killed = self.process is not None and self.process.poll() == -signal.SIGKILL
+        try:
+            status = self.stop()
+        finally:
+            if kind is not None and self.output:
+                print(f"--- output of {self.name}:\n{self.log()[-20000:]}---", file=sys.stderr)
+        if kind is None and not killed and status not in (0, None):
+            raise AssertionError(f"{self.name} ended with {status}; its output:\n{self.log()}")
+        if self.output:
+            os.unlink(self.output.name)
+
+
+class Broker(Program):
+    """A broker on a free port, with its data in a directory of its own unless `data` is given."""
+
+    def __init__(self, *options, data=None, listen="127.0.0.1:0", env=None):
+        self.own_data = None
+        if data is None:
+            self.own_data = data = tempfile.mkdtemp(prefix="sensebus-broker.")
+        self.data = data
+        fd, self.port_file = tempfile.mkstemp(prefix="sensebus-port.")
+        os.close(fd)
+        os.unlink(self.port_file)
+        self.address = None
+        self.channels = []
+        super().__init__("broker/sensebus-broker", "--data", data, "--listen", listen, "--port-file", self.port_file,
+                         *options, env=env)
+
+    def start(self):
+        super().start()
+        wait_until(lambda: os.path.exists(self.port_file) or not self.running(), "the broker's port file")
+        if not os.path.exists(self.port_file):
+            raise AssertionError(f"the broker did not start:\n{self.log()}")
+        with open(self.port_file) as file:
+            self.address = file.readline().strip()
+        return self
+
+    def restart(self):
+        """Start again on the same data after stop() or kill()."""
+        self.close_channels()
+        if os.path.exists(self.port_file):
+            os.unlink(self.port_file)
+        return self.start()
+
+    def channel(self, **options):
+        """A channel of its own: stock grpc shares connections between channels of the same address otherwise."""
+        arguments = {"grpc.use_local_subchannel_pool": 1, "grpc.max_receive_message_length": 8 << 20}
+        arguments.update(options)
+        channel = grpc.insecure_channel(self.address, options=list(arguments.items()))
+        self.channels.append(channel)
+        return channel
+
+    def events(self):
+        return events_pb2_grpc.EventsStub(self.channel())
+
+    def admin(self):
+        return admin_pb2_grpc.AdminStub(self.channel())
+
+    def health(self, service=""):
+        request = health_pb2.HealthCheckRequest(service=service)
+        return health_pb2_grpc.HealthStub(self.channel()).Check(request, timeout=LIMIT_S).status
+
+    def info(self):
+        return self.admin().GetBroker(admin_pb2.GetBrokerRequest(), timeout=LIMIT_S)
+
+    def counters(self):
+        return {c.name: c.value for c in self.info().counters}
+
+    def read_all(self, **request):
+        """Every record up to the newest, as a list."""
+        request.setdefault("oldest", events_pb2.StartOldest())
+        with Subscription(self, stop_at_newest=True, **request) as subscription:
+            return subscription.until_end()
+
+    def close_channels(self):
+        for channel in self.channels:
+            channel.close()
+        self.channels = []
+
+    def __exit__(self, kind, value, trace):
+        self.close_channels()
+        try:
+            super().__exit__(kind, value, trace)
+        finally:
+            if os.path.exists(self.port_file):
+                os.unlink(self.port_file)
+            if self.own_data:
+                shutil.rmtree(self.own_data, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------------- subscribing
+
+class Subscription:
+    """A Subscribe stream read by a thread. `batches` is everything so far, in order."""
+
+    def __init__(self, broker, channel=None, limit_s=None, **request):
+        stub = events_pb2_grpc.EventsStub(channel or broker.channel())
+        self.batches = []
+        self.error = None
+        self.ended = threading.Event()
+        self.call = stub.Subscribe(events_pb2.SubscribeRequest(**request), timeout=limit_s or 10 * LIMIT_S)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        try:
+            for batch in self.call:
+                self.batches.append(batch)
+        except grpc.RpcError as error:
+            self.error = error
+        self.ended.set()
+
+    def events(self):
+        return [event for batch in list(self.batches) for event in batch.events]
+
+    def controls(self, name):
+        """Gap, Opened… messages so far: controls("gap")."""
+        return [getattr(batch, name) for batch in list(self.batches) if batch.HasField(name)]
+
+    def wait(self, condition, what="the subscription"):
+        """Until condition(self) is true, or the stream has ended."""
+        wait_until(lambda: condition(self) or self.ended.is_set(), what)
+        check(condition(self), f"the stream ended ({self.error and self.error.code()}: "
+                               f"{self.error and self.error.details()}) before {what}")
+        return self
+
+    def wait_events(self, n):
+        self.wait(lambda s: len(s.events()) >= n, f"{n} events")
+        return self.events()
+
+    def wait_control(self, name, n=1):
+        self.wait(lambda s: len(s.controls(name)) >= n, f"{n} × {name}")
+        return self.controls(name)[n - 1]
+
+    def until_end(self):
+        """Wait for the end; raise what it ended with unless OK. Returns the events."""
+        check(self.ended.wait(LIMIT_S), "the stream does not end")
+        if self.error is not None:
+            raise self.error
+        return self.events()
+
+    def cancel(self):
+        self.call.cancel()
+        self.ended.wait(LIMIT_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.cancel()
+
+
+# ---------------------------------------------------------------------------------------------------- publishing
+
+def make_event(host, epoch, sequence, code="LUN_RESET", severity="SEVERITY_NOTICE", lun=0, target=0, adapter="iscsi0",
+               aix_bits=4, **members):
+    """A valid event of an agent."""
+    return event_pb2.Event(
+        code=code_pb2.Code.Value(code) if isinstance(code, str) else code,
+        severity=event_pb2.Severity.Value(severity) if isinstance(severity, str) else severity,
+        scope=event_pb2.SCOPE_LUN, mode=event_pb2.MODE_INITIATOR, aix_bits=aix_bits,
+        origin=event_pb2.Origin(host=host, boot_id="b00t", agent_epoch=epoch, source=event_pb2.SOURCE_ISCSI,
+                                source_sequence=sequence),
+        wall_time_unix_ns=time.time_ns(), monotonic_time_ns=time.monotonic_ns(),
+        address=event_pb2.Address(adapter=adapter, bus=-1, target=target, lun=lun, controller=-1), **members)
+
+
+class FakeAgent:
+    """A synthetic agent on a stock client. Messages go out in order; what the broker says is collected."""
+
+    def __init__(self, broker, host="agent-1", epoch=None, instance=None, channel=None, attach=True, oldest=1, newest=0,
+                 version=1):
+        self.host = host
+        self.epoch = epoch or random.getrandbits(63) | 1
+        self.instance = instance or random.getrandbits(63) | 1
+        self.outgoing = queue.Queue()
+        self.messages = []
+        self.error = None
+        self.ended = threading.Event()
+        stub = agents_pb2_grpc.AgentsStub(channel or broker.channel())
+        self.call = stub.Attach(iter(self.outgoing.get, None))
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+        if attach:
+            self.hello(oldest=oldest, newest=newest, version=version)
+            self.wait(lambda a: a.welcome() is not None, "Welcome")
+
+    def _read(self):
+        try:
+            for message in self.call:
+                self.messages.append(message)
+        except grpc.RpcError as error:
+            self.error = error
+        self.ended.set()
+
+    # what the agent says
+    def send(self, message):
+        self.outgoing.put(message)
+
+    def hello(self, oldest=1, newest=0, version=1, **members):
+        fields = dict(version=version, host=self.host, boot_id="b00t", agent_epoch=self.epoch,
+                      instance=self.instance, agent_version="test", oldest_source_sequence=oldest,
+                      newest_source_sequence=newest)
+        fields.update(members)
+        self.send(agents_pb2.AgentMessage(hello=agents_pb2.Hello(**fields)))
+
+    def publish(self, *events):
+        self.send(agents_pb2.AgentMessage(publish=agents_pb2.Publish(events=events)))
+
+    def publish_range(self, first, last, **members):
+        for start in range(first, last + 1, 100):
+            self.publish(*[make_event(self.host, self.epoch, n, **members)
+                           for n in range(start, min(start + 99, last) + 1)])
+
+    def heartbeat(self, newest=0, **members):
+        self.send(agents_pb2.AgentMessage(heartbeat=agents_pb2.Heartbeat(newest_source_sequence=newest, **members)))
+
+    def detach(self, reason="test is over"):
+        self.send(agents_pb2.AgentMessage(detach=agents_pb2.Detach(reason=reason)))
+        self.ended.wait(LIMIT_S)
+
+    def vanish(self):
+        """Gone without a word."""
+        self.call.cancel()
+        self.outgoing.put(None)
+        self.ended.wait(LIMIT_S)
+
+    # what the broker says
+    def welcome(self):
+        return next((m.welcome for m in list(self.messages) if m.HasField("welcome")), None)
+
+    def acked(self):
+        return max([m.ack.source_sequence for m in list(self.messages) if m.HasField("ack")], default=0)
+
+    def refused(self):
+        return [m.refused for m in list(self.messages) if m.HasField("refused")]
+
+    def wait(self, condition, what="the agent's stream"):
+        wait_until(lambda: condition(self) or self.ended.is_set(), what)
+        check(condition(self), f"the agent's stream ended ({self.error and self.error.code()}: "
+                               f"{self.error and self.error.details()}) before {what}")
+
+    def wait_acked(self, sequence):
+        self.wait(lambda a: a.acked() >= sequence, f"Ack {sequence}")
+
+    def until_end(self):
+        check(self.ended.wait(LIMIT_S), "the agent's stream does not end")
+        if self.error is not None:
+            raise self.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.vanish()
+
+
+# ---------------------------------------------------------------------------------------------------- running
+
+def run_tests(scope):
+    """Run every test_* function of the caller (or those named in the arguments), and exit."""
+    tests = [(name, test) for name, test in scope.items() if name.startswith("test_") and callable(test)]
+    wanted = sys.argv[1:]
+    if wanted:
+        tests = [(name, test) for name, test in tests if any(w in name for w in wanted)]
+    failed, skipped = [], []
+    for name, test in tests:
+        start = time.monotonic()
+        try:
+            test()
+            result = "ok"
+        except Skip as reason:
+            skipped.append(name)
+            result = f"SKIPPED: {reason}"
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            result = "FAILED"
+        print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
+    if not tests:
+        print("no such test", file=sys.stderr)
+    if failed or not tests:
+        print(f"{len(failed)} of {len(tests)} failed: {' '.join(failed)}", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(1)
+    sys.stdout.flush()
+    # Threads of stock clients may still be around: nothing of theirs matters now.
+    os._exit(SKIPPED if skipped and len(skipped) == len(tests) else 0)
