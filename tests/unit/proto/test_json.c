@@ -2,11 +2,13 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <uv.h>
 
 #include "proto/json.h"
 #include "sensebus/v1/admin.pb-c.h"
 #include "sensebus/v1/agents.pb-c.h"
 #include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 
 static void expect(const ProtobufCMessage *message, enum json_style style, const char *wanted)
 {
@@ -152,4 +154,27 @@ Test(json, a_buffer_is_appended_to_and_used_again)
     cr_assert_eq(json_print(&detach.base, JSON_LINE, &buffer), 0);
     cr_assert_str_eq(buffer.text, "{\"reason\":\"x\"}");
     json_buffer_deinit(&buffer);
+}
+
+Test(json, running_out_of_memory_is_reported_and_leaks_nothing)
+{
+    Sensebus__V1__Heartbeat beat = SENSEBUS__V1__HEARTBEAT__INIT;
+    Sensebus__V1__Heartbeat__CommandsEntry entry = SENSEBUS__V1__HEARTBEAT__COMMANDS_ENTRY__INIT,
+                                           *commands[] = {&entry};
+    char key[3000];
+    memset(key, 'k', sizeof key);
+    key[sizeof key - 1] = '\0';
+    entry.key = key;
+    beat.commands = commands;
+    beat.n_commands = 1;
+    unsigned n = 0;
+    for (bool failed = true; failed; n++) {
+        struct json_buffer buffer = {0};
+        failing_alloc_after(n);
+        int rc = json_print(&beat.base, JSON_INDENTED, &buffer);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "allocation %u", n);
+        json_buffer_deinit(&buffer);
+    }
+    cr_assert_gt(n, 3);
 }

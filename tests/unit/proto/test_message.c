@@ -8,6 +8,7 @@
 #include "proto/wire.h"
 #include "sensebus/v1/agents.pb-c.h"
 #include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/sample_event.h"
 
 static char err[120];
 
@@ -111,6 +112,26 @@ Test(message, memory_has_a_limit)
     cr_expect_not_null(small);
     message_free(small);
     free(bytes);
+}
+
+Test(message, running_out_of_memory_anywhere_leaks_nothing)
+{
+    struct sample_event sample;
+    Sensebus__V1__Event *events[1] = {&sample.event};
+    Sensebus__V1__Publish publish = SENSEBUS__V1__PUBLISH__INIT;
+    uint64_t seed = 4;
+    uint8_t bytes[8192];
+    sample_event_make(&sample, &seed);
+    publish.events = events;
+    publish.n_events = 1;
+    size_t len = sensebus__v1__publish__pack(&publish, bytes);
+    bool unpacked = false;
+    for (size_t max_bytes = 1; max_bytes < 20000 && !unpacked; max_bytes += 7) {
+        struct ProtobufCMessage *message = message_unpack(&sensebus__v1__publish__descriptor, bytes, len, max_bytes);
+        unpacked = message != NULL;
+        message_free(message);
+    }
+    cr_assert(unpacked);
 }
 
 Test(message, unknown_members_of_a_request_are_found_and_named)

@@ -7,6 +7,7 @@
 
 #include "broker/core/filter.h"
 #include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 
 static char err[160];
 
@@ -374,4 +375,32 @@ Test(filter, a_hostile_glob_ends_soon)
     pattern[255] = 'b';
     pattern[256] = '\0';
     cr_assert_not(glob_matches(pattern, (struct text){long_text, sizeof long_text}));
+}
+
+Test(filter, running_out_of_memory_anywhere_is_an_error_and_leaks_nothing)
+{
+    uint32_t resets[] = {2};
+    Sensebus__V1__AddressPattern pattern = SENSEBUS__V1__ADDRESS_PATTERN__INIT, *patterns[] = {&pattern};
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT, inner = SENSEBUS__V1__FILTER__INIT, *inners[] = {&inner};
+    pattern.adapter = "iscsi0";
+    filter.categories = resets;
+    filter.n_categories = 1;
+    filter.hosts = inner.hosts = STRINGS("a", "b*");
+    filter.n_hosts = inner.n_hosts = 2;
+    filter.addresses = patterns;
+    filter.n_addresses = 1;
+    filter.exclude = inners;
+    filter.n_exclude = 1;
+    unsigned n = 0;
+    for (bool failed = true; failed; n++) {
+        struct filter *f = NULL;
+        failing_alloc_after(n);
+        int rc = filter_new(&filter, &f, err, sizeof err);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "allocation %u", n);
+        if (failed)
+            cr_assert_str_eq(err, "filter: out of memory");
+        filter_free(f);
+    }
+    cr_assert_gt(n, 10);
 }
