@@ -348,9 +348,10 @@ static void set_absent(struct event_view *view)
 int event_scan(const uint8_t *bytes, size_t len, const struct event_limits *limits, struct event_view *out_view,
                char *err, size_t err_len)
 {
-    size_t max = limits && limits->max_event_bytes ? limits->max_event_bytes : EVENT_BYTES_DEFAULT;
-    struct scan s = {
-        .view = out_view, .allow_broker_fields = limits && limits->allow_broker_fields, .err = err, .err_len = err_len};
+    bool stored = limits && limits->allow_broker_fields;
+    size_t max = limits && limits->max_event_bytes ? limits->max_event_bytes
+                                                   : EVENT_BYTES_DEFAULT + (stored ? BROKER_FIELD_BYTES : 0);
+    struct scan s = {.view = out_view, .allow_broker_fields = stored, .err = err, .err_len = err_len};
 
     if (len > max) {
         snprintf(err, err_len, "event: %zu bytes, at most %zu are allowed", len, max);

@@ -56,7 +56,7 @@ struct event_view {
 };
 
 struct event_limits {
-    size_t max_event_bytes;   /* 0 = 65,536 */
+    size_t max_event_bytes;   /* 0 = 65,536; with broker fields, what record_write adds on top */
     bool allow_broker_fields; /* false for what agents send: fields 1..3 are the broker's */
 };
 

@@ -209,6 +209,25 @@ Test(event_view, an_event_has_a_size_limit)
     cr_assert_eq(event_scan((const uint8_t *)CODE, 3, &limits, &view, err, sizeof err), 0);
 }
 
+Test(event_view, the_largest_event_is_taken_from_the_log_too)
+{
+    static uint8_t event[65536], record[65536 + 40];
+    struct event_limits stored = {.allow_broker_fields = true};
+    struct event_view view;
+    const uint8_t *cursor = record, *bytes;
+    size_t len = sizeof event;
+    memset(event, 'x', sizeof event);
+    memcpy(event, CODE, 3);
+    event[3] = 0xc2; /* field 1000, bytes */
+    event[4] = 0x3e;
+    varint_write(event + 5, sizeof event - 8);
+    cr_assert_eq(event_scan(event, len, NULL, &view, err, sizeof err), 0, "%s", err);
+    size_t record_len = record_write(record, event, len, 1, 2);
+    cr_assert(records_next(&cursor, record + record_len, &bytes, &len));
+    cr_assert_eq(event_scan(bytes, len, &stored, &view, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(view.sequence, 1);
+}
+
 Test(event_view, lists_have_a_limit_in_every_encoding)
 {
     static const struct {
