@@ -96,6 +96,8 @@ enum directory_verdict directory_attach(struct directory *d, const struct Senseb
  * pointer. */
 bool directory_leave(struct directory *d, struct directory_agent *a, const void *stream, bool in_order,
                      uint64_t now_unix_ns);
+/* Index in `agents` of the first one whose host is not less than `host`. */
+size_t directory_seek(const struct directory *d, const char *host);
 struct directory_agent *directory_find(const struct directory *d, const char *host);
 
 /* The agent said something; it is copied and replaces what it said before. Returns 0; UV_EINVAL with `err` naming what

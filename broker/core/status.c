@@ -1,29 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fold, its bounds, checkpoints, and two outside forms: the store's and the DeviceStatus message.
+/* The fold, its bounds and its checkpoints. The outside forms are in status_message.c and status_row.c.
  *
  * A device is live (in `sorted` and `ages`) or gone (forgotten; kept, without records, in `gones` until the store has
  * deleted it). Both are in `by_key`, so a gone device that has news comes to life again as the same object. */
 #include "broker/core/status.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "broker/core/device_key.h"
 #include "broker/core/filter.h"
-#include "sensebus/v1/events.pb-c.h"
 
-#define ENCODING_VERSION   1
-#define DEFAULT_PAGE       1000
-#define MAX_PAGE           10000
-#define MAX_PAGE_BYTES     (1024 * 1024) /* stock clients take messages of 4 MiB */
-#define DEVICE_FIXED_BYTES 256           /* what a device costs besides its records, about */
+#define DEVICE_FIXED_BYTES 256 /* what a device costs besides its records, about */
 
 /* ---- records */
 
-static bool scan_record(const struct chunk *record, struct event_view *out_view)
+bool status_scan(const struct chunk *record, struct event_view *out_view)
 {
     const uint8_t *cursor = record->bytes, *end = record->bytes + record->len, *event;
     size_t len;
@@ -174,6 +168,8 @@ static int reserve_last(struct status_device *d)
     if (d->n_last < d->cap_last || d->cap_last == STATUS_MAX_LAST)
         return 0;
     uint32_t cap = d->cap_last ? 2 * d->cap_last : 1;
+    if (cap > STATUS_MAX_LAST)
+        cap = STATUS_MAX_LAST;
     struct status_last *last = realloc(d->last, cap * sizeof *last);
     if (!last)
         return UV_ENOMEM;
@@ -371,161 +367,10 @@ bool status_matches(const struct status_device *device, const struct filter *fil
         return true;
     for (uint32_t i = 0; i < device->n_last; i++) {
         struct event_view view;
-        if (scan_record(device->last[i].record, &view) && filter_matches(filter, &view))
+        if (status_scan(device->last[i].record, &view) && filter_matches(filter, &view))
             return true;
     }
     return false;
-}
-
-/* ---- as messages */
-
-/* Replace a string of a fresh message. */
-static int set_text(char **field, struct text text)
-{
-    if (text.len == 0)
-        return 0;
-    char *copy = strndup(text.ptr, text.len);
-    if (!copy)
-        return UV_ENOMEM;
-    *field = copy;
-    return 0;
-}
-
-static Sensebus__V1__Event *unpack_record(const struct chunk *record)
-{
-    const uint8_t *cursor = record->bytes, *event;
-    size_t len;
-    if (!records_next(&cursor, record->bytes + record->len, &event, &len))
-        return NULL;
-    return sensebus__v1__event__unpack(NULL, len, event);
-}
-
-/* Address and Device are taken out of the records that carried them. */
-static int take_identity(const struct status_device *device, Sensebus__V1__DeviceStatus *m)
-{
-    if (device->address_record) {
-        Sensebus__V1__Event *event = unpack_record(device->address_record);
-        if (!event)
-            return UV_ENOMEM;
-        m->address = event->address;
-        event->address = NULL;
-        sensebus__v1__event__free_unpacked(event, NULL);
-    }
-    if (device->device_record) {
-        Sensebus__V1__Event *event = unpack_record(device->device_record);
-        if (!event)
-            return UV_ENOMEM;
-        m->device = event->device;
-        event->device = NULL;
-        sensebus__v1__event__free_unpacked(event, NULL);
-    }
-    return 0;
-}
-
-static int add_last(const struct status_last *last, const struct event_view *view, Sensebus__V1__DeviceStatus *m)
-{
-    Sensebus__V1__LastEvent *e = malloc(sizeof *e);
-    if (!e)
-        return UV_ENOMEM;
-    sensebus__v1__last_event__init(e);
-    m->last[m->n_last++] = e;
-    e->code = (Sensebus__V1__Code)last->code;
-    e->severity = (Sensebus__V1__Severity)view->severity;
-    e->sequence = last->sequence;
-    e->wall_time_unix_ns = view->wall_time_ns;
-    e->count = last->count;
-    return set_text(&e->summary, view->summary);
-}
-
-static int fill_message(const struct status_device *device, Sensebus__V1__DeviceStatus *m)
-{
-    m->pending_aix_bits = device->pending_aix_bits;
-    m->n_events = device->n_events;
-    m->last = calloc(STATUS_MAX_LAST, sizeof(Sensebus__V1__LastEvent *));
-    if (!m->last)
-        return UV_ENOMEM;
-    int rc = set_text(&m->key, (struct text){device->key, device->key_len});
-    if (rc == 0)
-        rc = take_identity(device, m);
-    for (uint32_t i = 0; rc == 0 && i < device->n_last; i++) {
-        struct event_view view;
-        if (!scan_record(device->last[i].record, &view))
-            continue; /* cannot be: what is folded was scanned */
-        if (i == 0) {
-            m->last_time_unix_ns = view.wall_time_ns;
-            rc = set_text(&m->host, view.host);
-        }
-        if (rc == 0)
-            rc = add_last(&device->last[i], &view, m);
-    }
-    return rc;
-}
-
-int status_message(const struct status_device *device, Sensebus__V1__DeviceStatus **out_message)
-{
-    Sensebus__V1__DeviceStatus *m = malloc(sizeof *m);
-    if (!m)
-        return UV_ENOMEM;
-    sensebus__v1__device_status__init(m);
-    int rc = fill_message(device, m);
-    if (rc != 0) {
-        sensebus__v1__device_status__free_unpacked(m, NULL);
-        return rc;
-    }
-    *out_message = m;
-    return 0;
-}
-
-static int fill_page(const struct status *s, const char *after, size_t page_size, const struct filter *filter,
-                     Sensebus__V1__GetStatusResponse *r)
-{
-    size_t bytes = 0;
-    r->devices = calloc(page_size, sizeof(Sensebus__V1__DeviceStatus *));
-    if (!r->devices)
-        return UV_ENOMEM;
-    for (size_t i = status_seek(s, after); i < s->n; i++) {
-        const struct status_device *d = s->sorted[i];
-        if (!status_matches(d, filter))
-            continue;
-        if (r->n_devices == page_size || (r->n_devices && bytes + d->bytes > MAX_PAGE_BYTES)) {
-            const char *last = r->devices[r->n_devices - 1]->key;
-            return set_text(&r->next_page_token, (struct text){last, strlen(last)});
-        }
-        int rc = status_message(d, &r->devices[r->n_devices]);
-        if (rc != 0)
-            return rc;
-        r->n_devices++;
-        bytes += d->bytes;
-    }
-    return 0;
-}
-
-int status_page(const struct status *s, const Sensebus__V1__GetStatusRequest *request, const struct filter *filter,
-                uint64_t log_epoch, Sensebus__V1__GetStatusResponse **out_response, char *err, size_t err_len)
-{
-    if (request->page_size > MAX_PAGE) {
-        snprintf(err, err_len, "GetStatusRequest.page_size: %u, at most %d", request->page_size, MAX_PAGE);
-        return UV_EINVAL;
-    }
-    size_t page_size = request->page_size ? request->page_size : DEFAULT_PAGE;
-    Sensebus__V1__GetStatusResponse *r = malloc(sizeof *r);
-    if (!r)
-        return UV_ENOMEM;
-    sensebus__v1__get_status_response__init(r);
-    int rc = UV_ENOMEM;
-    r->position = malloc(sizeof *r->position);
-    if (r->position) {
-        sensebus__v1__position__init(r->position);
-        r->position->epoch = log_epoch;
-        r->position->sequence = s->through;
-        rc = fill_page(s, request->page_token, page_size, filter, r);
-    }
-    if (rc != 0) {
-        sensebus__v1__get_status_response__free_unpacked(r, NULL);
-        return rc;
-    }
-    *out_response = r;
-    return 0;
 }
 
 /* ---- checkpoints */
@@ -565,179 +410,7 @@ void status_checkpoint_end(struct status *s, bool committed)
     }
 }
 
-/* ---- the store's form: version, pending bits, n_events, n_last, then per code count and record, then where the
- * records with the Device and the Address are: 0 = none, 1..n_last = that one, n_last + 1 = the record that follows.
- * Numbers are varints, records have their length in front. */
-
-static uint32_t where(const struct status_device *d, const struct chunk *record)
-{
-    if (!record)
-        return 0;
-    for (uint32_t i = 0; i < d->n_last; i++) {
-        if (d->last[i].record == record)
-            return i + 1;
-    }
-    return d->n_last + 1;
-}
-
-/* Counts when `p` is NULL. */
-struct encoder {
-    uint8_t *p;
-    size_t len;
-};
-
-static void encode_number(struct encoder *e, uint64_t value)
-{
-    if (e->p)
-        varint_write(e->p + e->len, value);
-    e->len += varint_size(value);
-}
-
-static void encode_record(struct encoder *e, const struct chunk *record)
-{
-    encode_number(e, record->len);
-    if (e->p)
-        memcpy(e->p + e->len, record->bytes, record->len);
-    e->len += record->len;
-}
-
-static void encode_carrier(struct encoder *e, const struct status_device *d, const struct chunk *record)
-{
-    uint32_t at = where(d, record);
-    encode_number(e, at);
-    if (at > d->n_last)
-        encode_record(e, record);
-}
-
-static void encode(struct encoder *e, const struct status_device *d)
-{
-    encode_number(e, ENCODING_VERSION);
-    encode_number(e, d->pending_aix_bits);
-    encode_number(e, d->n_events);
-    encode_number(e, d->n_last);
-    for (uint32_t i = 0; i < d->n_last; i++) {
-        encode_number(e, d->last[i].count);
-        encode_record(e, d->last[i].record);
-    }
-    encode_carrier(e, d, d->device_record);
-    encode_carrier(e, d, d->address_record);
-}
-
-size_t status_encoded_size(const struct status_device *device)
-{
-    struct encoder e = {0};
-    encode(&e, device);
-    return e.len;
-}
-
-void status_encode(const struct status_device *device, uint8_t *out)
-{
-    struct encoder e = {.p = out};
-    encode(&e, device);
-}
-
-struct decoder {
-    const uint8_t *p; /* NULL after a fault */
-    const uint8_t *end;
-    bool no_memory;
-};
-
-static uint64_t decode_number(struct decoder *in, uint64_t max)
-{
-    uint64_t value = 0;
-    if (in->p)
-        in->p = varint_read(in->p, in->end, &value);
-    if (in->p && value > max)
-        in->p = NULL;
-    return in->p ? value : 0;
-}
-
-/* A valid record in a chunk of its own, or NULL with the fault noted. */
-static struct chunk *decode_record(struct decoder *in, struct event_view *out_view)
-{
-    uint64_t len = decode_number(in, SIZE_MAX);
-    if (!in->p || len > (size_t)(in->end - in->p)) {
-        in->p = NULL;
-        return NULL;
-    }
-    struct chunk *c = chunk_new(len);
-    if (!c) {
-        in->no_memory = true;
-        in->p = NULL;
-        return NULL;
-    }
-    memcpy(c->bytes, in->p, len);
-    c->len = len;
-    in->p += len;
-    if (!scan_record(c, out_view)) {
-        chunk_unref(c);
-        in->p = NULL;
-        return NULL;
-    }
-    return c;
-}
-
-static bool has_code(const struct status_device *d, uint32_t code)
-{
-    for (uint32_t i = 0; i < d->n_last; i++) {
-        if (d->last[i].code == code)
-            return true;
-    }
-    return false;
-}
-
-static void decode_last(struct decoder *in, struct status_device *d, uint32_t n)
-{
-    while (in->p && d->n_last < n) {
-        uint64_t count = decode_number(in, UINT64_MAX);
-        struct event_view view;
-        if (reserve_last(d) != 0) {
-            in->no_memory = true;
-            in->p = NULL;
-            return;
-        }
-        struct chunk *record = decode_record(in, &view);
-        if (!record)
-            return;
-        if (!view.sequence || (d->n_last && view.sequence >= d->last[d->n_last - 1].sequence) ||
-            has_code(d, view.code)) {
-            chunk_unref(record);
-            in->p = NULL;
-            return;
-        }
-        d->last[d->n_last++] =
-            (struct status_last){.code = view.code, .sequence = view.sequence, .count = count, .record = record};
-    }
-}
-
-static struct chunk *decode_carrier(struct decoder *in, const struct status_device *d)
-{
-    uint64_t at = decode_number(in, d->n_last + 1);
-    if (at == 0)
-        return NULL;
-    if (at <= d->n_last)
-        return chunk_ref(d->last[at - 1].record);
-    struct event_view view;
-    return decode_record(in, &view);
-}
-
-static int decode(struct status_device *d, const uint8_t *bytes, size_t len)
-{
-    struct decoder in = {.p = bytes, .end = bytes + len};
-    if (decode_number(&in, ENCODING_VERSION) != ENCODING_VERSION)
-        return UV_EINVAL;
-    d->pending_aix_bits = (uint32_t)decode_number(&in, UINT32_MAX);
-    d->n_events = decode_number(&in, UINT64_MAX);
-    uint32_t n = (uint32_t)decode_number(&in, STATUS_MAX_LAST);
-    if (n == 0)
-        return UV_EINVAL;
-    decode_last(&in, d, n);
-    d->device_record = decode_carrier(&in, d);
-    d->address_record = decode_carrier(&in, d);
-    if (in.no_memory)
-        return UV_ENOMEM;
-    return in.p == in.end ? 0 : UV_EINVAL;
-}
+/* ---- loading */
 
 int status_load(struct status *s, const char *key, size_t key_len, const void *bytes, size_t len)
 {
@@ -748,7 +421,7 @@ int status_load(struct status *s, const char *key, size_t key_len, const void *b
     struct status_device *d;
     if (reserve_sorted(s) != 0 || !(d = new_device(s, key, key_len)))
         return UV_ENOMEM;
-    int rc = decode(d, bytes, len);
+    int rc = status_decode(d, bytes, len);
     if (rc != 0) {
         free_device(s, d);
         return rc;

@@ -82,6 +82,9 @@ const struct status_device *status_at(const struct status *s, size_t i);
 /* Does a kept record of the device match? NULL matches. */
 bool status_matches(const struct status_device *device, const struct filter *filter);
 
+/* The event in a kept record; its texts live as long as the record. */
+bool status_scan(const struct chunk *record, struct event_view *out_view);
+
 /* As a message of its own; free with sensebus__v1__device_status__free_unpacked. Returns 0 or UV_ENOMEM. */
 int status_message(const struct status_device *device, struct Sensebus__V1__DeviceStatus **out_message);
 /* A page of devices that match: position {log_epoch, through}, devices, token of the next page. A page also ends at
@@ -103,6 +106,9 @@ void status_checkpoint_end(struct status *s, bool committed);
 /* Bytes of the stored form, and the form. */
 size_t status_encoded_size(const struct status_device *device);
 void status_encode(const struct status_device *device, uint8_t *out);
+/* Fill a device that is empty but for its key. Returns 0, UV_EINVAL (damaged) or UV_ENOMEM, and then what it has filled
+ * is the caller's to free all the same. */
+int status_decode(struct status_device *device, const void *bytes, size_t len);
 /* Add a stored device, at start, before any fold; status_loaded ends loading and sets `through`. Returns 0, UV_EINVAL
  * (damaged: leave it out, the fold starts it anew), UV_EEXIST, UV_ENOMEM. */
 int status_load(struct status *s, const char *key, size_t key_len, const void *bytes, size_t len);
