@@ -141,7 +141,7 @@ static size_t read_line(const char *path, char *out, size_t size)
 static void read_boot_id(char out[BOOT_ID_SIZE])
 {
     if (!read_line("/proc/sys/kernel/random/boot_id", out, BOOT_ID_SIZE))
-        strcpy(out, "unknown");
+        snprintf(out, BOOT_ID_SIZE, "unknown");
 }
 
 static int write_marker(const char *path, const char *text)
@@ -164,9 +164,8 @@ static int set_aside(struct store *s)
     char *data = path_in(s, "data.mdb"), *aside = path_in(s, "data.mdb.unsafe"), *readers = path_in(s, "lock.mdb");
     if (data && aside && readers) {
         rc = 0;
-        if (rename(data, aside) < 0 && errno != ENOENT)
-            rc = -errno;
-        else if (unlink(readers) < 0 && errno != ENOENT)
+        bool is_moved = rename(data, aside) == 0 || errno == ENOENT;
+        if (!is_moved || (unlink(readers) < 0 && errno != ENOENT))
             rc = -errno;
         else
             s->started_over = true;
@@ -227,7 +226,7 @@ static int check_length(MDB_env *env)
 
 static uint64_t reserve_bytes(uint64_t limit)
 {
-    return limit / 64 + 1024 * 1024;
+    return limit / 64 + 1024ull * 1024;
 }
 
 static int open_env(struct store *s)
@@ -403,7 +402,7 @@ static uint64_t stat_bytes(const MDB_stat *stat)
 /* Pages of the tables, the list of tables (1), the list of free pages (0), and the two meta pages. */
 static int used_bytes(struct store *s, MDB_txn *txn, uint64_t *out_bytes)
 {
-    MDB_stat stat;
+    MDB_stat stat = {0};
     uint64_t bytes = 0;
     for (MDB_dbi dbi = 0; dbi < 2 + s->n_tables; dbi++) {
         int rc = mdb_stat(txn, dbi, &stat);
