@@ -75,6 +75,8 @@ static enum framer_result framer_take_basic_header(struct framer *f, const uint8
         return FRAMER_OUT_OF_MEMORY;
     if (!framer_take(f, PDU_HEADER_BYTES, in, in_len))
         return FRAMER_MORE;
+    if (!f->header_digest && data_length(f->bytes) > f->max_data_bytes)
+        return FRAMER_TOO_LONG;
     f->header_len = PDU_HEADER_BYTES + (size_t)f->bytes[PDU_AT_AHS_WORDS] * 4;
     return FRAMER_PDU;
 }

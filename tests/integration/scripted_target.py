@@ -134,6 +134,7 @@ class Connection:
         self.discovery = False
         self.header_digest = False
         self.login_keys = {}
+        self.authenticated = False
         self.challenge = b""
         self.closed = False
 
@@ -225,6 +226,8 @@ class Connection:
             self.login_reply(header, [], False, (2, 3))
         if header[1] >> 2 & 3 == 0:
             self.security(header, keys)
+        elif self.target.chap and not self.authenticated:
+            self.login_reply(header, [], False, (2, 1))
         else:
             self.negotiate(header, keys)
 
@@ -248,7 +251,7 @@ class Connection:
         expected = hashlib.md5(b"\x07" + secret.encode() + self.challenge).hexdigest()
         if keys["CHAP_N"] != user or keys["CHAP_R"].lower() != "0x" + expected:
             self.login_reply(header, [], False, (2, 1))
-        reply = []
+        reply, self.authenticated = [], True
         if self.target.mutual and "CHAP_C" in keys and not self.target.setting("skip_mutual"):
             name, own = self.target.mutual
             challenge = bytes.fromhex(keys["CHAP_C"][2:])
