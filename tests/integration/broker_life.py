@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The broker's own life: start and what stops it from starting, drain, restart, full disk, damage, operators' view."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from sensebus_testlib import *  # noqa: E402,F403
+
+import socket
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def refused_start(*options, status=1):
+    """Start a broker that must not start; returns what it said."""
+    with tempfile.TemporaryDirectory(prefix="sensebus-refused.") as directory:
+        arguments = list(options)
+        if "--data" not in arguments:
+            arguments += ["--data", os.path.join(directory, "data")]
+        program = Program("broker/sensebus-broker", *arguments).start()
+        check_equal(program.wait(), status, f"exit status; output: {program.log()}")
+        output = program.log()
+        os.unlink(program.output.name)
+        return output
+
+
+def test_usage_errors_name_the_option():
+    for options, text in ((["--durability", "maybe"], "--durability"), (["--log-level", "loud"], "--log-level"),
+                          (["--retain-age", "soon"], "retain-age"), (["--liste", "x"], "listen"),
+                          (["operand"], "operand"), (["--log-max-bytes", "1k"], "log-max-bytes")):
+        output = refused_start(*options, status=2)
+        check(text in output, output)
+
+
+def test_version_and_help():
+    for option, text in (("--version", "sensebus-broker 0."), ("--help", "--retain-bytes")):
+        check(text in refused_start(option, status=0))
+
+
+def test_start_is_refused_in_words():
+    check("insecure" in refused_start("--listen", "0.0.0.0:0"), "plaintext beyond loopback")
+    check("data directory /proc/no" in refused_start("--data", "/proc/no", "--listen", "127.0.0.1:0"))
+    check("nonsense" in refused_start("--listen", "nonsense"))
+    with Broker() as broker:
+        output = refused_start("--listen", broker.address)
+        check(broker.address in output and "in use" in output, output)
+        output = refused_start("--data", broker.data, "--listen", "127.0.0.1:0")
+        check("another process has it open" in output, output)
+
+
+def test_unix_socket():
+    with tempfile.TemporaryDirectory(prefix="sensebus-unix.") as directory:
+        with Broker(listen=f"unix:{directory}/broker.sock") as broker:
+            check_equal(broker.address, f"unix:{directory}/broker.sock")
+            check_equal(broker.info().newest.sequence, 0)
+
+
+def test_ready_is_told_to_the_service_manager():
+    with tempfile.TemporaryDirectory(prefix="sensebus-notify.") as directory:
+        path = os.path.join(directory, "notify")
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.bind(path)
+        manager.settimeout(LIMIT_S)
+        with Broker(env={"NOTIFY_SOCKET": path}) as broker:
+            check_equal(manager.recv(100), b"READY=1")
+            broker.stop()
+            check_equal(manager.recv(100), b"STOPPING=1")
+        manager.close()
+
+
+def test_health_names_the_services():
+    with Broker() as broker:
+        for service in ("", "sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin"):
+            check_equal(broker.health(service), SERVING, service)
+        with expect_status(grpc.StatusCode.NOT_FOUND):
+            broker.health("sensebus.v1.Adapter")
+
+
+def test_drain_gives_last_words_to_everybody():
+    with Broker() as broker:
+        agent = FakeAgent(broker)
+        agent.publish_range(1, 100)
+        agent.wait_acked(100)
+        with Subscription(broker, oldest=events_pb2.StartOldest()) as s, \
+                Subscription(broker, filter=events_pb2.Filter(hosts=["nobody"])) as nothing:
+            s.wait_control("synced")
+            nothing.wait_control("synced")
+            check_equal(broker.stop(), 0)
+            for subscription in (s, nothing):
+                with expect_status(grpc.StatusCode.UNAVAILABLE, "stopping", "resume from"):
+                    subscription.until_end()
+                check(subscription.batches[-1].HasField("closed"))
+            last = s.events()[-1]
+            check_equal(code_pb2.Code.Name(last.code), "BROKER_STOPPING")
+            check_equal(last.severity, event_pb2.SEVERITY_WARN)
+            check_equal(s.batches[-1].closed.position.sequence, last.sequence)
+            check_equal(nothing.batches[-1].closed.position.sequence, last.sequence)
+            position = s.batches[-1].closed.position
+        with expect_status(grpc.StatusCode.UNAVAILABLE, "stopping"):
+            agent.until_end()
+        agent.vanish()
+        broker.restart()
+        check_equal(broker.read_all(oldest=None, position=position), [])
+        check_equal([e.sequence for e in broker.read_all()], list(range(1, 103)))
+
+
+def test_restart_keeps_epoch_sequence_status_and_dedupe():
+    with Broker() as broker:
+        with FakeAgent(broker, epoch=4, instance=9) as agent:
+            for n in range(1, 101):
+                agent.publish(make_event(agent.host, agent.epoch, n, lun=n % 5))
+            agent.wait_acked(100)
+            before, status = broker.info(), broker.events().GetStatus(events_pb2.GetStatusRequest(), timeout=LIMIT_S)
+            records = [e.SerializeToString() for e in broker.read_all()]
+            broker.kill()
+        broker.restart()
+        after = broker.info()
+        check_equal((after.newest, after.oldest), (before.newest, before.oldest))
+        again = broker.events().GetStatus(events_pb2.GetStatusRequest(), timeout=LIMIT_S)
+        check_equal(again.SerializeToString(deterministic=True), status.SerializeToString(deterministic=True))
+        check_equal([e.SerializeToString() for e in broker.read_all()], records)
+        with FakeAgent(broker, epoch=4, instance=9) as agent:
+            check_equal(agent.welcome().committed_source_sequence, 100)
+            agent.publish_range(90, 110)
+            agent.wait_acked(110)
+        sequences = [e.origin.source_sequence for e in broker.read_all() if e.code == code_pb2.LUN_RESET]
+        check_equal(sequences, list(range(1, 111)))
+
+
+def test_broker_time_never_goes_back_over_restarts():
+    with Broker() as broker:
+        for n in range(3):
+            with FakeAgent(broker, epoch=n + 1) as agent:
+                agent.publish_range(1, 10)
+                agent.wait_acked(10)
+            broker.stop()
+            broker.restart()
+        times = [e.broker_time_unix_ns for e in broker.read_all()]
+        check_equal(times, sorted(times))
+
+
+def test_a_log_that_is_full_stops_taking_and_says_so():
+    """The map's limit stands in for a disk: nothing comes back, so what was acknowledged must stay readable."""
+    with Broker("--log-max-bytes", "4M", "--retain-bytes", "0", "--drain-grace", "1s") as broker, \
+            FakeAgent(broker) as agent:
+        for start in range(1, 20001, 100):
+            agent.publish(*[make_event(agent.host, agent.epoch, n, summary="f" * 250)
+                            for n in range(start, start + 100)])
+        wait_until(lambda: not broker.info().accepting, "the log to be full")
+        info = broker.info()
+        check("no space" in info.not_accepting_reason, info.not_accepting_reason)
+        check_equal(broker.health("sensebus.v1.Agents"), NOT_SERVING)
+        check_equal(broker.health("sensebus.v1.Events"), SERVING)
+        acked = agent.acked()
+        check(0 < acked < 20000, f"acknowledged {acked}")
+        check_equal([e.origin.source_sequence for e in broker.read_all()][1:acked + 1], list(range(1, acked + 1)))
+        late = FakeAgent(broker, host="late", attach=False)
+        late.hello()
+        with expect_status(grpc.StatusCode.UNAVAILABLE, "no space"):
+            late.until_end()
+        late.vanish()
+        check_equal(broker.log().count("log.not_writable"), 1, "error lines")
+        check_equal(agent.acked(), acked, "acknowledged after the log was full")
+
+
+def test_a_full_disk_recovers_and_nothing_is_lost():
+    if os.geteuid() != 0:
+        raise Skip("needs root to mount a small file system")
+    directory = tempfile.mkdtemp(prefix="sensebus-small.")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", directory], stderr=subprocess.DEVNULL).returncode:
+        os.rmdir(directory)
+        raise Skip("cannot mount a small file system here")
+    try:
+        filler = os.path.join(directory, "filler")
+        with open(filler, "wb") as file:
+            file.write(b"\0" * (14 << 20))
+        with Broker("--log-max-bytes", "64M", data=os.path.join(directory, "data")) as broker, \
+                FakeAgent(broker) as agent, Subscription(broker, oldest=events_pb2.StartOldest()) as s:
+            total = 15000
+            for start in range(1, total + 1, 50):
+                agent.publish(*[make_event(agent.host, agent.epoch, n, summary="f" * 100)
+                                for n in range(start, start + 50)])
+            wait_until(lambda: not broker.info().accepting, "the disk to be full")
+            check_equal(broker.health("sensebus.v1.Agents"), NOT_SERVING)
+            check(agent.acked() < total)
+            check(not agent.ended.is_set(), "the agent's stream stays open")
+            os.unlink(filler)
+            wait_until(lambda: broker.info().accepting, "space to be seen")
+            agent.wait_acked(total)
+            check_equal(broker.health("sensebus.v1.Agents"), SERVING)
+            check_equal([e.origin.source_sequence for e in s.wait_events(total + 1)[1:]], list(range(1, total + 1)))
+            check_equal(broker.log().count("log.not_writable"), 1, "error lines")
+            check_equal(broker.log().count("log.writable_again"), 1, "lines about the recovery")
+            s.cancel()
+            agent.detach()
+    finally:
+        subprocess.run(["umount", directory], check=True)
+        os.rmdir(directory)
+
+
+def test_a_damaged_range_is_a_gap_and_the_rest_is_readable():
+    with Broker() as broker:
+        with FakeAgent(broker) as agent:
+            for n in range(1, 11):  # one commit each
+                agent.publish(make_event(agent.host, agent.epoch, n, summary=f"MARKER-{n:04d}-" + "d" * 100))
+                agent.wait_acked(n)
+            agent.detach()
+        broker.stop()
+        path = os.path.join(broker.data, "data.mdb")
+        with open(path, "r+b") as file:
+            content = file.read()
+            count = 0
+            at = content.find(b"MARKER-0005-")
+            while at >= 0:
+                file.seek(at + 20)
+                file.write(b"\x00")
+                count += 1
+                at = content.find(b"MARKER-0005-", at + 1)
+        check(count > 0, "the record is not in the file")
+        broker.restart()
+        with Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as s:
+            events = s.until_end()
+            numbers = [e.origin.source_sequence for e in events if e.code == code_pb2.LUN_RESET]
+            check_equal(numbers, [1, 2, 3, 4, 6, 7, 8, 9, 10])
+            gap, = s.controls("gap")
+            check_equal((gap.stage, gap.count), (event_pb2.LOSS_STAGE_STORE, 1))
+            check_equal((getattr(gap, "from").sequence, gap.to.sequence), (5, 6))
+        check_equal(len(broker.read_all(oldest=None, last=3)), 3)
+
+
+def test_relaxed_durability_says_so():
+    with Broker("--durability", "relaxed") as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 10)
+        agent.wait_acked(10)
+        check_equal(broker.info().durability, admin_pb2.DURABILITY_RELAXED)
+    with Broker() as broker:
+        check_equal(broker.info().durability, admin_pb2.DURABILITY_SYNC)
+
+
+def test_operators_see_subscriptions_in_pages():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 50)
+        agent.wait_acked(50)
+        subscriptions = [Subscription(broker) for _ in range(5)]
+        for s in subscriptions:
+            s.wait_control("synced")
+        stub, ids, token = broker.admin(), [], ""
+        while True:
+            page = stub.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(page_size=2, page_token=token),
+                                          timeout=LIMIT_S)
+            check(len(page.subscriptions) <= 2)
+            ids += [s.id for s in page.subscriptions]
+            check(all(s.position.sequence == 51 and s.lag == 0 and s.peer for s in page.subscriptions))
+            token = page.next_page_token
+            if not token:
+                break
+        check_equal(sorted(ids), sorted(s.controls("opened")[0].subscription for s in subscriptions))
+        with expect_status(grpc.StatusCode.INVALID_ARGUMENT, "page_token"):
+            stub.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(page_token="x"), timeout=LIMIT_S)
+        for s in subscriptions:
+            s.cancel()
+        wait_until(lambda: not stub.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(),
+                                                      timeout=LIMIT_S).subscriptions, "cancelled ones to go")
+        counters = broker.counters()
+        check_equal(counters["sensebus_events_ingested_total"], 50)
+        check(counters["sensebus_store_commits_total"] >= 1)
+
+
+if __name__ == "__main__":
+    run_tests(globals())
