@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ struct agent_session {
     uint64_t acked;
     uint64_t heard_ms;
     bool detached; /* said Detach */
+    struct commit_waiter detach_written;
     bool paused;
     bool ack_owed; /* could not be queued */
     STAILQ_HEAD(held_messages, held_message) held;
@@ -607,6 +609,22 @@ static void take_publish(struct agent_session *s, const uint8_t *bytes, size_t l
 
 /* ------------------------------------------------------------------------------------------------ messages */
 
+static void on_detach_written(struct commit_waiter *waiter)
+{
+    struct agent_session *s = (struct agent_session *)((char *)waiter - offsetof(struct agent_session, detach_written));
+    grpc_call_finish(s->call, GRPC_OK, NULL);
+}
+
+/* Answered by the end of the stream, once it is on disk: a restart of ours then makes no loss of it. */
+static void take_detach(struct agent_session *s, const Sensebus__V1__Detach *detach)
+{
+    s->detached = true;
+    session_leave(s, true, detach->reason[0] ? detach->reason : "orderly");
+    s->state = SESSION_OVER;
+    s->detach_written.cb = on_detach_written;
+    commit_wait(&s->broker->commit, &s->detach_written);
+}
+
 static void take_other(struct agent_session *s, const Sensebus__V1__AgentMessage *m)
 {
     struct directory *d = &s->broker->directory;
@@ -634,12 +652,7 @@ static void take_other(struct agent_session *s, const Sensebus__V1__AgentMessage
     case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_HEARTBEAT:
         rc = directory_heartbeat(d, s->agent, m->heartbeat, clock_wall_ns(), err, sizeof err);
         break;
-    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_DETACH:
-        s->detached = true;
-        session_leave(s, true, m->detach->reason[0] ? m->detach->reason : "orderly");
-        s->state = SESSION_OVER;
-        grpc_call_finish(s->call, GRPC_OK, NULL);
-        return;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_DETACH: take_detach(s, m->detach); return;
     default: session_fail(s, GRPC_INVALID_ARGUMENT, "AgentMessage: has none of its members"); return;
     }
     if (rc == UV_ENOMEM)
@@ -727,7 +740,8 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     if (s->state == SESSION_OVER || s->broker->state != BROKER_RUNNING)
         return;
     s->heard_ms = now_ms();
-    if (s->paused || commit_full(&s->broker->commit)) {
+    /* A Hello is always answered: take_hello says why when nothing is taken. */
+    if (s->state == SESSION_ATTACHED && (s->paused || commit_full(&s->broker->commit))) {
         session_pause(s);
         hold(s, bytes, len);
         return;
@@ -758,7 +772,8 @@ static void on_drain(struct grpc_call *call, void *data)
 {
     struct agent_session *s = data;
 
-    (void)call;
+    if (s->state == SESSION_OVER) /* said Detach: the disk did not take it in time */
+        grpc_call_finish(call, GRPC_UNAVAILABLE, "the broker is stopping");
     session_fail(s, GRPC_UNAVAILABLE, "the broker is stopping");
 }
 
@@ -771,6 +786,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     snprintf(reason, sizeof reason, "stream ended: %s%s%s", grpc_status_name(status), message[0] ? ": " : "", message);
     session_leave(s, false, reason);
     session_drop_held(s);
+    commit_forget(&s->detach_written, &s->broker->commit);
     LIST_REMOVE(s, entry);
     free(s);
 }
