@@ -11,4 +11,5 @@ int status_run(struct cli *cli, int argc, char **argv);
 int agents_run(struct cli *cli, int argc, char **argv);
 int devices_run(struct cli *cli, int argc, char **argv);
 int explain_run(struct cli *cli, int argc, char **argv);
+int health_run(struct cli *cli, int argc, char **argv);
 int version_run(struct cli *cli, int argc, char **argv);
