@@ -16,6 +16,7 @@ import contextlib
 import os
 import queue
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ from sensebus.v1 import (  # noqa: E402
     admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, code_pb2, event_pb2, events_pb2, events_pb2_grpc)
 
 LIMIT_S = float(os.environ.get("SENSEBUS_TEST_LIMIT_S", "60"))
+WRAPPER = shlex.split(os.environ.get("SENSEBUS_WRAPPER", ""))  # what runs the programs: valgrind and its options
 SKIPPED = 77
 
 
@@ -96,7 +98,7 @@ class Program:
 
     def start(self):
         self.output = self.output or tempfile.NamedTemporaryFile(prefix=f"{self.name}.", suffix=".log", delete=False)
-        self.process = subprocess.Popen([self.path] + self.arguments, stdin=subprocess.DEVNULL, stdout=self.output,
+        self.process = subprocess.Popen(WRAPPER + [self.path] + self.arguments, stdin=subprocess.DEVNULL, stdout=self.output,
                                         stderr=subprocess.STDOUT, env=self.env, start_new_session=True)
         return self
 
