@@ -278,6 +278,8 @@ static void subscribe(struct subscription *s, struct grpc_channel *channel)
         request.start_case = SENSEBUS__V1__SUBSCRIBE_REQUEST__START_POSITION;
         request.position = &position;
         request.snapshot = request.snapshot && !s->snapshot_done;
+        /* What was trimmed in the meantime comes as a Gap; only the first start is refused. */
+        request.resume_at_oldest = true;
     }
     s->in_snapshot = s->stream_opened = s->expects_gap = false;
     int rc = request_start(channel, PATH, 0, &request.base, &ops, s, &s->call);

@@ -142,6 +142,7 @@ static void expect_resume_at(struct story *t, uint64_t sequence)
     const Sensebus__V1__SubscribeRequest *r = t->b.request;
     cr_assert_eq(r->start_case, SENSEBUS__V1__SUBSCRIBE_REQUEST__START_POSITION);
     cr_expect_eq(r->position->epoch, EPOCH);
+    cr_expect(r->resume_at_oldest, "what was trimmed meanwhile is a gap, not the end");
     cr_expect_eq(r->position->sequence, sequence);
 }
 
@@ -152,6 +153,7 @@ Test(subscription, hands_on_what_comes)
     static struct story t;
     begin(&t);
     cr_expect_eq(t.b.request->start_case, SENSEBUS__V1__SUBSCRIBE_REQUEST__START_OLDEST);
+    cr_expect_not(t.b.request->resume_at_oldest);
     fake_broker_opened(&t.b, EPOCH, 0);
     FAKE_EVENTS(&t.b, 1, 2, 5);
     fake_broker_gap(&t.b, EPOCH, 5, 9);
