@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sensebus status, agents, devices, explain, version, wait, and every exit code."""
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from sensebus_testlib import *  # noqa: E402,F403
+from cli_program import PATH, Running, environment, sensebus, wait_subscribed  # noqa: E402
+
+
+def coverage(state, reason=""):
+    source = agents_pb2.SourceCoverage(source=event_pb2.SOURCE_ISCSI, instance="iqn.test:t0", state=state,
+                                       reason=reason)
+    return agents_pb2.AgentMessage(coverage=agents_pb2.Coverage(sources=[source]))
+
+
+def inventory(n):
+    devices = [agents_pb2.InventoryDevice(
+        address=event_pb2.Address(adapter="iscsi0", bus=-1, lun=lun, controller=-1),
+        device=event_pb2.Device(vendor="LIO-ORG", product=f"disk{lun}", designator=f"naa.{lun:016x}",
+                                target_name="iqn.test:t0", serial=f"S{lun}"),
+        n_blocks=2097152, block_bytes=512, state="ready") for lun in range(n)]
+    return agents_pb2.AgentMessage(inventory=agents_pb2.Inventory(devices=devices))
+
+
+# ---------------------------------------------------------------------------------------------------- asking
+
+def test_status_folds_events_per_device():
+    with Broker() as broker, FakeAgent(broker, host="db-07") as agent:
+        for n in range(1, 7):
+            agent.publish(make_event("db-07", agent.epoch, n, lun=n % 2,
+                                     code="LUN_RESET" if n < 5 else "DEVICE_REMOVED"))
+        agent.wait_acked(6)
+        table = sensebus("status", broker=broker)
+        check(re.search(r"^broker 127\.0\.0\.1:\d+  version \S+  started ", table.out), table.out)
+        check(re.search(r"newest [0-9a-f]+\.7 .*durability sync", table.out), table.out)
+        rows = [line for line in table.lines() if "DEVICE_REMOVED" in line]
+        check_equal(len(rows), 2)
+        check("reset" in rows[0], "pending bits")
+        check(table.out.count("LUN_RESET") == 0 and sensebus("status", "-o", "wide", broker=broker)
+              .out.count("LUN_RESET") == 2)
+        objects = json.loads(sensebus("status", "-o", "json", broker=broker).out)
+        check_equal(objects[0]["broker"]["newest"]["sequence"], "7")
+        check_equal([o["nEvents"] for o in objects[1:] if o.get("address")], ["3", "3"])
+        check_equal(len(sensebus("status", "-o", "ndjson", "--lun", "1", broker=broker).objects()), 2)
+        check_equal(len(sensebus("status", "-o", "ndjson", "--not", "--host", "db-*", broker=broker).objects()), 1)
+
+
+def test_status_of_many_devices_comes_in_pages():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish(*[make_event(agent.host, agent.epoch, n, lun=n) for n in range(1, 1001)])
+        agent.wait_acked(1000)
+        objects = sensebus("status", "-o", "ndjson", broker=broker).objects()
+        check_equal(len({o["key"] for o in objects if o.get("address")}), 1000)
+        check_equal(len(sensebus("status", broker=broker).out.split("iscsi0")), 1001)
+
+
+def test_agents_tells_state_and_coverage():
+    with Broker() as broker:
+        check_equal(len(sensebus("agents", broker=broker).lines()), 1)
+        with FakeAgent(broker, host="db-07") as agent:
+            agent.send(coverage(agents_pb2.SOURCE_STATE_DEGRADED, "login refused"))
+            agent.send(inventory(3))
+            agent.publish_range(1, 5)
+            agent.heartbeat(newest=9, dropped=2)
+            agent.wait_acked(5)
+            row = re.compile(r"^db-07 +attached +\d+s ago +0/1 +3 +4 +2 +\d+s ago$", re.M)
+            wait_until(lambda: row.search(sensebus("agents", broker=broker).out), "the row")
+            check(re.search(r"^db-07 +iscsi +iqn\.test:t0 +degraded +login refused$",
+                            sensebus("agents", "-o", "wide", broker=broker).out, re.M))
+            shown, = json.loads(sensebus("agents", "-o", "json", broker=broker).out)
+            check_equal((shown["host"], shown["state"]), ("db-07", "AGENT_STATE_ATTACHED"))
+        wait_until(lambda: "LOST" in sensebus("agents", broker=broker).out, "the loss")
+
+
+def test_devices_lists_the_inventory():
+    with Broker() as broker, FakeAgent(broker, host="db-07") as agent:
+        agent.send(inventory(1500))
+        wait_until(lambda: broker.admin().ListAgents(admin_pb2.ListAgentsRequest()).agents[0].n_devices == 1500)
+        table = sensebus("devices", broker=broker)
+        check_equal(len(table.lines()), 1501)
+        check(re.fullmatch(r"db-07 +iscsi0:-:0:0 +disk +LIO-ORG +disk0 +1\.0 GiB +ready +naa\.0+", table.lines()[1]),
+              table.lines()[1])
+        check("S1499" in sensebus("devices", "-o", "wide", broker=broker).out)
+        check_equal(len(json.loads(sensebus("devices", "-o", "json", "--host", "db-*", broker=broker).out)), 1500)
+        check_equal(json.loads(sensebus("devices", "-o", "json", "--host", "x", broker=broker).out), [])
+
+
+def test_explain_works_offline():
+    sense = sensebus("explain", "29/03").out
+    check("Bus device reset function occurred" in sense or "bus device reset" in sense.lower(), sense)
+    check("LUN_RESET" in sense and "remedy" in sense, sense)
+    for spelling in ("0x29/0x03", "29h/03h", "29/3"):
+        check_equal(sensebus("explain", spelling).out, sense)
+    for name in ("LUN_RESET", "lun_reset", "203"):
+        check(sensebus("explain", name).out.startswith("LUN_RESET (203)\n"), name)
+    listed = sensebus("explain", "RESERVATIONS_*").lines()
+    check(len(listed) == 3 and "RESERVATIONS_PREEMPTED" in listed[1], listed)
+    check(len(sensebus("explain", "*").lines()) > 100)
+    check("target_name" in sensebus("explain", "where").out)
+    check("did you mean LUN_RESET" in sensebus("explain", "LUN_RESETT", expect=1).err)
+    sensebus("explain", "NOTHING_*", expect=1)
+    sensebus("explain", "zz/00", expect=2)
+    sensebus("explain", expect=2)
+    check("ff/ff" in sensebus("explain", "ff/ff").out)
+
+
+def test_version_says_both_and_does_not_need_the_broker():
+    with Broker() as broker:
+        out = sensebus("version", broker=broker).out
+        check(re.match(r"sensebus \d+\.\d+\.\d+\nbroker   \d+\.\d+\.\d+  at 127", out), out)
+    check("not reached at 127.0.0.1:1: " in sensebus("version", "--broker", "127.0.0.1:1").out)
+    check_equal(sensebus("--version", "--broker", "127.0.0.1:1").code, 0)
+
+
+def test_health_follows_the_broker():
+    with Broker() as broker:
+        check_equal(sensebus("health", broker=broker).out, "serving\n")
+        sensebus("health", "no.such.Service", broker=broker, expect=1)
+    sensebus("health", "--broker", "127.0.0.1:1", expect=3)
+
+
+# ---------------------------------------------------------------------------------------------------- waiting
+
+def test_wait_for_an_event_that_comes():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        for condition in ("event: asc==0x3f && ascq==0x0e && lun==3", "lun==3"):
+            n = agent.acked() + 1
+            with Running("wait", "--for", condition, "--timeout", "60s", broker=broker) as wait:
+                wait_subscribed(broker)
+                agent.publish(make_event(agent.host, agent.epoch, n, lun=2),
+                              make_event(agent.host, agent.epoch, n + 1, code="REPORTED_LUNS_CHANGED", lun=3,
+                                         sense=event_pb2.Sense(response_code=0x70, key=6, asc=0x3f, ascq=0x0e)))
+                agent.wait_acked(n + 1)
+                wait.end(0)
+                check_equal(len(wait.out), 1)
+                check(":3 " in wait.out[0], wait.out)
+
+
+def test_wait_does_not_take_an_old_event_unless_asked():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 3, lun=3)
+        agent.wait_acked(3)
+        sensebus("wait", "--for", "lun==3", "--timeout", "500ms", broker=broker, expect=6)
+        old = sensebus("wait", "--for", "lun==3", "--since", "oldest", "--timeout", "30s", "-o", "ndjson",
+                       broker=broker)
+        check_equal([o["sequence"] for o in old.objects()], ["2"])
+        sensebus("wait", "--for", "lun==3", "--since", "oldest", "--not", "--code", "LUN_RESET", "--timeout", "500ms",
+                 broker=broker, expect=6)
+
+
+def test_wait_for_agents():
+    with Broker() as broker:
+        check("knows no agent" in sensebus("wait", "--for", "agent", "--timeout", "300ms", broker=broker,
+                                           expect=6).err)
+        with Running("wait", "--for", "agent db-07", "--timeout", "60s", broker=broker) as wait, \
+                FakeAgent(broker, host="db-01"), FakeAgent(broker, host="db-07") as agent:
+            wait.end(0)
+            sensebus("wait", "--for", "agent", "--timeout", "30s", broker=broker)
+            sensebus("wait", "--for", "agent", "--agent", "db-01", "--timeout", "30s", broker=broker)
+            check("not known" in sensebus("wait", "--for", "agent db-99", "--timeout", "300ms", broker=broker,
+                                          expect=6).err)
+            check("no source armed" in sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout", "300ms",
+                                                broker=broker, expect=6).err)
+            agent.send(coverage(agents_pb2.SOURCE_STATE_OFF, "login refused"))
+            wait_until(lambda: "login refused" in sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout",
+                                                           "300ms", broker=broker, expect=6).err)
+            with Running("wait", "--for", "synced", "--timeout", "60s", broker=broker) as synced:
+                agent.send(coverage(agents_pb2.SOURCE_STATE_ARMED))
+                synced.end(0)
+            agent.heartbeat(newest=7)
+            wait_until(lambda: "7 events behind" in sensebus("wait", "--for", "synced", "--agent", "db-07",
+                                                             "--timeout", "300ms", broker=broker, expect=None).err)
+            agent.publish_range(1, 7)
+            sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout", "30s", broker=broker)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_wait_dials_a_broker_that_comes_later():
+    address = f"127.0.0.1:{free_port()}"
+    with Running("wait", "--for", "agent", "--timeout", "60s", address=address) as agent_wait, \
+            Running("wait", "--for", "lun==1", "--since", "oldest", "--timeout", "60s", address=address) as event_wait, \
+            Broker(listen=address) as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 1, lun=1)
+        agent_wait.end(0)
+        event_wait.end(0)
+
+
+# ---------------------------------------------------------------------------------------------------- exit codes
+
+def test_usage_is_2():
+    for arguments in ((), ("nothing",), ("watch", "--nothing"), ("watch", "operand"), ("watch", "--count", "0"),
+                      ("watch", "--count"), ("watch", "-o", "xml"), ("watch", "--color", "pink"),
+                      ("watch", "--since", "yesterday"), ("watch", "--since", "5m", "--last", "3"),
+                      ("watch", "--code", "NOPE"), ("watch", "--not"), ("watch", "--where", "lun=="),
+                      ("watch", "--broker", "a:b:c"), ("watch", "--broker", "localhost:70000"),
+                      ("wait",), ("wait", "--for", "lun=="), ("wait", "--for", "synced", "--code", "LUN_RESET"),
+                      ("wait", "--for", "lun==1", "--agent", "x"), ("wait", "--for", "agent a", "--agent", "b"),
+                      ("status", "-o", "xml"), ("agents", "x"), ("devices", "x"), ("get", "--snapshot")):
+        result = sensebus(*arguments, expect=2)
+        check_equal(result.out, "", str(arguments))
+        check(result.err, f"{arguments}: no word about it")
+
+
+def test_help_is_on_standard_output_with_examples():
+    for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "version"):
+        text = sensebus(command, "-h").out
+        check(f"usage: sensebus {command}" in text and "Example" in text and "--color" in text, text)
+        check_equal(sensebus(command, "--help").out, text)
+        check("--not-" not in text, "hidden options are hidden")
+    check("Exit codes:" in sensebus("-h").out)
+
+
+def test_a_where_error_points_at_its_place():
+    lines = sensebus("get", "--where", 'lun==4 && hosst=="x"', expect=2).err.splitlines()
+    check_equal(lines[0], "sensebus: --where: column 11: unknown field 'hosst'; did you mean host?")
+    check_equal(lines[2].index("^"), lines[1].index("hosst"))
+    lines = sensebus("get", "--where", "host==\"\x1b[31mü\" && x", expect=2).err.splitlines()
+    check("\x1b" not in "".join(lines))
+    check_equal(lines[2].index("^"), lines[1].index("&& x") + 3)
+
+
+def test_nobody_there_is_3_at_once():
+    for command in (("watch",), ("get",), ("status",), ("agents",), ("devices",), ("get", "--since", "#1"),
+                    ("wait", "--for", "agent", "--timeout", "300ms"),
+                    ("wait", "--for", "lun==1", "--timeout", "300ms")):
+        result = sensebus(*command, "--broker", "127.0.0.1:1", expect=3, limit_s=20)
+        check("cannot connect to 127.0.0.1:1" in result.err and "refused" in result.err, result.err)
+
+
+def test_somebody_silent_is_3_after_the_timeout():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        address = "127.0.0.1:%d" % silent.getsockname()[1]
+        for command in ("watch", "agents"):
+            result = sensebus(command, "--broker", address, "--timeout", "300ms", expect=3)
+            check(f"cannot connect to {address}" in result.err, result.err)
+
+
+class Refusing(grpc.GenericRpcHandler):
+    """A stock server that answers every call with one status."""
+
+    def __init__(self, status):
+        self.status = status
+
+    def service(self, details):
+        def refuse(request, context):
+            context.abort(self.status, "because of \x1b[31m")
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def test_each_status_of_the_broker_has_its_exit_code():
+    codes = {"UNAUTHENTICATED": 4, "PERMISSION_DENIED": 5, "OUT_OF_RANGE": 10, "ALREADY_EXISTS": 9, "ABORTED": 9,
+             "FAILED_PRECONDITION": 9, "INVALID_ARGUMENT": 2, "RESOURCE_EXHAUSTED": 1, "UNIMPLEMENTED": 1,
+             "INTERNAL": 1}
+    for name, code in codes.items():
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        server.add_generic_rpc_handlers([Refusing(getattr(grpc.StatusCode, name))])
+        address = "127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            for command in (("get",), ("watch",), ("status",), ("agents",), ("devices",),
+                            ("wait", "--for", "agent", "--timeout", "30s"),
+                            ("wait", "--for", "lun==1", "--timeout", "30s")):
+                result = sensebus(*command, "--broker", address, expect=code)
+                check(f"says {name}: because of \\u{{1b}}[31m" in result.err, result.err)
+        finally:
+            server.stop(None).wait()
+
+
+def test_a_draining_broker_is_dialled_again():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 3)
+        agent.wait_acked(3)
+        with Running("watch", "--since", "oldest", "-o", "ndjson", broker=broker) as watch:
+            watch.wait_lines(4)
+            broker.arguments[broker.arguments.index("--listen") + 1] = broker.address
+            check_equal(broker.stop(), 0)
+            watch.wait_error("trying again")
+            broker.restart()
+            watch.wait_error("connected again")
+            watch.interrupt()
+            watch.end(130)
+        numbers = [int(o["sequence"]) for o in map(json.loads, watch.out) if "sequence" in o]
+        check_equal(numbers, sorted(set(numbers)))
+
+
+def test_an_interrupted_question_ends():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        process = subprocess.Popen([PATH, "agents", "--broker", "127.0.0.1:%d" % silent.getsockname()[1]],
+                                   env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        silent.settimeout(LIMIT_S)
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        check_equal(process.wait(LIMIT_S), -signal.SIGINT)  # a shell says 130
+        connection.close()
+
+
+if __name__ == "__main__":
+    run_tests(globals())
