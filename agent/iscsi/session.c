@@ -26,16 +26,13 @@
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
 
+#include "agent/iscsi/login_status.h"
+#include "agent/iscsi/session_settings.h"
 #include "agent/iscsi/tap.h"
 #include "runtime/log.h"
 
-#define DEFAULT_PORT       "3260"
-#define DEFAULT_CONNECT_MS 10000
-#define DEFAULT_NOP_MS     5000
 #define DEFAULT_COMMAND_MS 10000
 #define MAX_IN_BYTES       (1u << 20)
-#define MAX_NAME_BYTES     223 /* RFC 7143 section 4.2.7.1 */
-#define MAX_SECRET_BYTES   255 /* libiscsi cuts longer ones */
 #define MAX_SENSE_BYTES    255
 /* NOP-Outs without an answer; more are not sent. */
 #define MAX_NOPS 8
@@ -63,18 +60,11 @@ struct command {
     uint8_t sense[MAX_SENSE_BYTES];
 };
 
-struct session_strings {
-    char *initiator_name, *target_name, *host, *port;
-    char *chap_user, *chap_secret, *mutual_chap_user, *mutual_chap_secret;
-};
-
 struct iscsi_session {
     uv_loop_t *loop;
     const struct iscsi_session_ops *ops;
     void *data;
-    struct session_strings strings;
-    bool header_digest;
-    uint32_t connect_ms, nop_ms, nop_timeout_ms;
+    struct session_settings settings;
 
     enum session_state state;
     bool closed;
@@ -97,8 +87,8 @@ struct iscsi_session {
     size_t n_commands, n_abandoned;
     struct command *done_first, **done_last;
     unsigned n_nops;
-    bool ack_due;
-    uint64_t probe_ms; /* when the target was asked whether it lives, 0 when it was heard since */
+    bool ack_due, logout_due; /* what asynchronous messages ask for */
+    uint64_t probe_ms;        /* when the target was asked whether it lives, 0 when it was heard since */
     iscsi_session_text_cb text_cb;
     void *text_data;
     bool stop_asked;
@@ -113,27 +103,11 @@ static void connect_next(struct iscsi_session *s);
 
 /* ---- memory ---- */
 
-static void secret_free(char *secret)
-{
-    if (secret)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
-
 static void session_free(struct iscsi_session *s)
 {
-    struct session_strings *str = &s->strings;
-
     if (s->addresses)
         uv_freeaddrinfo(s->addresses);
-    free(str->initiator_name);
-    free(str->target_name);
-    free(str->host);
-    free(str->port);
-    free(str->chap_user);
-    free(str->mutual_chap_user);
-    secret_free(str->chap_secret);
-    secret_free(str->mutual_chap_secret);
+    session_settings_deinit(&s->settings);
     free(s);
 }
 
@@ -150,17 +124,16 @@ static void command_free(struct command *c)
     free(c);
 }
 
-static void command_forget(struct iscsi_session *s, struct command *c)
+/* Out of the session's table; the caller frees. */
+static void command_detach(struct iscsi_session *s, struct command *c)
 {
-    for (size_t i = 0; i < s->n_commands; i++) {
-        if (s->commands[i] == c) {
-            s->commands[i] = s->commands[--s->n_commands];
-            break;
-        }
-    }
+    size_t i = 0;
+
+    while (s->commands[i] != c)
+        i++;
+    s->commands[i] = s->commands[--s->n_commands];
     if (c->answered)
         s->n_abandoned--;
-    command_free(c);
 }
 
 /* ---- the connection: poll, tap and context live and go together ---- */
@@ -187,9 +160,9 @@ static void connection_drop(struct iscsi_session *s)
     s->tap = NULL;
     if (s->context) {
         /* libiscsi keeps secrets in buffers of fixed size: writing others over them clears them to the end. */
-        if (s->strings.chap_user)
+        if (s->settings.chap_user)
             iscsi_set_initiator_username_pwd(s->context, "-", "-");
-        if (s->strings.mutual_chap_user)
+        if (s->settings.mutual_chap_user)
             iscsi_set_target_username_pwd(s->context, "-", "-");
         s->destroying = true;
         iscsi_destroy_context(s->context);
@@ -251,12 +224,11 @@ static void session_over(struct iscsi_session *s, struct iscsi_session_fate *fat
     while (s->n_commands > 0) {
         struct command *c = s->commands[s->n_commands - 1];
         const struct iscsi_command_result gone = {.end = ISCSI_COMMAND_GONE};
-        iscsi_session_command_cb cb = c->answered ? NULL : c->cb;
-        void *data = c->data;
 
-        command_forget(s, c);
-        if (cb)
-            cb(s, data, &gone);
+        command_detach(s, c);
+        if (!c->answered)
+            c->cb(s, c->data, &gone);
+        command_free(c);
         if (s->closed)
             return;
     }
@@ -291,37 +263,6 @@ static void note_failure(struct iscsi_session *s, const char *text)
 }
 
 /* ---- what the tap tells ---- */
-
-static const char *login_status_text(uint8_t status_class, uint8_t detail)
-{
-    static const struct {
-        uint8_t status_class, detail;
-        const char *text;
-    } known[] = {
-        {1, 1, "target moved temporarily"},
-        {1, 2, "target moved permanently"},
-        {2, 0, "initiator error"},
-        {2, 1, "authentication failed"},
-        {2, 2, "not authorised"},
-        {2, 3, "target not found"},
-        {2, 4, "target removed"},
-        {2, 5, "unsupported version"},
-        {2, 6, "too many connections"},
-        {2, 7, "missing parameter"},
-        {2, 8, "cannot include in the session"},
-        {2, 9, "session type not supported"},
-        {2, 10, "session does not exist"},
-        {2, 11, "invalid request during login"},
-        {3, 0, "target error"},
-        {3, 1, "service unavailable"},
-        {3, 2, "out of resources"},
-    };
-
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (known[i].status_class == status_class && known[i].detail == detail)
-            return known[i].text;
-    return "unknown status";
-}
 
 static void on_tap_full_feature(void *data, bool header_digest)
 {
@@ -389,8 +330,7 @@ static void on_tap_text(void *data, const uint8_t *text, size_t len, bool comple
         cb(s, s->text_data, complete ? 0 : UV_EMSGSIZE, text, len);
 }
 
-static void nop_send(struct iscsi_session *s);
-static void logout_start(struct iscsi_session *s);
+static void pay_dues(struct iscsi_session *s);
 
 static void on_tap_async(void *data, const struct iscsi_async_message *message)
 {
@@ -398,18 +338,17 @@ static void on_tap_async(void *data, const struct iscsi_async_message *message)
     uint8_t event = message->event;
 
     s->ops->on_async(s, s->data, message);
-    if (s->closed || s->state != READY)
+    if (s->closed || s->state == OVER)
         return;
-    switch (event) {
-    case 1: /* logout requested */
-    case 4: /* negotiation requested: a new login negotiates */ logout_start(s); break;
-    case 2: /* the target will drop a connection, or all: it will tell by doing so */
-    case 3: break;
-    default:
+    /* 1: logout requested; 4: negotiation requested, which a new login does. */
+    if (event == 1 || event == 4)
+        s->logout_due = true;
+    /* 2, 3: the target will drop the connection: it will tell by doing so. */
+    else if (event != 2 && event != 3)
         s->ack_due = true;
-        nop_send(s);
-        break;
-    }
+    /* libiscsi may not know yet that login is through; then session_step does this. */
+    if (s->state == READY)
+        pay_dues(s);
     session_schedule(s);
 }
 
@@ -524,7 +463,7 @@ static void login_start(struct iscsi_session *s)
 
     /* The descriptor changes what it stands for: a new poll. */
     poll_close(s);
-    rc = tap_splice(s->loop, iscsi_get_fd(s->context), s->strings.mutual_chap_user != NULL, &session_tap_ops, s,
+    rc = tap_splice(s->loop, iscsi_get_fd(s->context), s->settings.mutual_chap_user != NULL, &session_tap_ops, s,
                     &s->tap);
     if (rc == 0)
         rc = poll_open(s);
@@ -535,7 +474,7 @@ static void login_start(struct iscsi_session *s)
         return;
     }
     s->state = LOGGING_IN;
-    s->deadline_ms = uv_now(s->loop) + s->connect_ms;
+    s->deadline_ms = uv_now(s->loop) + s->settings.connect_ms;
 }
 
 static void answer_done(struct iscsi_session *s)
@@ -554,11 +493,12 @@ static void answer_done(struct iscsi_session *s)
         s->done_first = c->next_done;
         if (!s->done_first)
             s->done_last = &s->done_first;
+        command_detach(s, c);
         if (!c->answered)
             c->cb(s, c->data, &result);
+        command_free(c);
         if (s->closed || s->state == OVER)
             return;
-        command_forget(s, c);
     }
 }
 
@@ -589,8 +529,8 @@ static void session_step(struct iscsi_session *s)
         session_end(s, ISCSI_END_CLOSED, 0, "%s: logged out", s->portal);
     else if ((s->state == READY || s->state == LOGGING_OUT) && (s->libiscsi_failed || s->logged_out == FAILED))
         session_end(s, ISCSI_END_PROTOCOL, 0, "%s: %s", s->portal, libiscsi_text(s));
-    else if (s->state == READY && s->ack_due)
-        nop_send(s);
+    else if (s->state == READY)
+        pay_dues(s);
     session_schedule(s);
 }
 
@@ -625,9 +565,9 @@ static void on_ready(uv_poll_t *handle, int status, int events)
 
 static int context_new(struct iscsi_session *s)
 {
-    struct session_strings *str = &s->strings;
-    bool discovery = !str->target_name;
-    struct iscsi_context *context = iscsi_create_context(str->initiator_name);
+    const struct session_settings *settings = &s->settings;
+    bool discovery = !settings->target_name;
+    struct iscsi_context *context = iscsi_create_context(settings->initiator_name);
     int rc = 0;
 
     if (!context)
@@ -638,13 +578,13 @@ static int context_new(struct iscsi_session *s)
     iscsi_set_noautoreconnect(context, 1);
     rc |= iscsi_set_session_type(context, discovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL);
     if (!discovery)
-        rc |= iscsi_set_targetname(context, str->target_name);
-    rc |=
-        iscsi_set_header_digest(context, s->header_digest ? ISCSI_HEADER_DIGEST_CRC32C_NONE : ISCSI_HEADER_DIGEST_NONE);
-    if (str->chap_user)
-        rc |= iscsi_set_initiator_username_pwd(context, str->chap_user, str->chap_secret);
-    if (str->mutual_chap_user)
-        rc |= iscsi_set_target_username_pwd(context, str->mutual_chap_user, str->mutual_chap_secret);
+        rc |= iscsi_set_targetname(context, settings->target_name);
+    rc |= iscsi_set_header_digest(context, s->settings.header_digest ? ISCSI_HEADER_DIGEST_CRC32C_NONE
+                                                                     : ISCSI_HEADER_DIGEST_NONE);
+    if (settings->chap_user)
+        rc |= iscsi_set_initiator_username_pwd(context, settings->chap_user, settings->chap_secret);
+    if (settings->mutual_chap_user)
+        rc |= iscsi_set_target_username_pwd(context, settings->mutual_chap_user, settings->mutual_chap_secret);
     return rc ? UV_EINVAL : 0;
 }
 
@@ -708,7 +648,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     if (!s->closed && s->state == RESOLVING) {
         s->last_error = status;
         if (status < 0)
-            snprintf(s->last_text, sizeof(s->last_text), "%s: %s", s->strings.host, uv_strerror(status));
+            snprintf(s->last_text, sizeof(s->last_text), "%s: %s", s->settings.host, uv_strerror(status));
         connect_next(s);
     }
     session_release(s);
@@ -719,7 +659,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 /* Discovery sessions have none (RFC 7143 section 4.3); the discovery's own limit bounds them. */
 static bool may_nop(const struct iscsi_session *s)
 {
-    return s->strings.target_name != NULL;
+    return s->settings.target_name != NULL;
 }
 
 static void nop_send(struct iscsi_session *s)
@@ -737,9 +677,18 @@ static void nop_send(struct iscsi_session *s)
 static void logout_start(struct iscsi_session *s)
 {
     s->state = LOGGING_OUT;
-    s->deadline_ms = uv_now(s->loop) + s->nop_timeout_ms;
+    s->deadline_ms = uv_now(s->loop) + s->settings.nop_timeout_ms;
     if (iscsi_logout_async(s->context, on_logged_out, s) != 0)
         s->logged_out = FAILED;
+}
+
+/* In READY: acknowledge at once, or go. */
+static void pay_dues(struct iscsi_session *s)
+{
+    if (s->logout_due)
+        logout_start(s);
+    else if (s->ack_due)
+        nop_send(s);
 }
 
 /* When the timer must ring next. */
@@ -755,7 +704,7 @@ static uint64_t next_deadline(const struct iscsi_session *s)
     if (s->state == READY && may_nop(s)) {
         uint64_t heard_ms = tap_heard_ms(s->tap);
         bool asked = s->probe_ms > heard_ms;
-        uint64_t due = asked ? s->probe_ms + s->nop_timeout_ms : heard_ms + s->nop_ms;
+        uint64_t due = asked ? s->probe_ms + s->settings.nop_timeout_ms : heard_ms + s->settings.nop_ms;
 
         if (due < next)
             next = due;
@@ -806,19 +755,20 @@ static void state_expired(struct iscsi_session *s)
 {
     switch (s->state) {
     case RESOLVING:
-        session_end(s, ISCSI_END_UNREACHABLE, UV_ETIMEDOUT, "%s: name not resolved in %u ms", s->strings.host,
-                    s->connect_ms);
+        session_end(s, ISCSI_END_UNREACHABLE, UV_ETIMEDOUT, "%s: name not resolved in %u ms", s->settings.host,
+                    s->settings.connect_ms);
         break;
     case CONNECTING:
-        session_end(s, ISCSI_END_UNREACHABLE, UV_ETIMEDOUT, "%s: no connection in %u ms", s->portal, s->connect_ms);
+        session_end(s, ISCSI_END_UNREACHABLE, UV_ETIMEDOUT, "%s: no connection in %u ms", s->portal,
+                    s->settings.connect_ms);
         break;
     case LOGGING_IN:
         session_end(s, ISCSI_END_LOGIN_FAILED, UV_ETIMEDOUT, "%s: login not finished in %u ms", s->portal,
-                    s->connect_ms);
+                    s->settings.connect_ms);
         break;
     default:
         session_end(s, ISCSI_END_SILENT, UV_ETIMEDOUT, "%s: logout not answered in %u ms", s->portal,
-                    s->nop_timeout_ms);
+                    s->settings.nop_timeout_ms);
         break;
     }
 }
@@ -831,10 +781,10 @@ static void liveness_check(struct iscsi_session *s, uint64_t now)
         session_end(s, ISCSI_END_SILENT, UV_ETIMEDOUT, "%s: %zu commands left without an answer", s->portal,
                     s->n_abandoned);
     } else if (s->probe_ms > heard_ms) {
-        if (now >= s->probe_ms + s->nop_timeout_ms)
+        if (now >= s->probe_ms + s->settings.nop_timeout_ms)
             session_end(s, ISCSI_END_SILENT, UV_ETIMEDOUT, "%s: NOP-Out not answered in %u ms", s->portal,
-                        s->nop_timeout_ms);
-    } else if (now >= heard_ms + s->nop_ms) {
+                        s->settings.nop_timeout_ms);
+    } else if (now >= heard_ms + s->settings.nop_ms) {
         s->probe_ms = now;
         nop_send(s);
     }
@@ -863,84 +813,13 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- the owner's calls ---- */
 
-/* Copy `text` unless NULL or empty; false when memory is out. */
-static bool copy_text(const char *text, char **out_copy)
-{
-    if (!text || !*text)
-        return true;
-    *out_copy = strdup(text);
-    return *out_copy != NULL;
-}
-
-/* "host", "host:port", "[ipv6]", "[ipv6]:port". */
-static int split_portal(const char *portal, char **out_host, char **out_port)
-{
-    const char *host = portal;
-    const char *host_end, *port = NULL;
-
-    if (!portal)
-        return UV_EINVAL;
-    if (portal[0] == '[') {
-        host = portal + 1;
-        host_end = strchr(host, ']');
-        if (!host_end || (host_end[1] != 0 && host_end[1] != ':'))
-            return UV_EINVAL;
-        port = host_end[1] ? host_end + 2 : NULL;
-    } else {
-        host_end = portal + strcspn(portal, ":");
-        port = *host_end ? host_end + 1 : NULL;
-    }
-    if (host_end == host || (port && (!*port || strspn(port, "0123456789") != strlen(port) || atol(port) > 65535)))
-        return UV_EINVAL;
-    *out_host = strndup(host, (size_t)(host_end - host));
-    *out_port = strdup(port ? port : DEFAULT_PORT);
-    return *out_host && *out_port ? 0 : UV_ENOMEM;
-}
-
-static bool name_too_long(const char *name, size_t max)
-{
-    return name && strlen(name) > max;
-}
-
-static int options_check(const struct iscsi_session_options *o)
-{
-    if (!o->initiator_name || !*o->initiator_name || name_too_long(o->initiator_name, MAX_NAME_BYTES) ||
-        name_too_long(o->target_name, MAX_NAME_BYTES))
-        return UV_EINVAL;
-    if (!o->chap_user != !o->chap_secret || !o->mutual_chap_user != !o->mutual_chap_secret ||
-        (o->mutual_chap_user && !o->chap_user))
-        return UV_EINVAL;
-    if (name_too_long(o->chap_user, MAX_SECRET_BYTES) || name_too_long(o->chap_secret, MAX_SECRET_BYTES) ||
-        name_too_long(o->mutual_chap_user, MAX_SECRET_BYTES) || name_too_long(o->mutual_chap_secret, MAX_SECRET_BYTES))
-        return UV_EINVAL;
-    return 0;
-}
-
-static int copy_options(struct iscsi_session *s, const struct iscsi_session_options *o)
-{
-    struct session_strings *str = &s->strings;
-
-    s->header_digest = o->header_digest;
-    s->connect_ms = o->connect_ms ? o->connect_ms : DEFAULT_CONNECT_MS;
-    s->nop_ms = o->nop_ms ? o->nop_ms : DEFAULT_NOP_MS;
-    s->nop_timeout_ms = o->nop_timeout_ms ? o->nop_timeout_ms : DEFAULT_NOP_MS;
-    if (!copy_text(o->initiator_name, &str->initiator_name) || !copy_text(o->target_name, &str->target_name) ||
-        !copy_text(o->chap_user, &str->chap_user) || !copy_text(o->chap_secret, &str->chap_secret) ||
-        !copy_text(o->mutual_chap_user, &str->mutual_chap_user) ||
-        !copy_text(o->mutual_chap_secret, &str->mutual_chap_secret))
-        return UV_ENOMEM;
-    return split_portal(o->portal, &str->host, &str->port);
-}
-
 int iscsi_session_open(uv_loop_t *loop, const struct iscsi_session_options *options,
                        const struct iscsi_session_ops *ops, void *data, struct iscsi_session **out_session)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct iscsi_session *s;
-    int rc = options_check(options);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     s = calloc(1, sizeof(*s));
     if (!s)
         return UV_ENOMEM;
@@ -949,9 +828,9 @@ int iscsi_session_open(uv_loop_t *loop, const struct iscsi_session_options *opti
     s->data = data;
     s->done_last = &s->done_first;
     s->resolve.data = s;
-    rc = copy_options(s, options);
+    rc = session_settings_init(&s->settings, options);
     if (rc == 0)
-        rc = uv_getaddrinfo(loop, &s->resolve, on_resolved, s->strings.host, s->strings.port, &hints);
+        rc = uv_getaddrinfo(loop, &s->resolve, on_resolved, s->settings.host, s->settings.port, &hints);
     if (rc < 0) {
         session_free(s);
         return rc;
@@ -959,7 +838,7 @@ int iscsi_session_open(uv_loop_t *loop, const struct iscsi_session_options *opti
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
     s->n_pending = 2;
-    s->deadline_ms = uv_now(loop) + s->connect_ms;
+    s->deadline_ms = uv_now(loop) + s->settings.connect_ms;
     session_schedule(s);
     *out_session = s;
     return 0;
@@ -1003,7 +882,7 @@ int iscsi_session_command(struct iscsi_session *s, uint16_t lun, const uint8_t *
 
 int iscsi_session_send_targets(struct iscsi_session *s, iscsi_session_text_cb cb, void *data)
 {
-    if (s->closed || s->state != READY || s->strings.target_name)
+    if (s->closed || s->state != READY || s->settings.target_name)
         return UV_ENOTCONN;
     if (iscsi_discovery_async(s->context, on_targets_listed, s) != 0)
         return UV_ENOMEM;
@@ -1036,7 +915,7 @@ void iscsi_session_close(struct iscsi_session *s)
     s->closed = true;
     connection_drop(s);
     while (s->n_commands > 0)
-        command_forget(s, s->commands[s->n_commands - 1]);
+        command_free(s->commands[--s->n_commands]);
     uv_cancel((uv_req_t *)&s->resolve);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }

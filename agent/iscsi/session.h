@@ -49,7 +49,8 @@ struct iscsi_session_fate {
 };
 
 struct iscsi_session_ops {
-    /* Full feature phase reached. `portal` is "address:port". */
+    /* Full feature phase reached. `portal` is "address:port". What a target sends right behind its last login answer
+     * may come to on_async before this. */
     void (*on_login)(struct iscsi_session *s, void *data, const char *portal);
     /* The session is over; commands still open were answered with ISCSI_COMMAND_GONE before. Comes once. */
     void (*on_end)(struct iscsi_session *s, void *data, const struct iscsi_session_fate *fate);

@@ -156,6 +156,18 @@ class Asynchronous(Case):
                 self.assertEqual(pdu["opcode"], LOGOUT)
                 self.assert_end(driver, "CLOSED")
 
+    def test_an_event_right_behind_the_login_answer_is_acted_on(self):
+        for event, opcode in ((255, NOP_OUT), (1, LOGOUT)):
+            with self.subTest(event=event):
+                target = ScriptedTarget(header_digest=False)
+                self.addCleanup(self.finish, target)
+                target.set(async_at_login=event)
+                driver = self.start(target)
+                self.assertEqual(driver.next("async")["event"], str(event))
+                driver.next("login")
+                pdu = target.wait_pdu(lambda p: p["full_feature"], what="first PDU after login")
+                self.assertEqual((pdu["opcode"], pdu["expstatsn"]), (opcode, pdu["statsn"]))
+
     def test_odd_data_segments_are_no_danger(self):
         target, driver = self.open()
         for segment, expected in ((b"", ""), (b"\0", ""), (b"\0\x12", ""), (b"\xff\xff\x70\0\6", "700006"),
@@ -505,7 +517,7 @@ class Logins(Case):
             self.assert_end(driver, "LOGIN_FAILED")
 
     def test_no_answer(self):
-        _, driver = self.try_login("--connect-ms", "300", settings={"hang_login": True})
+        _, driver = self.try_login("--connect-ms", "3000", settings={"hang_login": True})
         self.assert_end(driver, "LOGIN_FAILED", error="ETIMEDOUT")
 
     def test_nothing_listens(self):
@@ -539,7 +551,7 @@ class Logins(Case):
         self.assertIn("[::1]:1", self.assert_end(driver, "UNREACHABLE")["text"])
 
     def test_portals_that_are_none(self):
-        for portal in ("", ":3260", "host:", "host:port", "host:99999", "[::1", "[::1]x", "fe80::1"):
+        for portal in ("", ":3260", "host:99999999999", "host:", "host:port", "host:99999", "[::1", "[::1]x", "fe80::1"):
             driver = Driver(portal)
             self.assertEqual(driver.next("open")["rc"], "EINVAL", portal)
             self.end(driver)

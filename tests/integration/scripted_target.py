@@ -170,14 +170,17 @@ class Connection:
             except OSError:
                 raise Closed from None
 
-    def send(self, header, data=b"", break_digest=False):
+    def pack(self, header, data=b"", break_digest=False):
         header = bytearray(header)
         header[4:8] = struct.pack(">I", header[4] << 24 | len(data))
         out = bytes(header)
         if self.header_digest:
             digest = crc32c(out)
             out += bytes(b ^ 0xFF for b in digest) if break_digest else digest
-        self.send_raw(out + padded(data))
+        return out + padded(data)
+
+    def send(self, header, data=b"", break_digest=False):
+        self.send_raw(self.pack(header, data, break_digest))
 
     def next_statsn(self):
         with self.lock:
@@ -210,10 +213,13 @@ class Connection:
             flags |= header[1] & 0x83
         reply = struct.pack(">BBBB4x", LOGIN_RESPONSE, flags, 0, 0) + header[8:14] + struct.pack(">H", 1)
         reply += header[16:20] + bytes(4) + self.numbers(self.next_statsn()) + bytes(status) + bytes(10)
-        self.send(reply, text_of(keys))
+        final = transit and header[1] & 0x03 == 3
+        out = self.pack(reply, text_of(keys))
+        event = self.target.take("async_at_login", None) if final else None
+        self.send_raw(out + (self.pack(self.async_header(event)) if event is not None else b""))
         if status[0]:
             raise Closed
-        self.full_feature = transit and header[1] & 0x03 == 3
+        self.full_feature = final
 
     def login_step(self, header, keys):
         refuse = self.target.setting("refuse_login")
@@ -406,12 +412,14 @@ class Connection:
         with self.lock:
             self.send(out + self.numbers(self.next_statsn()) + bytes(12), bytes(header[:48]))
 
+    def async_header(self, event, parameters=(0, 0, 0), vcode=0, lun=0):
+        out = struct.pack(">BB2x4x", ASYNC_MESSAGE, 0x80) + wire_lun(lun) + struct.pack(">I4x", NO_TAG)
+        return out + self.numbers(self.next_statsn()) + struct.pack(">BBHHH4x", event, vcode, *parameters)
+
     def raise_async(self, event, parameters=(0, 0, 0), vcode=0, lun=0, segment=b""):
         with self.lock:
-            statsn = self.next_statsn()
-            out = struct.pack(">BB2x4x", ASYNC_MESSAGE, 0x80) + wire_lun(lun) + struct.pack(">I4x", NO_TAG)
-            out += self.numbers(statsn) + struct.pack(">BBHHH4x", event, vcode, *parameters)
-            self.send(out, segment)
+            statsn = self.statsn
+            self.send(self.async_header(event, parameters, vcode, lun), segment)
             return statsn
 
     def ping(self):
@@ -541,7 +549,8 @@ class ScriptedTarget:
 
     def set(self, **settings):
         """hang, hang_login, hang_text: read and do not answer; delay_ms; refuse_login [class, detail], moved_to;
-        login_garbage (hex); text (hex), text_flags; statsn_skew, reject_nop: once; skip_mutual."""
+        login_garbage (hex); text (hex), text_flags; skip_mutual; once: statsn_skew, reject_nop, async_at_login=event
+        (in one segment with the last login response, without header digest)."""
         with self.condition:
             self.settings.update(settings)
 
