@@ -108,6 +108,7 @@ static void on_down(struct grpc_channel *channel, void *data, const char *reason
     (void)channel;
     p->n_downs++;
     p->down = true;
+    p->closed_before_down = p->watched && p->watched->closed;
     snprintf(p->down_reason, sizeof p->down_reason, "%s", reason);
 }
 

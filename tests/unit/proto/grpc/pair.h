@@ -37,6 +37,8 @@ struct pair {
     bool up;
     bool down;
     bool server_closed;
+    const struct probe *watched; /* may be NULL */
+    bool closed_before_down;     /* `watched` was closed when on_down came */
     void (*on_serve)(struct pair *p, struct probe *probe); /* instead of just accepting; may be NULL */
     struct grpc_call_ops server_ops;                       /* may be changed before the first call */
 };

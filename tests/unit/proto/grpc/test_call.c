@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 
 static struct pair pair;
 static struct pair *p = &pair;
+static struct probe client; /* still open in the teardown of some tests */
 
 static void setup(void)
 {
@@ -20,9 +22,19 @@ static void teardown(void)
 
 TestSuite(call, .init = setup, .fini = teardown);
 
+/* Send `len` bytes in one part with an owner. */
+static int send_long(struct probe *probe, size_t len)
+{
+    struct chunk *chunk = chunk_new(len);
+    memset(chunk->bytes, 'x', len);
+    struct slice part = {.owner = chunk, .ptr = chunk->bytes, .len = len};
+    int rc = grpc_call_send(probe->call, &part, 1);
+    chunk_unref(chunk);
+    return rc;
+}
+
 Test(call, unary_brings_the_reply_and_ok)
 {
-    struct probe client;
     pair_start(p, &client, "/test/Unary", 0);
     cr_assert_eq(probe_send(&client, "hello"), 0);
     cr_assert_eq(grpc_call_half_close(client.call), 0);
@@ -34,7 +46,6 @@ Test(call, unary_brings_the_reply_and_ok)
 
 Test(call, unary_refuses_none_and_two)
 {
-    struct probe client;
     pair_start(p, &client, "/test/Unary", 0);
     grpc_call_half_close(client.call);
     pair_until(p, &client.closed);
@@ -52,7 +63,6 @@ Test(call, unary_refuses_none_and_two)
 
 Test(call, messages_go_both_ways_in_order)
 {
-    struct probe client;
     struct probe *served = pair_call(p, &client, 0);
     char text[16];
     for (int i = 0; i < 1000; i++) {
@@ -73,4 +83,198 @@ Test(call, messages_go_both_ways_in_order)
     pair_until(p, &served->closed);
     cr_assert_eq(client.status, GRPC_OK);
     cr_assert_eq(served->status, GRPC_OK);
+}
+
+Test(call, finish_delivers_what_is_queued_before_the_status)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    for (int i = 0; i < 30; i++)
+        cr_assert_eq(send_long(served, 100000), 0);
+    grpc_call_finish(served->call, GRPC_OUT_OF_RANGE, "position %d is gone – „x“", 7);
+    grpc_call_finish(served->call, GRPC_OK, "the first finish counts");
+    cr_assert_eq(probe_send(served, "late"), UV_ECANCELED);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.n_bytes, 3000000);
+    cr_assert_eq(client.status, GRPC_OUT_OF_RANGE);
+    cr_assert_str_eq(client.message, "position 7 is gone – „x“");
+    pair_until(p, &served->closed);
+    cr_assert_eq(served->status, GRPC_OUT_OF_RANGE);
+}
+
+Test(call, unknown_method_is_named)
+{
+    pair_start(p, &client, "/test/Nothing", 0);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_UNIMPLEMENTED);
+    cr_assert_str_eq(client.message, "unknown method /test/Nothing");
+}
+
+static void refuse_at_once(struct pair *pr, struct probe *probe)
+{
+    (void)pr;
+    grpc_call_finish(probe->call, GRPC_PERMISSION_DENIED, "not you");
+}
+
+Test(call, may_be_refused_at_its_start)
+{
+    p->on_serve = refuse_at_once;
+    pair_call(p, &client, 0);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_PERMISSION_DENIED);
+    cr_assert_str_eq(client.message, "not you");
+}
+
+Test(call, cancel_by_the_client_reaches_the_server)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_call_cancel(client.call);
+    cr_assert_not(client.closed, "no callback before the function returns");
+    cr_assert_eq(probe_send(&client, "late"), UV_ECANCELED);
+    pair_until(p, &client.closed);
+    pair_until(p, &served->closed);
+    cr_assert_eq(client.status, GRPC_CANCELLED);
+    cr_assert_eq(served->status, GRPC_CANCELLED);
+    cr_assert_eq(client.n_closes, 1);
+    cr_assert_eq(served->n_closes, 1);
+}
+
+Test(call, cancel_before_anything_was_sent)
+{
+    pair_start(p, &client, "/test/Call", 0);
+    grpc_call_cancel(client.call);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_CANCELLED);
+    pair_start(p, &client, "/test/Unary", 0);
+    probe_send(&client, "still alive");
+    grpc_call_half_close(client.call);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_OK);
+}
+
+Test(call, cancel_by_the_server_reaches_the_client)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    send_long(served, 3000000);
+    grpc_call_cancel(served->call);
+    pair_until(p, &served->closed);
+    pair_until(p, &client.closed);
+    cr_assert_eq(served->status, GRPC_CANCELLED);
+    cr_assert_eq(client.status, GRPC_CANCELLED);
+}
+
+Test(call, deadline_ends_both_sides)
+{
+    struct probe *served = pair_call(p, &client, 200);
+    cr_assert_leq(grpc_call_remaining_ms(served->call), 200);
+    cr_assert_leq(grpc_call_remaining_ms(client.call), 200);
+    pair_until(p, &client.closed);
+    pair_until(p, &served->closed);
+    cr_assert_eq(client.status, GRPC_DEADLINE_EXCEEDED);
+    cr_assert(served->status == GRPC_DEADLINE_EXCEEDED || served->status == GRPC_CANCELLED);
+}
+
+Test(call, without_a_deadline_there_is_none)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(grpc_call_remaining_ms(served->call), UINT64_MAX);
+}
+
+Test(call, peers_are_named)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(strncmp(grpc_call_peer(served->call), "127.0.0.1:", 10), 0);
+    cr_assert_str_eq(grpc_call_peer(client.call), grpc_server_address(p->server, 0));
+    cr_assert_str_eq(grpc_call_metadata(served->call, "content-type"), "application/grpc");
+    cr_assert_null(grpc_call_metadata(served->call, "x-nothing"));
+}
+
+/* ------------------------------------------------------------------------------------------------ back-pressure */
+
+Test(call, queue_is_bounded_and_says_when_there_is_room)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    unsigned n = 0;
+    grpc_call_pause(client.call);
+    while (send_long(served, 100000) == 0)
+        n++;
+    cr_assert_eq(n, 41, "4 MiB");
+    cr_assert_not(grpc_call_writable(served->call));
+    test_loop_for(&p->loop, 50);
+    cr_assert_lt(client.n_bytes, 4000000, "a paused client grants no more than its window");
+    cr_assert_eq(served->n_writables, 0);
+    grpc_call_resume(client.call);
+    pair_until_count(p, &client.n_messages, n);
+    pair_until_count(p, &served->n_writables, 1);
+    cr_assert(grpc_call_writable(served->call));
+    cr_assert_eq(grpc_call_queued_bytes(served->call), 0);
+}
+
+Test(call, one_message_longer_than_the_queue_is_taken)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(send_long(served, (4u << 20) - 1), 0);
+    cr_assert_eq(probe_send(served, "more"), UV_ENOBUFS);
+    pair_until_count(p, &client.n_messages, 1);
+    cr_assert_eq(client.n_bytes, (4u << 20) - 1);
+}
+
+Test(call, paused_call_leaves_the_connection_to_others)
+{
+    static struct probe paused[8];
+    for (int i = 0; i < 8; i++) {
+        struct probe *served = pair_call(p, &paused[i], 0);
+        grpc_call_pause(paused[i].call);
+        cr_assert_eq(send_long(served, 3000000), 0);
+    }
+    test_loop_for(&p->loop, 50);
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(send_long(served, 3000000), 0);
+    pair_until_count(p, &client.n_messages, 1);
+}
+
+Test(call, message_over_the_limit_names_both_sizes)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    send_long(&client, 5000000);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_RESOURCE_EXHAUSTED);
+    cr_assert_str_eq(client.message, "message of 5000000 bytes exceeds the limit of 4194304 bytes");
+    pair_until(p, &served->closed);
+    struct probe *second = pair_call(p, &client, 0);
+    send_long(second, 5000000);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_RESOURCE_EXHAUSTED, "a client refuses too");
+    pair_until(p, &second->closed);
+}
+
+/* ------------------------------------------------------------------------------------------------ endings */
+
+Test(call, closing_the_channel_ends_its_calls_with_cancelled)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_channel_close(p->channel);
+    p->channel = NULL;
+    cr_assert_not(client.closed);
+    pair_until(p, &client.closed);
+    pair_until(p, &served->closed);
+    cr_assert_eq(client.status, GRPC_CANCELLED);
+    cr_assert_eq(served->status, GRPC_UNAVAILABLE);
+    cr_assert_eq(p->n_downs, 0);
+}
+
+Test(call, losing_the_server_ends_calls_before_the_channel_is_down)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    send_long(served, 3000000);
+    grpc_server_close(p->server, NULL, NULL);
+    p->server = NULL;
+    p->server_closed = true;
+    p->watched = &client;
+    pair_until(p, &p->down);
+    cr_assert(p->closed_before_down);
+    cr_assert_eq(client.status, GRPC_UNAVAILABLE);
+    cr_assert(p->down_reason[0]);
+    pair_until(p, &served->closed);
+    struct grpc_call *call;
+    cr_assert_eq(grpc_call_start(p->channel, "/test/Call", 0, &probe_ops, &client, &call), UV_ENOTCONN);
 }

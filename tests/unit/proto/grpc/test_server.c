@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tests/unit/proto/grpc/pair.h"
+
+static struct pair pair;
+static struct pair *p = &pair;
+
+/* ------------------------------------------------------------------------------------------------ listening */
+
+static struct test_loop loop;
+static struct grpc_server *server;
+static char directory[] = "/tmp/sensebus-listen-XXXXXX";
+static char socket_address[128];
+
+static void setup(void)
+{
+    cr_assert(mkdtemp(directory));
+    snprintf(socket_address, sizeof socket_address, "unix:%s/s", directory);
+    test_loop_init(&loop);
+    cr_assert_eq(grpc_server_new(&loop.loop, NULL, &server), 0);
+}
+
+static void teardown(void)
+{
+    grpc_server_close(server, NULL, NULL);
+    test_loop_deinit(&loop);
+    if (rmdir(directory) != 0)
+        abort();
+}
+
+TestSuite(listen, .init = setup, .fini = teardown);
+
+Test(listen, plaintext_beyond_loopback_needs_insecure)
+{
+    char err[256] = "";
+    static const char *const addresses[] = {"0.0.0.0:0", "[::]:0"};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(grpc_server_listen(server, addresses[i], false, err, sizeof err), UV_EACCES);
+        cr_assert(strstr(err, "--insecure"), "%s", err);
+        cr_assert_null(grpc_server_address(server, 0));
+    }
+    cr_assert_eq(grpc_server_listen(server, "0.0.0.0:0", true, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(strncmp(grpc_server_address(server, 0), "0.0.0.0:", 8), 0);
+}
+
+Test(listen, several_addresses_with_their_ports)
+{
+    char err[256] = "";
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.2:0", false, err, sizeof err), 0, "%s", err);
+    cr_assert_str_neq(grpc_server_address(server, 0), "127.0.0.1:0");
+    cr_assert_eq(strncmp(grpc_server_address(server, 1), "127.0.0.2:", 10), 0);
+    cr_assert_null(grpc_server_address(server, 2));
+}
+
+Test(listen, refusals_name_the_address_and_the_reason)
+{
+    char err[256] = "";
+    cr_assert_eq(grpc_server_listen(server, "nonsense", false, err, sizeof err), UV_EINVAL);
+    cr_assert(strstr(err, "nonsense"));
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", false, err, sizeof err), 0);
+    cr_assert_eq(grpc_server_listen(server, grpc_server_address(server, 0), false, err, sizeof err), UV_EADDRINUSE);
+    cr_assert(strstr(err, grpc_server_address(server, 0)) && strstr(err, "in use"), "%s", err);
+    cr_assert_neq(grpc_server_listen(server, "unix:/nonexistent/dir/s", false, err, sizeof err), 0);
+    cr_assert(strstr(err, "/nonexistent/dir/s"), "%s", err);
+    cr_assert_neq(grpc_server_listen(server, "name.invalid:1", true, err, sizeof err), 0);
+    cr_assert(strstr(err, "name.invalid"), "%s", err);
+}
+
+/* A socket file with nobody behind it. */
+static void leave_stale_socket(const char *path)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(sun.sun_path, sizeof sun.sun_path, "%s", path);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&sun, sizeof sun), 0);
+    close(fd);
+}
+
+Test(listen, stale_socket_file_is_replaced)
+{
+    char err[256] = "";
+    struct stat st;
+    leave_stale_socket(socket_address + 5);
+    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(stat(socket_address + 5, &st), 0);
+    cr_assert_eq(st.st_mode & 0777, 0660);
+    cr_assert_str_eq(grpc_server_address(server, 0), socket_address);
+}
+
+Test(listen, live_socket_and_other_files_are_left_alone)
+{
+    char err[256] = "";
+    struct stat before;
+    struct stat after;
+    char file[128];
+    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), 0, "%s", err);
+    stat(socket_address + 5, &before);
+    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), UV_EADDRINUSE);
+    stat(socket_address + 5, &after);
+    cr_assert_eq(before.st_ino, after.st_ino);
+
+    snprintf(file, sizeof file, "unix:%s/file", directory);
+    fclose(fopen(file + 5, "w"));
+    cr_assert_neq(grpc_server_listen(server, file, false, err, sizeof err), 0);
+    cr_assert_eq(unlink(file + 5), 0);
+}
+
+/* ------------------------------------------------------------------------------------------------ drain */
+
+static void on_drained(void *data)
+{
+    bool *drained = data;
+    *drained = true;
+}
+
+static bool drained;
+static struct probe client; /* still open in the teardown of some tests */
+
+static void drain_setup(void)
+{
+    pair_init(p, NULL, NULL, "127.0.0.1:0");
+}
+
+static void drain_teardown(void)
+{
+    pair_deinit(p);
+}
+
+TestSuite(drain, .init = drain_setup, .fini = drain_teardown);
+
+Test(drain, tells_calls_and_waits_for_them)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_server_drain(p->server, 15000, on_drained, &drained);
+    cr_assert_eq(served->n_drains, 0, "no callback before the function returns");
+    pair_until_count(p, &served->n_drains, 1);
+    test_loop_for(&p->loop, 200);
+    cr_assert_not(drained);
+    cr_assert_eq(p->n_downs, 0, "calls that run go on");
+    probe_send(served, "last words");
+    grpc_call_finish(served->call, GRPC_UNAVAILABLE, "broker is draining");
+    pair_until(p, &client.closed);
+    cr_assert_str_eq(client.last, "last words");
+    cr_assert_str_eq(client.message, "broker is draining");
+    pair_until(p, &p->down);
+    cr_assert(strstr(p->down_reason, "server is draining"), "%s", p->down_reason);
+    pair_until(p, &drained);
+}
+
+Test(drain, takes_no_new_calls_from_a_client_that_knows)
+{
+    struct probe late;
+    pair_call(p, &client, 0);
+    grpc_server_drain(p->server, 15000, on_drained, &drained);
+    test_loop_for(&p->loop, 250);
+    cr_assert_eq(grpc_call_start(p->channel, "/test/Unary", 0, &probe_ops, &late, &late.call), UV_ENOTCONN);
+    grpc_call_cancel(client.call);
+    pair_until(p, &drained);
+}
+
+Test(drain, ends_what_is_left_after_the_grace)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_server_drain(p->server, 150, on_drained, &drained);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_UNAVAILABLE);
+    cr_assert_str_eq(client.message, "server is draining");
+    pair_until(p, &served->closed);
+    pair_until(p, &drained);
+}
+
+Test(drain, does_not_wait_for_a_client_that_does_not_read)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_call_pause(client.call);
+    while (probe_send(served, "a message of some length that nobody takes") == 0)
+        ;
+    grpc_server_drain(p->server, 100, on_drained, &drained);
+    pair_until(p, &drained);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_UNAVAILABLE);
+}
+
+Test(drain, idle_server_is_drained_at_once)
+{
+    grpc_channel_close(p->channel);
+    p->channel = NULL;
+    grpc_server_drain(p->server, 15000, on_drained, &drained);
+    cr_assert_not(drained);
+    pair_until(p, &drained);
+}
+
+Test(drain, close_during_a_drain_ends_it)
+{
+    pair_call(p, &client, 0);
+    grpc_server_drain(p->server, 15000, on_drained, &drained);
+    test_loop_for(&p->loop, 20);
+    grpc_server_close(p->server, NULL, NULL);
+    p->server = NULL;
+    p->server_closed = true;
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_UNAVAILABLE);
+}
+
+/* ------------------------------------------------------------------------------------------------ sockets */
+
+Test(sockets, unix_socket_carries_calls_and_goes_away)
+{
+    char path[] = "/tmp/sensebus-unix-XXXXXX";
+    char address[128];
+    cr_assert(mkdtemp(path));
+    snprintf(address, sizeof address, "unix:%s/s", path);
+    pair_init(p, NULL, NULL, address);
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_str_eq(grpc_call_peer(served->call), address);
+    cr_assert_str_eq(grpc_channel_peer(p->channel), address);
+    probe_send(&client, "local");
+    pair_until_count(p, &served->n_messages, 1);
+    pair_deinit(p);
+    cr_assert_neq(access(address + 5, F_OK), 0);
+    cr_assert_eq(rmdir(path), 0);
+}
+
+Test(sockets, ipv6_and_names_carry_calls)
+{
+    static const char *const addresses[] = {"[::1]:0", "localhost:0"};
+    for (int i = 0; i < 2; i++) {
+        pair_init(p, NULL, NULL, addresses[i]);
+        struct probe *served = pair_call(p, &client, 0);
+        probe_send(&client, "hello");
+        pair_until_count(p, &served->n_messages, 1);
+        pair_deinit(p);
+    }
+}
+
+Test(sockets, counters_count)
+{
+    struct grpc_server_counters c;
+    pair_init(p, NULL, NULL, "127.0.0.1:0");
+    struct probe *served = pair_call(p, &client, 0);
+    probe_send(&client, "one");
+    pair_until_count(p, &served->n_messages, 1);
+    probe_send(served, "two");
+    pair_until_count(p, &client.n_messages, 1);
+    grpc_server_counters(p->server, &c);
+    cr_assert_eq(c.connections_accepted, 1);
+    cr_assert_eq(c.connections_open, 1);
+    cr_assert_eq(c.calls_started, 1);
+    cr_assert_eq(c.calls_open, 1);
+    cr_assert_eq(c.messages_received, 1);
+    cr_assert_eq(c.messages_sent, 1);
+    cr_assert_gt(c.bytes_received, 8);
+    cr_assert_gt(c.bytes_sent, 8);
+    pair_deinit(p);
+}
