@@ -5,13 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "broker/service/broker.h"
 #include "runtime/log.h"
+#include "runtime/notify.h"
 #include "runtime/options.h"
 
 #define DEFAULT_LISTEN        "127.0.0.1:7070"
@@ -135,27 +134,6 @@ static struct broker_options broker_options(const struct arguments *a)
 
 /* ------------------------------------------------------------------------------------------------ telling others */
 
-/* The service manager's protocol: one datagram to the socket it named. */
-static void notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = path ? strlen(path) : 0;
-
-    if (len < 2 || len >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
-    memcpy(address.sun_path, path, len);
-    if (path[0] == '@')
-        address.sun_path[0] = 0;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    socklen_t address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, address_len) < 0)
-        log_warn("broker.notify_failed", "reason=\"%s\"", strerror(errno));
-    close(fd);
-}
-
 /* Readers see the whole file or none: it is written beside and renamed. Returns 0 or a negative errno. */
 static int write_port_file(const char *path, const struct broker *b)
 {
@@ -200,7 +178,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct process *p = handle->data;
 
     log_info("broker.signal", "name=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    notify("STOPPING=1");
+    notify_manager("STOPPING=1");
     broker_stop(&p->broker, on_closed, p);
 }
 
@@ -237,7 +215,7 @@ static int run(struct process *p, const struct arguments *a)
         status = EXIT_FAILURE;
         broker_stop(&p->broker, on_closed, p);
     } else {
-        notify("READY=1");
+        notify_manager("READY=1");
     }
     uv_run(&p->loop, UV_RUN_DEFAULT);
     if (a->port_file)
