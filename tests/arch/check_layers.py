@@ -28,7 +28,8 @@ WRAPPERS = [  # foreign header, the only files that may include it
 # Pure rules: no loop, socket, clock, file, log or random source. (uv.h only for its error numbers.)
 PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(record|identify|inventory|poll)\.|"
                   r"^agent/iscsi/(framer|crc32c)\.")
-IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|time\.h|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
+IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
+IMPURE_CALL = re.compile(r"\b(time|clock_gettime|gettimeofday|rand|random|getenv|uv_hrtime|uv_now)\s*\(")
 
 VAGUE = re.compile(r"(^|[_/])(util|utils|common|misc|helper|helpers)(_|\.|/|$)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]', re.M)
@@ -75,6 +76,8 @@ def check(root):
             problems.append(f"{path}: a file of that name holds two ideas or none")
         if path.endswith(".h") and "#pragma once" not in text:
             problems.append(f"{path}: no #pragma once")
+        if PURE.match(path):
+            problems += [f"{path}: calls {call}(): this module is pure" for call in IMPURE_CALL.findall(text)]
         for quote, header in INCLUDE.findall(text):
             problems += check_include(path, quote, header)
     if n == 0:
@@ -93,6 +96,7 @@ def self_test():
         "agent/e.c": '#include "tests/lib/loop.h"\n',
         "agent/f.c": "#include <nghttp2/nghttp2.h>\n",
         "broker/core/g.c": '#include "runtime/clock.h"\n',
+        "broker/core/k.c": "int now(void) { return time(0); }\n",
         "proto/util.c": "\n",
         "proto/h.h": "int x;\n",
         "agent/i.c": '#include "spool.h"\n',
