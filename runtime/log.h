@@ -17,12 +17,11 @@ int log_parse_level(const char *text, enum log_level *out_level);
 bool log_enabled(enum log_level level);
 
 /* `event` is a constant name "area.what"; `format` gives the key=value pairs ("" for none). */
-void log_write(enum log_level level, const char *event, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void log_write(enum log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #define log_error(event, ...) log_write(LOG_LEVEL_ERROR, event, __VA_ARGS__)
-#define log_warn(event, ...) log_write(LOG_LEVEL_WARN, event, __VA_ARGS__)
-#define log_info(event, ...) log_write(LOG_LEVEL_INFO, event, __VA_ARGS__)
+#define log_warn(event, ...)  log_write(LOG_LEVEL_WARN, event, __VA_ARGS__)
+#define log_info(event, ...)  log_write(LOG_LEVEL_INFO, event, __VA_ARGS__)
 #define log_debug(event, ...)                                                                                          \
     do {                                                                                                               \
         if (log_enabled(LOG_LEVEL_DEBUG))                                                                              \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The story: walk argv once. What looks like an option is looked up in the table and stored by its kind; what does not is
- * an operand and moves to the front. Then options not given on the line are looked up in the environment. Every
+/* The story: walk argv once. What looks like an option is looked up in the table and stored by its kind; what does not
+ * is an operand and moves to the front. Then options not given on the line are looked up in the environment. Every
  * failure goes through fail(), which names the option as the user wrote it. */
 #include "runtime/options.h"
 
@@ -72,14 +72,14 @@ static int parse_scaled(const char *text, const struct unit *units, size_t n_uni
 
 int options_duration_ms(const char *text, uint64_t *out_ms)
 {
-    static const struct unit units[] = {{"", 1000},     {"ms", 1},          {"s", 1000},
-                                        {"m", 60000},   {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
+    static const struct unit units[] = {{"", 1000},   {"ms", 1},          {"s", 1000},
+                                        {"m", 60000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}};
     return parse_scaled(text, units, sizeof units / sizeof *units, out_ms);
 }
 
 int options_size_bytes(const char *text, uint64_t *out_bytes)
 {
-    static const struct unit units[] = {{"", 1},         {"k", 1ull << 10}, {"K", 1ull << 10}, {"m", 1ull << 20},
+    static const struct unit units[] = {{"", 1},           {"k", 1ull << 10}, {"K", 1ull << 10}, {"m", 1ull << 20},
                                         {"M", 1ull << 20}, {"g", 1ull << 30}, {"G", 1ull << 30}, {"T", 1ull << 40}};
     return parse_scaled(text, units, sizeof units / sizeof *units, out_bytes);
 }
@@ -119,7 +119,9 @@ static enum options_result store(struct parser *p, const struct option *o, const
     if (value < o->min || (o->max != 0 && value > o->max))
         return fail(p, "%s: '%s' is out of range (%llu to %llu%s)", where, text, (unsigned long long)o->min,
                     (unsigned long long)(o->max ? o->max : UINT64_MAX),
-                    o->kind == OPTION_DURATION ? " ms" : o->kind == OPTION_SIZE ? " bytes" : "");
+                    o->kind == OPTION_DURATION ? " ms"
+                    : o->kind == OPTION_SIZE   ? " bytes"
+                                               : "");
     *(uint64_t *)o->value = value;
     return OPTIONS_OK;
 }

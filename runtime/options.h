@@ -23,8 +23,8 @@ struct option_list {
 };
 
 struct option {
-    const char *name;     /* "listen": --listen VALUE or --listen=VALUE */
-    char letter;          /* 'o' for -o, or 0 */
+    const char *name; /* "listen": --listen VALUE or --listen=VALUE */
+    char letter;      /* 'o' for -o, or 0 */
     enum option_kind kind;
     void *value;
     const char *argument; /* "HOST:PORT" for --help; NULL for flags */

@@ -47,8 +47,9 @@ Test(options, reads_every_kind_in_both_spellings)
 {
     int n;
     char *operands[8];
-    cr_assert_eq(parse(&n, operands, "watch -v --output=json --target a --target=b --count 7 --poll 500ms --bytes 64k x"),
-                 OPTIONS_OK, "%s", err);
+    cr_assert_eq(
+        parse(&n, operands, "watch -v --output=json --target a --target=b --count 7 --poll 500ms --bytes 64k x"),
+        OPTIONS_OK, "%s", err);
     cr_assert(verbose);
     cr_assert_str_eq(output, "json");
     cr_assert_eq(targets.n, 2);
