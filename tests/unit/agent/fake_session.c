@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_session.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/inventory.h"
+
+struct fake_command {
+    struct fake_command *next;
+    uint16_t lun;
+    uint8_t cdb[16];
+    iscsi_session_command_cb cb;
+    void *data;
+};
+
+struct iscsi_session {
+    const struct iscsi_session_ops *ops;
+    void *data;
+    uv_timer_t timer;
+    bool up, closed, logout;
+    struct fake_command *first, *last;
+};
+
+struct fake_target fake;
+
+void fake_reset(uv_loop_t *loop)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.loop = loop;
+    fake.refuse_with = ISCSI_END_CLOSED;
+}
+
+void fake_log(const char *format, ...)
+{
+    size_t used = strlen(fake.log);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(fake.log + used, sizeof fake.log - used, format, args);
+    va_end(args);
+}
+
+void fake_attention(unsigned lun, uint8_t key, uint8_t asc, uint8_t ascq)
+{
+    struct fake_unit *u = &fake.units[lun];
+
+    assert(u->n_pending < FAKE_MAX_SENSES);
+    u->pending[u->n_pending++] = (struct fake_sense){key, asc, ascq};
+}
+
+static void make_sense(uint8_t out[18], struct fake_sense s)
+{
+    memset(out, 0, 18);
+    out[0] = 0x70;
+    out[2] = s.key;
+    out[7] = 10;
+    out[12] = s.asc;
+    out[13] = s.ascq;
+}
+
+static void answer(struct iscsi_session *s, struct fake_command *c, uint8_t status, const void *data, size_t len,
+                   const uint8_t *sense, size_t sense_len)
+{
+    struct iscsi_command_result result = {.end = ISCSI_COMMAND_DONE,
+                                          .scsi_status = status,
+                                          .data = data,
+                                          .len = len,
+                                          .sense = sense,
+                                          .sense_len = sense_len};
+
+    if (sense)
+        s->ops->on_sense(s, s->data, inventory_lun_raw(c->lun), c->cdb[0], sense, sense_len);
+    if (!s->closed)
+        c->cb(s, c->data, &result);
+}
+
+static void answer_sense(struct iscsi_session *s, struct fake_command *c, struct fake_sense what)
+{
+    uint8_t sense[18];
+
+    make_sense(sense, what);
+    answer(s, c, 0x02, NULL, 0, sense, sizeof sense);
+}
+
+static void do_report_luns(struct iscsi_session *s, struct fake_command *c)
+{
+    uint8_t data[8 + 8 * FAKE_MAX_UNITS] = {0};
+    size_t n = 0;
+
+    fake.n_luns_asked++;
+    for (unsigned lun = 0; lun < FAKE_MAX_UNITS; lun++) {
+        struct fake_unit *u = &fake.units[lun];
+        size_t kept = 0;
+
+        if (u->present)
+            data[8 + 8 * n++ + 1] = (uint8_t)lun;
+        for (size_t i = 0; fake.report_luns_clears && i < u->n_pending; i++)
+            if (u->pending[i].asc != 0x3f || u->pending[i].ascq != 0x0e)
+                u->pending[kept++] = u->pending[i];
+        if (fake.report_luns_clears)
+            u->n_pending = kept;
+    }
+    data[3] = (uint8_t)(8 * n);
+    if (fake.report_luns)
+        answer(s, c, 0, fake.report_luns, fake.report_luns_len, NULL, 0);
+    else
+        answer(s, c, 0, data, 8 + 8 * n, NULL, 0);
+}
+
+static void do_inquiry(struct iscsi_session *s, struct fake_command *c, struct fake_unit *u)
+{
+    uint8_t data[64] = {0};
+
+    if (c->cdb[1] & 1) {
+        data[1] = c->cdb[2];
+        if (!u->serial) {
+            answer_sense(s, c, (struct fake_sense){5, 0x24, 0});
+        } else if (c->cdb[2] == 0) {
+            data[3] = 2;
+            data[5] = 0x80;
+            answer(s, c, 0, data, 6, NULL, 0);
+        } else {
+            data[3] = (uint8_t)strlen(u->serial);
+            memcpy(data + 4, u->serial, strlen(u->serial));
+            answer(s, c, 0, data, 4 + strlen(u->serial), NULL, 0);
+        }
+        return;
+    }
+    data[0] = u->qualifier_3 ? 0x7f : u->device_type;
+    memcpy(data + 8, "FAKE    DISK            0001", 28);
+    answer(s, c, 0, data, u->short_inquiry ? 5 : 36, NULL, 0);
+}
+
+static void do_poll(struct iscsi_session *s, struct fake_command *c, struct fake_unit *u)
+{
+    if (u->n_pending > 0) {
+        struct fake_sense what = u->pending[0];
+
+        memmove(u->pending, u->pending + 1, --u->n_pending * sizeof u->pending[0]);
+        answer_sense(s, c, what);
+    } else if (u->no_sense && c->cdb[0] == 0x03) {
+        uint8_t sense[18];
+
+        make_sense(sense, (struct fake_sense){0});
+        answer(s, c, 0, sense, sizeof sense, NULL, 0);
+    } else if (u->no_sense) {
+        answer(s, c, 0x02, NULL, 0, NULL, 0);
+    } else if (u->state.key) {
+        answer_sense(s, c, u->state);
+    } else {
+        answer(s, c, 0, NULL, 0, NULL, 0);
+    }
+}
+
+static void run_command(struct iscsi_session *s, struct fake_command *c)
+{
+    static const struct iscsi_command_result timeout = {.end = ISCSI_COMMAND_TIMEOUT};
+    struct fake_unit none = {.state = {5, 0x25, 0}}, *u = &fake.units[c->lun];
+
+    fake.n_commands++;
+    if (fake.log_commands)
+        fake_log("LUN %u: %02X%s\n", c->lun, c->cdb[0], c->cdb[1] & 1 ? " vpd" : "");
+    if (u->hangs && c->cdb[0] != 0xa0) {
+        c->cb(s, c->data, &timeout);
+        return;
+    }
+    if (!u->present && c->cdb[0] != 0xa0)
+        u = &none;
+    switch (c->cdb[0]) {
+    case 0xa0: do_report_luns(s, c); break;
+    case 0x12: do_inquiry(s, c, u); break;
+    case 0x9e: {
+        static const uint8_t capacity[32] = {0, 0, 0, 0, 0, 0, 0x1f, 0xff, 0, 0, 2, 0};
+
+        answer(s, c, 0, capacity, sizeof capacity, NULL, 0);
+        break;
+    }
+    default: do_poll(s, c, u); break;
+    }
+}
+
+static void commands_gone(struct iscsi_session *s, bool tell)
+{
+    static const struct iscsi_command_result gone = {.end = ISCSI_COMMAND_GONE};
+
+    while (s->first) {
+        struct fake_command *c = s->first;
+
+        s->first = c->next;
+        if (tell)
+            c->cb(s, c->data, &gone);
+        free(c);
+    }
+    s->last = NULL;
+}
+
+static void end(struct iscsi_session *s, const struct iscsi_session_fate *fate)
+{
+    s->up = false;
+    commands_gone(s, true);
+    fake.session = NULL;
+    uv_timer_stop(&s->timer);
+    s->ops->on_end(s, s->data, fate);
+}
+
+static void on_turn(uv_timer_t *timer)
+{
+    struct iscsi_session *s = timer->data;
+    struct fake_command *c = s->first;
+
+    if (!s->up) {
+        struct iscsi_session_fate fate = {.end = fake.refuse_with,
+                                          .status_class = fake.refuse_class,
+                                          .status_detail = fake.refuse_detail,
+                                          .text = "refused by the script"};
+
+        if (fake.refuse_with != ISCSI_END_CLOSED) {
+            end(s, &fate);
+            return;
+        }
+        s->up = true;
+        fake.session = s;
+        s->ops->on_login(s, s->data, "192.0.2.1:3260");
+    } else if (c) {
+        s->first = c->next;
+        if (!s->first)
+            s->last = NULL;
+        run_command(s, c);
+        free(c);
+    } else if (s->logout && !fake.ignore_logout) {
+        struct iscsi_session_fate fate = {.end = ISCSI_END_CLOSED, .text = "logged out"};
+
+        end(s, &fate);
+        return;
+    }
+    if (!s->closed && s->up && (s->first || (s->logout && !fake.ignore_logout)))
+        uv_timer_start(&s->timer, on_turn, 0, 0);
+}
+
+static int fake_open(uv_loop_t *loop, const struct iscsi_session_options *options, const struct iscsi_session_ops *ops,
+                     void *data, struct iscsi_session **out)
+{
+    struct iscsi_session *s = calloc(1, sizeof *s);
+
+    (void)options;
+    s->ops = ops;
+    s->data = data;
+    uv_timer_init(loop, &s->timer);
+    s->timer.data = s;
+    uv_timer_start(&s->timer, on_turn, 0, 0);
+    fake.n_opened++;
+    *out = s;
+    return 0;
+}
+
+static int fake_command(struct iscsi_session *s, uint16_t lun, const uint8_t *cdb, size_t cdb_len, uint32_t in_bytes,
+                        uint32_t timeout_ms, iscsi_session_command_cb cb, void *data)
+{
+    struct fake_command *c;
+
+    (void)in_bytes;
+    (void)timeout_ms;
+    if (!s->up || s->logout)
+        return UV_ENOTCONN;
+    c = calloc(1, sizeof *c);
+    c->lun = lun;
+    memcpy(c->cdb, cdb, cdb_len);
+    c->cb = cb;
+    c->data = data;
+    if (s->last)
+        s->last->next = c;
+    else
+        s->first = c;
+    s->last = c;
+    uv_timer_start(&s->timer, on_turn, 0, 0);
+    return 0;
+}
+
+static void fake_logout(struct iscsi_session *s)
+{
+    fake_log("logout\n");
+    s->logout = true;
+    uv_timer_start(&s->timer, on_turn, 0, 0);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void fake_close(struct iscsi_session *s)
+{
+    s->closed = true;
+    s->up = false;
+    commands_gone(s, false);
+    if (fake.session == s)
+        fake.session = NULL;
+    uv_close((uv_handle_t *)&s->timer, on_closed);
+}
+
+const struct iscsi_session_api fake_api = {
+    .open = fake_open, .command = fake_command, .logout = fake_logout, .close = fake_close};
+
+void fake_end(enum iscsi_session_end how, const char *text)
+{
+    struct iscsi_session_fate fate = {.end = how, .text = text};
+
+    assert(fake.session);
+    end(fake.session, &fate);
+}
+
+void fake_async(const struct iscsi_async_message *message)
+{
+    fake.session->ops->on_async(fake.session, fake.session->data, message);
+}
+
+void fake_late_sense(uint64_t lun_raw, int opcode, uint8_t key, uint8_t asc, uint8_t ascq)
+{
+    uint8_t sense[18];
+
+    make_sense(sense, (struct fake_sense){key, asc, ascq});
+    fake.session->ops->on_sense(fake.session, fake.session->data, lun_raw, opcode, sense, sizeof sense);
+}

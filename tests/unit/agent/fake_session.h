@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A target made of a script: an iscsi_session_api that answers from a table of logical units and writes down what is
+ * asked of it. Answers come from the loop, one command at a time, in order. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/iscsi/session.h"
+
+#define FAKE_MAX_UNITS  8
+#define FAKE_MAX_SENSES 64
+
+struct fake_sense {
+    uint8_t key, asc, ascq;
+};
+
+struct fake_unit {
+    bool present;
+    uint8_t device_type;
+    const char *serial;                         /* VPD page 80h, NULL = no VPD pages */
+    struct fake_sense pending[FAKE_MAX_SENSES]; /* unit attentions, oldest first */
+    size_t n_pending;
+    struct fake_sense state; /* answer of TEST UNIT READY when nothing is pending; key 0 = GOOD */
+    bool hangs;              /* commands end with ISCSI_COMMAND_TIMEOUT */
+    bool no_sense;           /* TEST UNIT READY: CHECK CONDITION without sense */
+    bool qualifier_3;        /* INQUIRY: no unit here */
+    bool short_inquiry;
+};
+
+struct fake_target {
+    uv_loop_t *loop;
+    struct fake_unit units[FAKE_MAX_UNITS];
+    const uint8_t *report_luns; /* overrides the answer when not NULL */
+    size_t report_luns_len;
+    bool report_luns_clears;            /* REPORT LUNS takes 3F/0E away from all units, as tgtd does */
+    enum iscsi_session_end refuse_with; /* how the next logins end; ISCSI_END_CLOSED = they succeed */
+    uint8_t refuse_class, refuse_detail;
+    bool ignore_logout;
+    struct iscsi_session *session; /* the one that is open, or NULL */
+    unsigned n_opened, n_commands, n_luns_asked;
+    bool log_commands;
+    char log[16384];
+};
+
+extern struct fake_target fake;
+extern const struct iscsi_session_api fake_api;
+
+void fake_reset(uv_loop_t *loop);
+void fake_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fake_attention(unsigned lun, uint8_t key, uint8_t asc, uint8_t ascq);
+/* End the session from the loop's side, now. */
+void fake_end(enum iscsi_session_end end, const char *text);
+void fake_async(const struct iscsi_async_message *message);
+/* A sense of a command that nobody waits for any more. */
+void fake_late_sense(uint64_t lun_raw, int opcode, uint8_t key, uint8_t asc, uint8_t ascq);

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stories of one target: what happens to it, and the events that come of it, printed one a line. */
+#include "agent/watch.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_session.h"
+#include "proto/registry.h"
+#include "proto/sense.h"
+#include "sensebus/v1/event.pb-c.h"
+
+#define TURNS 20 /* polls of peace after which nothing more is expected */
+
+static uv_loop_t loop;
+static struct watch w;
+static struct command_counts counts;
+static unsigned n_inventory;
+static bool stopped;
+
+static void on_record(struct watch *watch, void *data, const struct record *r)
+{
+    struct sense s;
+
+    (void)watch;
+    (void)data;
+    fake_log("%s", registry_find(r->code)->name);
+    if (r->place.lun >= 0)
+        fake_log(" LUN %d", (int)r->place.lun);
+    if (r->sense && sense_decode(r->sense, r->sense_len, &s) == 0)
+        fake_log(" %X/%02X/%02X", s.key, s.asc, s.ascq);
+    if (r->count > 1)
+        fake_log(" count=%u", (unsigned)r->count);
+    if (r->n_evidence > 0)
+        fake_log(" evidence=%zu", r->n_evidence);
+    if (r->native.name && (r->synthetic || !r->sense))
+        fake_log(" (%s)", r->native.name);
+    fake_log("\n");
+}
+
+static void on_health(struct watch *watch, void *data)
+{
+    (void)watch;
+    (void)data;
+}
+
+static void on_inventory(struct watch *watch, void *data)
+{
+    (void)watch;
+    (void)data;
+    n_inventory++;
+}
+
+static void on_stopped(struct watch *watch, void *data)
+{
+    (void)watch;
+    (void)data;
+    stopped = true;
+}
+
+static const struct watch_ops ops = {
+    .on_record = on_record, .on_health = on_health, .on_inventory = on_inventory, .on_stopped = on_stopped};
+
+static struct watch_options options(void)
+{
+    return (struct watch_options){
+        .target_name = "iqn.test:t",
+        .portal = "192.0.2.1:3260",
+        .lun = -1,
+        .adapter = "iscsi0",
+        .initiator_name = "iqn.test:i",
+        .poll_ms = 2,
+        .command_timeout_ms = 1000,
+        .seed = 1,
+        .counts = &counts,
+        .session_api = &fake_api,
+    };
+}
+
+static void setup(void)
+{
+    uv_loop_init(&loop);
+    fake_reset(&loop);
+    memset(&counts, 0, sizeof counts);
+    stopped = false;
+    n_inventory = 0;
+}
+
+static void start(void)
+{
+    struct watch_options o = options();
+
+    cr_assert_eq(watch_start(&w, &loop, &o, &ops, NULL), 0);
+}
+
+/* Turn the loop until `flag`-like conditions hold; a million turns are for ever. */
+#define run_until(condition)                                                                                           \
+    do {                                                                                                               \
+        unsigned turns = 0;                                                                                            \
+        while (!(condition)) {                                                                                         \
+            cr_assert(++turns < 1000000, "waiting for " #condition "; log:\n%s", fake.log);                            \
+            uv_run(&loop, UV_RUN_ONCE);                                                                                \
+        }                                                                                                              \
+    } while (0)
+
+/* All units have been polled some times more: what was to be seen was seen. */
+static void settle(void)
+{
+    uint64_t until = counts.n[COMMAND_TEST_UNIT_READY] + counts.n[COMMAND_INQUIRY] + TURNS * (w.n_units + 1);
+
+    run_until(counts.n[COMMAND_TEST_UNIT_READY] + counts.n[COMMAND_INQUIRY] >= until && w.survey == SURVEY_NONE);
+}
+
+static void finish(void)
+{
+    watch_stop(&w);
+    run_until(stopped);
+    watch_deinit(&w);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&loop) != 0)
+        abort();
+}
+
+/* The log since the last look. */
+static void expect(const char *text)
+{
+    cr_assert_str_eq(fake.log, text, "want:\n%s\ngot:\n%s", text, fake.log);
+    fake.log[0] = 0;
+}
+
+/* Two disks, logged in and quiet. */
+static void two_disks(void)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .serial = "A"};
+    fake.units[1] = (struct fake_unit){.present = true, .serial = "B"};
+    fake.report_luns_clears = true;
+    start();
+    run_until(w.state == WATCH_UP && w.n_units == 2);
+    settle();
+    expect("SESSION_STARTED (login)\n");
+    cr_assert_eq(w.health, WATCH_ARMED);
+}
+
+TestSuite(watch, .init = setup);
+
+Test(watch, login_reports_the_session_and_every_power_on_attention_once)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .serial = "A"};
+    fake.units[1] = (struct fake_unit){.present = true, .serial = "B"};
+    fake_attention(0, 6, 0x29, 0);
+    fake_attention(1, 6, 0x29, 0);
+    start();
+    run_until(w.state == WATCH_UP && w.n_units == 2);
+    settle();
+    expect("SESSION_STARTED (login)\n"
+           "POWER_ON_OR_RESET LUN 0 6/29/00\n"
+           "POWER_ON_OR_RESET LUN 1 6/29/00\n");
+    cr_assert_str_eq(w.units[1]->identity.serial, "B");
+    cr_assert_eq(w.units[1]->identity.n_blocks, 0x2000);
+    finish();
+    expect("logout\nSESSION_STOPPED (logout)\n");
+}
+
+Test(watch, identifies_before_it_polls_and_sends_only_what_is_allowed)
+{
+    struct watch_options o = options();
+
+    o.poll_ms = 100000;
+    fake.units[3] = (struct fake_unit){.present = true, .serial = "A"};
+    fake.log_commands = true;
+    cr_assert_eq(watch_start(&w, &loop, &o, &ops, NULL), 0);
+    run_until(strstr(fake.log, "9E"));
+    fake.log_commands = false;
+    expect("SESSION_STARTED (login)\n"
+           "LUN 0: A0\n"
+           "LUN 3: 12\n"
+           "LUN 3: 12 vpd\n"
+           "LUN 3: 12 vpd\n"
+           "LUN 3: 00\n"
+           "LUN 3: 9E\n");
+    finish();
+}
+
+Test(watch, attentions_are_drained_in_one_poll_in_order)
+{
+    two_disks();
+    fake_attention(1, 6, 0x29, 0);
+    fake_attention(1, 6, 0x2a, 1);
+    fake_attention(1, 6, 0x2a, 9);
+    settle();
+    expect("POWER_ON_OR_RESET LUN 1 6/29/00\n"
+           "MODE_PARAMETERS_CHANGED LUN 1 6/2A/01\n"
+           "CAPACITY_CHANGED LUN 1 6/2A/09\n");
+    finish();
+}
+
+Test(watch, not_ready_is_an_event_when_it_begins_and_when_it_ends)
+{
+    two_disks();
+    fake.units[1].state = (struct fake_sense){2, 4, 1};
+    settle();
+    expect("DEVICE_NOT_READY LUN 1 2/04/01\n");
+    fake.units[1].state = (struct fake_sense){2, 0x3a, 0};
+    settle();
+    expect("MEDIUM_ABSENT LUN 1 2/3A/00\n");
+    fake.units[1].state = (struct fake_sense){0};
+    settle();
+    expect("DEVICE_ONLINE LUN 1 (test-unit-ready)\n");
+    finish();
+}
+
+Test(watch, a_new_unit_is_one_luns_changed_and_one_device_added)
+{
+    two_disks();
+    fake.units[2] = (struct fake_unit){.present = true, .serial = "C"};
+    fake_attention(0, 6, 0x3f, 0x0e);
+    fake_attention(1, 6, 0x3f, 0x0e);
+    settle();
+    expect("REPORTED_LUNS_CHANGED 6/3F/0E evidence=1\n"
+           "DEVICE_ADDED LUN 2 (report-luns)\n");
+    finish();
+}
+
+Test(watch, two_changes_told_twice_by_each_unit_count_two)
+{
+    two_disks();
+    fake.report_luns_clears = false;
+    for (int i = 0; i < 2; i++) {
+        fake_attention(0, 6, 0x3f, 0x0e);
+        fake_attention(1, 6, 0x3f, 0x0e);
+    }
+    settle();
+    expect("REPORTED_LUNS_CHANGED 6/3F/0E count=2 evidence=3\n");
+    finish();
+}
+
+Test(watch, a_deleted_unit_is_removed_once_whoever_says_so)
+{
+    two_disks();
+    fake.units[1].present = false;
+    fake_attention(0, 6, 0x3f, 0x0e);
+    settle();
+    expect("REPORTED_LUNS_CHANGED 6/3F/0E\n"
+           "DEVICE_REMOVED LUN 1 (report-luns)\n");
+    finish();
+}
+
+Test(watch, a_unit_that_vanishes_silently_is_found_by_its_refusal)
+{
+    two_disks();
+    fake.units[1].present = false;
+    settle();
+    expect("DEVICE_REMOVED LUN 1 (report-luns)\n");
+    finish();
+}
+
+Test(watch, another_serial_after_a_change_of_identity_is_told)
+{
+    two_disks();
+    fake.units[1].serial = "X";
+    fake_end(ISCSI_END_CLOSED, "FIN");
+    run_until(w.state == WATCH_UP);
+    settle();
+    expect("NEXUS_LOST (connection-closed)\n"
+           "NEXUS_RESTORED (login)\n"
+           "IDENTITY_CHANGED LUN 1 (inquiry)\n");
+    finish();
+}
+
+Test(watch, loss_and_return_keep_what_was_known)
+{
+    two_disks();
+    fake.units[1].state = (struct fake_sense){2, 4, 1};
+    settle();
+    expect("DEVICE_NOT_READY LUN 1 2/04/01\n");
+    fake.refuse_with = ISCSI_END_UNREACHABLE;
+    fake_end(ISCSI_END_RESET, "RST");
+    run_until(fake.n_opened >= 3);
+    cr_assert_eq(w.health, WATCH_OFF);
+    fake.refuse_with = ISCSI_END_CLOSED;
+    fake.units[1].present = false;
+    fake.units[4].present = true;
+    run_until(w.state == WATCH_UP);
+    settle();
+    expect("NEXUS_LOST (connection-reset)\n"
+           "NEXUS_RESTORED (login)\n"
+           "DEVICE_REMOVED LUN 1 (report-luns)\n"
+           "DEVICE_ADDED LUN 4 (report-luns)\n");
+    finish();
+}
+
+Test(watch, refused_login_is_reported_when_it_changes_not_when_it_repeats)
+{
+    fake.units[0].present = true;
+    fake.refuse_with = ISCSI_END_UNREACHABLE;
+    start();
+    run_until(fake.n_opened >= 3);
+    expect("LOGIN_FAILED (connect-failed)\n");
+    fake.refuse_with = ISCSI_END_LOGIN_STATUS;
+    fake.refuse_class = 2;
+    fake.refuse_detail = 1;
+    run_until(fake.n_opened >= 6);
+    expect("LOGIN_FAILED (login-status)\n");
+    fake.refuse_with = ISCSI_END_CLOSED;
+    run_until(w.state == WATCH_UP);
+    settle();
+    expect("SESSION_STARTED (login)\n");
+    finish();
+}
+
+Test(watch, stopping_while_it_waits_or_dials_is_silent)
+{
+    fake.refuse_with = ISCSI_END_UNREACHABLE;
+    start();
+    run_until(fake.n_opened == 2);
+    expect("LOGIN_FAILED (connect-failed)\n");
+    finish();
+    expect("");
+}
+
+Test(watch, a_target_that_ignores_logout_is_dropped)
+{
+    two_disks();
+    fake.ignore_logout = true;
+    finish();
+    expect("logout\nSESSION_STOPPED (logout)\n");
+}
+
+Test(watch, a_unit_that_hangs_is_one_event_and_is_asked_more_rarely)
+{
+    uint64_t polls;
+
+    two_disks();
+    fake.units[1].hangs = true;
+    settle();
+    expect("DEVICE_NOT_READY LUN 1 (command-timeout)\n");
+    polls = counts.n[COMMAND_TEST_UNIT_READY];
+    run_until(counts.n[COMMAND_TEST_UNIT_READY] > polls + 40);
+    cr_assert_gt(w.units[1]->poll.n_timeouts, 0);
+    cr_assert_lt(w.units[1]->poll.n_timeouts, 10);
+    fake.units[1].hangs = false;
+    run_until(w.units[1]->poll.state == POLL_READY);
+    expect("DEVICE_ONLINE LUN 1 (test-unit-ready)\n");
+    finish();
+}
+
+Test(watch, check_condition_without_sense_is_asked_for_and_told_once)
+{
+    two_disks();
+    fake.units[0].no_sense = true;
+    settle();
+    cr_assert_gt(counts.n[COMMAND_REQUEST_SENSE], 0);
+    expect("DEVICE_NOT_READY LUN 0 (check-condition)\n");
+    fake.units[0].no_sense = false;
+    settle();
+    expect("DEVICE_ONLINE LUN 0 (test-unit-ready)\n");
+    finish();
+}
+
+Test(watch, a_late_sense_is_an_event_of_its_unit_or_of_the_target)
+{
+    two_disks();
+    fake_late_sense(inventory_lun_raw(1), 0, 6, 0x2a, 3);
+    fake_late_sense(UINT64_MAX, -1, 6, 0x29, 0);
+    expect("RESERVATIONS_PREEMPTED LUN 1 6/2A/03\n"
+           "POWER_ON_OR_RESET 6/29/00\n");
+    finish();
+}
+
+Test(watch, an_error_that_every_poll_repeats_is_told_once)
+{
+    two_disks();
+    fake.units[1].state = (struct fake_sense){4, 0x3e, 1};
+    settle();
+    expect("LUN_FAILURE LUN 1 4/3E/01\n");
+    finish();
+}
+
+Test(watch, asynchronous_messages_become_their_events)
+{
+    static const uint8_t sense[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x2a, 1};
+    struct iscsi_async_message m = {.event = 0, .lun_raw = inventory_lun_raw(1), .sense = sense, .sense_len = 18};
+
+    two_disks();
+    fake_async(&m);
+    m.sense = NULL;
+    m.sense_len = 0;
+    fake_async(&m);
+    m.event = 5;
+    fake_async(&m);
+    m.event = 255;
+    fake_async(&m);
+    m.event = 77;
+    fake_async(&m);
+    expect("MODE_PARAMETERS_CHANGED LUN 1 6/2A/01\n"
+           "ASYNC_EVENT_PENDING LUN 1 (async-message)\n"
+           "COMMANDS_CLEARED LUN 1 (async-message)\n"
+           "VENDOR_SPECIFIC (async-message)\n"
+           "UNCLASSIFIED (async-message)\n");
+    finish();
+}
+
+Test(watch, luns_changed_by_message_leads_to_a_survey)
+{
+    static const uint8_t sense[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e};
+    struct iscsi_async_message m = {.event = 0, .lun_raw = inventory_lun_raw(0), .sense = sense, .sense_len = 18};
+
+    two_disks();
+    fake.units[2].present = true;
+    fake_async(&m);
+    settle();
+    expect("REPORTED_LUNS_CHANGED LUN 0 6/3F/0E\n"
+           "DEVICE_ADDED LUN 2 (report-luns)\n");
+    finish();
+}
+
+Test(watch, logout_request_is_followed_and_the_session_starts_again)
+{
+    struct iscsi_async_message m = {.event = 1, .parameter3 = 5};
+
+    two_disks();
+    fake_async(&m);
+    run_until(fake.n_opened == 2 && w.state == WATCH_UP);
+    settle();
+    expect("LOGOUT_REQUESTED (async-message)\n"
+           "logout\n"
+           "SESSION_STOPPED (logout)\n"
+           "SESSION_STARTED (login)\n");
+    finish();
+}
+
+Test(watch, drop_notice_makes_the_next_dial_wait_as_asked)
+{
+    struct iscsi_async_message m = {.event = 3, .parameter2 = 2};
+    uint64_t before;
+
+    two_disks();
+    fake_async(&m);
+    fake_end(ISCSI_END_CLOSED, "FIN");
+    expect("SESSION_DROP_NOTICE (async-message)\n"
+           "NEXUS_LOST (connection-closed)\n");
+    before = uv_hrtime();
+    run_until(w.state == WATCH_UP);
+    cr_assert_geq(uv_hrtime() - before, 1900000000ull);
+    finish();
+}
+
+Test(watch, malformed_report_luns_degrades_and_heals)
+{
+    static const uint8_t garbage[] = {0, 0, 0, 7, 0, 0, 0, 0, 1};
+
+    fake.units[0].present = true;
+    fake.report_luns = garbage;
+    fake.report_luns_len = sizeof garbage;
+    start();
+    run_until(w.health == WATCH_DEGRADED && strstr(w.reason, "malformed"));
+    fake.report_luns = NULL;
+    run_until(w.health == WATCH_ARMED);
+    settle();
+    expect("SESSION_STARTED (login)\n");
+    finish();
+}
+
+Test(watch, malformed_inquiry_data_degrades_and_the_unit_is_polled_all_the_same)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .short_inquiry = true};
+    start();
+    run_until(w.health == WATCH_DEGRADED && strstr(w.reason, "LUN 0: INQUIRY data is malformed"));
+    fake_attention(0, 6, 0x29, 0);
+    settle();
+    expect("SESSION_STARTED (login)\nPOWER_ON_OR_RESET LUN 0 6/29/00\n");
+    finish();
+}
+
+Test(watch, nothing_behind_a_lun_is_not_watched)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .qualifier_3 = true};
+    fake.units[1].present = true;
+    start();
+    run_until(w.n_units == 2 && w.units[0]->absent);
+    settle();
+    expect("SESSION_STARTED (login)\n");
+    finish();
+}
+
+Test(watch, one_lun_alone_can_be_watched)
+{
+    struct watch_options o = options();
+
+    o.lun = 1;
+    fake.units[0].present = fake.units[1].present = true;
+    fake_attention(0, 6, 0x29, 0);
+    fake_attention(1, 6, 0x29, 0);
+    cr_assert_eq(watch_start(&w, &loop, &o, &ops, NULL), 0);
+    run_until(w.n_units == 1);
+    settle();
+    expect("SESSION_STARTED (login)\nPOWER_ON_OR_RESET LUN 1 6/29/00\n");
+    finish();
+}
+
+Test(watch, a_unit_that_never_stops_complaining_does_not_stop_the_others)
+{
+    two_disks();
+    for (int i = 0; i < FAKE_MAX_SENSES; i++)
+        fake_attention(0, 6, 0x29, 0);
+    fake_attention(1, 6, 0x2a, 1);
+    run_until(strstr(fake.log, "MODE_PARAMETERS_CHANGED"));
+    cr_assert_gt(fake.units[0].n_pending, 0);
+    finish();
+}
