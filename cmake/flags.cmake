@@ -6,6 +6,9 @@ add_library(sensebus_flags INTERFACE)
 target_compile_options(sensebus_flags INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wconversion
   -Wno-missing-field-initializers -fno-strict-aliasing -fstack-protector-strong)
+# gcc checks sign conversions too; clang's check also refuses enum to int and `assert(x && "text")`.
+target_compile_options(sensebus_flags INTERFACE
+  $<$<C_COMPILER_ID:Clang>:-Wno-sign-conversion> $<$<C_COMPILER_ID:Clang>:-Wno-string-conversion>)
 target_compile_definitions(sensebus_flags INTERFACE _GNU_SOURCE SENSEBUS_VERSION="${PROJECT_VERSION}")
 target_include_directories(sensebus_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
 if(SENSEBUS_WERROR)
