@@ -66,7 +66,7 @@ struct iscsi_session_ops {
 struct iscsi_session_options {
     const char *initiator_name;                        /* iqn… */
     const char *target_name;                           /* NULL or empty: a discovery session (SendTargets) */
-    const char *portal;                                /* "host:port" or "[ipv6]:port" */
+    const char *portal;                                /* "host:port" or "[ipv6]:port"; ",tag" may follow */
     const char *chap_user, *chap_secret;               /* NULL = none */
     const char *mutual_chap_user, *mutual_chap_secret; /* NULL = none */
     bool header_digest;                                /* offer CRC32C */

@@ -44,35 +44,39 @@ static bool copy(const char *text, char **out_copy)
     return *out_copy != NULL;
 }
 
-static bool port_valid(const char *port)
+static bool digits(const char *text, size_t len, size_t max_len)
 {
-    size_t len = strlen(port);
-
-    return len > 0 && len <= 5 && strspn(port, "0123456789") == len && atoi(port) <= 65535;
+    return len > 0 && len <= max_len && strspn(text, "0123456789") >= len;
 }
 
-/* "host", "host:port", "[ipv6]", "[ipv6]:port". */
+static bool port_valid(const char *port, size_t len)
+{
+    return digits(port, len, 5) && strtoul(port, NULL, 10) <= 65535;
+}
+
+/* "host", "host:port", "[ipv6]", "[ipv6]:port", each maybe with ",tag", a portal group tag, behind it. */
 static int split_portal(const char *portal, char **out_host, char **out_port)
 {
-    const char *host = portal;
-    const char *end, *port = NULL;
+    const char *host, *host_end, *port = NULL, *end;
 
     if (!given(portal))
         return UV_EINVAL;
-    if (*portal == '[') {
-        host = portal + 1;
-        end = strchr(host, ']');
-        if (!end || (end[1] != 0 && end[1] != ':'))
-            return UV_EINVAL;
-        port = end[1] ? end + 2 : NULL;
-    } else {
-        end = portal + strcspn(portal, ":");
-        port = *end ? end + 1 : NULL;
-    }
-    if (end == host || (port && !port_valid(port)))
+    end = portal + strcspn(portal, ",");
+    if (*end && !digits(end + 1, strlen(end + 1), 5))
         return UV_EINVAL;
-    *out_host = strndup(host, (size_t)(end - host));
-    *out_port = strdup(port ? port : DEFAULT_PORT);
+    host = *portal == '[' ? portal + 1 : portal;
+    host_end = host + strcspn(host, *portal == '[' ? "]," : ":,");
+    if (host_end == host || (*portal == '[' && *host_end++ != ']'))
+        return UV_EINVAL;
+    if (host_end < end && *host_end != ':')
+        return UV_EINVAL;
+    if (host_end < end) {
+        port = host_end + 1;
+        if (!port_valid(port, (size_t)(end - port)))
+            return UV_EINVAL;
+    }
+    *out_host = strndup(host, (size_t)(host_end - host) - (*portal == '['));
+    *out_port = port ? strndup(port, (size_t)(end - port)) : strdup(DEFAULT_PORT);
     return *out_host && *out_port ? 0 : UV_ENOMEM;
 }
 

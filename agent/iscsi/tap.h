@@ -14,7 +14,7 @@
 
 #include "agent/iscsi/inspector.h"
 
-#define TAP_FULL_BYTES (512 * 1024)
+#define TAP_FULL_BYTES ((size_t)512 * 1024)
 /* libiscsi announces MaxRecvDataSegmentLength=262144. */
 #define TAP_MAX_DATA_BYTES 262144
 

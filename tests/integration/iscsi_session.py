@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """iscsi_driver (agent/iscsi on libiscsi) against the scripted target: what a target may do, right or wrong."""
+import json
 import os
 import queue
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -613,6 +615,40 @@ class Discovery(Case):
     def test_a_list_in_several_parts_is_refused(self):
         _, driver = self.discover(settings={"text_flags": 0x40})
         self.assertEqual(driver.next("discovered")["status"], "EMSGSIZE")
+
+
+class Control(unittest.TestCase):
+    """The scripted target as a program of its own, for tests that are not in Python."""
+
+    def test_the_control_socket_does_what_the_class_does(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "control")
+            script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripted_target.py")
+            process = subprocess.Popen([sys.executable, script, "--control", path, "--lun", "3"], stdout=subprocess.PIPE,
+                                       text=True)
+            self.addCleanup(process.stdout.close)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            portal = process.stdout.readline().split()[1]
+            driver = Driver(portal)
+            self.addCleanup(driver.close)
+            driver.next("login")
+            with socket.socket(socket.AF_UNIX) as control:
+                control.connect(path)
+                with control.makefile("rw") as lines:
+
+                    def do(method, **arguments):
+                        lines.write(json.dumps({"do": method, **arguments}) + "\n")
+                        lines.flush()
+                        return json.loads(lines.readline())
+
+                    self.assertEqual(do("queue_sense", lun=3, data=POWER_ON), {"ok": None})
+                    self.assertEqual(driver.run(lun=3)["sense"], POWER_ON)
+                    self.assertIn("ok", do("raise_async", event=255, parameters=[7, 8, 9]))
+                    self.assertEqual(driver.next("async")["parameters"], "7,8,9")
+                    self.assertEqual(do("state")["ok"]["luns"], [3])
+                    self.assertIn("ValueError", do("stop")["error"])
+                    self.assertIn("KeyError", do("queue_sense", lun=9, data="")["error"])
 
 
 if __name__ == "__main__":

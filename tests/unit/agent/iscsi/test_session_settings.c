@@ -18,9 +18,15 @@ Test(session_settings, takes_portals_apart)
     static const struct {
         const char *portal, *host, *port;
     } table[] = {
-        {"192.0.2.1:3261", "192.0.2.1", "3261"}, {"host.example", "host.example", "3260"},
-        {"[2001:db8::1]:1", "2001:db8::1", "1"}, {"[fe80::1%eth0]", "fe80::1%eth0", "3260"},
+        {"192.0.2.1:3261", "192.0.2.1", "3261"},
+        {"host.example", "host.example", "3260"},
+        {"[2001:db8::1]:1", "2001:db8::1", "1"},
+        {"[fe80::1%eth0]", "fe80::1%eth0", "3260"},
         {"host:65535", "host", "65535"},
+        {"192.0.2.1:3260,1", "192.0.2.1", "3260"},
+        {"host,65535", "host", "3260"},
+        {"[::1]:7,2", "::1", "7"},
+        {"[::1],2", "::1", "3260"},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -38,8 +44,9 @@ Test(session_settings, takes_portals_apart)
 Test(session_settings, refuses_portals_that_are_none)
 {
     static const char *const portals[] = {
-        NULL,      "",          ":3260", "host:",  "host:port", "host:65536", "host:1234567890123",
-        "fe80::1", "[2001:db8", "[]:1",  "[::1]x", "[::1]:",    "host:-1"};
+        NULL,      "",          ":3260",  "host:",   "host:port", "host:65536", "host:1234567890123",
+        "fe80::1", "[2001:db8", "[]:1",   "[::1]x",  "[::1]:",    "host:-1",    "host:1,",
+        "host,x",  ",1",        "[::1,1", "host:,1", "h,1:2"};
 
     for (size_t i = 0; i < sizeof(portals) / sizeof(portals[0]); i++) {
         struct iscsi_session_options o = valid;
