@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from scripted_target import (LOGOUT, NOP_IN, NOP_OUT, NO_TAG, SCSI_COMMAND, SCSI_RESPONSE, WAIT_S, ScriptedTarget, sense,
+from scripted_target import (LOGOUT, NOP_OUT, NO_TAG, SCSI_COMMAND, WAIT_S, ScriptedTarget, sense,
                              sense_segment, text_of)
 
 DRIVER = os.environ.get("ISCSI_DRIVER") or os.path.join(os.environ["SENSEBUS_BUILD"], "tests/integration/iscsi_driver")
