@@ -41,7 +41,7 @@ void cli_options(struct cli *cli, struct option *o)
 
 /* ------------------------------------------------------------------------------------------------ messages */
 
-static void put_message(struct cli *cli, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void put_message(struct cli *cli, const char *format, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof text, format, args);
@@ -111,6 +111,15 @@ static int set_broker(struct cli *cli)
     return -1;
 }
 
+/* Commands that work offline have no --broker, and do not care what the environment says about one. */
+static bool has_option(const struct option *options, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(options[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 int cli_parse(struct cli *cli, const char *usage, const struct option *options, size_t n_shown, size_t n_options,
               int argc, char **argv, int *out_n_operands)
 {
@@ -123,7 +132,7 @@ int cli_parse(struct cli *cli, const char *usage, const struct option *options, 
     case OPTIONS_OK: break;
     }
     int code = set_color(cli);
-    return code >= 0 ? code : set_broker(cli);
+    return code >= 0 || !has_option(options, n_options, "broker") ? code : set_broker(cli);
 }
 
 int cli_no_operands(struct cli *cli, int n_operands, char **argv)

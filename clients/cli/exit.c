@@ -3,7 +3,7 @@
 
 #include "proto/grpc/grpc.h"
 
-enum exit_code exit_from_status(int grpc_status)
+int exit_from_status(int grpc_status)
 {
     switch ((enum grpc_status)grpc_status) {
     case GRPC_OK: return EXIT_OK;

@@ -17,4 +17,4 @@ enum exit_code {
 };
 
 /* The exit code for a gRPC status. */
-enum exit_code exit_from_status(int grpc_status);
+int exit_from_status(int grpc_status);

@@ -39,6 +39,8 @@ struct follow {
     char why_down[256];
 };
 
+static void on_connect_timeout(uv_timer_t *timer);
+
 static void stop(struct follow *f, int code, bool hint)
 {
     if (f->stopped)
@@ -140,6 +142,9 @@ static void on_lost(void *data, const char *reason, uint32_t retry_ms)
         stop(f, EXIT_CONNECT, false);
     } else if (f->opened && !f->lost) {
         f->lost = true;
+        /* A question has an end: only who follows waits for ever. */
+        if (f->options->stop_at_newest)
+            uv_timer_start(&f->connect_timer, on_connect_timeout, f->cli->connect_ms, 0);
         presenter_warning(f->presenter, "connection to %s lost: %s; trying again", f->cli->broker, reason);
     }
 }
@@ -165,8 +170,9 @@ static void on_end(void *data, int status, const char *message)
 static void on_connect_timeout(uv_timer_t *timer)
 {
     struct follow *f = timer->data;
-    cli_error(f->cli, "cannot connect to %s: no answer within %" PRIu64 " ms", f->cli->broker, f->cli->connect_ms);
-    stop(f, EXIT_CONNECT, false);
+    cli_error(f->cli, "cannot connect to %s within %" PRIu64 " ms: %s", f->cli->broker, f->cli->connect_ms,
+              *f->why_down ? f->why_down : "no answer");
+    stop(f, EXIT_CONNECT, f->opened);
 }
 
 static void on_deadline(uv_timer_t *timer)

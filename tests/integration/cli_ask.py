@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from sensebus_testlib import *  # noqa: E402,F403
@@ -109,6 +110,7 @@ def test_explain_works_offline():
     sensebus("explain", "zz/00", expect=2)
     sensebus("explain", expect=2)
     check("ff/ff" in sensebus("explain", "ff/ff").out)
+    sensebus("explain", "203", SENSEBUS_URL="nonsense://", SENSEBUS_BROKER="nonsense")
 
 
 def test_version_says_both_and_does_not_need_the_broker():
@@ -295,6 +297,37 @@ def test_a_draining_broker_is_dialled_again():
             watch.end(130)
         numbers = [int(o["sequence"]) for o in map(json.loads, watch.out) if "sequence" in o]
         check_equal(numbers, sorted(set(numbers)))
+
+
+class OneEvent(grpc.GenericRpcHandler):
+    """A stock server whose Subscribe gives one event and then nothing."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def service(self, details):
+        def subscribe(request, context):
+            position = events_pb2.Position(epoch=7, sequence=40)
+            yield events_pb2.EventBatch(opened=events_pb2.Opened(position=position)).SerializeToString()
+            yield events_pb2.EventBatch(events=[event_pb2.Event(sequence=41, code=203)]).SerializeToString()
+            self.over.wait(LIMIT_S)
+        return grpc.unary_stream_rpc_method_handler(subscribe)
+
+
+def test_get_does_not_wait_for_ever_for_a_broker_that_is_gone():
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+    handler = OneEvent()
+    server.add_generic_rpc_handlers([handler])
+    address = "127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Running("get", "-o", "ndjson", "--timeout", "2s", address=address) as get:
+        get.wait_lines(1)
+        server.stop(None)
+        get.wait_error("trying again")
+        get.end(3)
+        check_equal(get.err[-1], "sensebus: resume with --since 7.41")
+        check("warning" in json.loads(get.out[1]))
+    handler.over.set()
 
 
 def test_an_interrupted_question_ends():
