@@ -121,6 +121,15 @@ def test_version_says_both_and_does_not_need_the_broker():
     check_equal(sensebus("--version", "--broker", "127.0.0.1:1").code, 0)
 
 
+def test_health_asks_the_health_service():
+    with Broker() as broker:
+        check_equal(sensebus("health", broker=broker).out, "serving\n")
+        check_equal(sensebus("health", "sensebus.v1.Agents", broker=broker).out, "serving\n")
+        check("unknown service 'nothing'" in sensebus("health", "nothing", broker=broker, expect=1).err)
+        sensebus("health", "one", "two", broker=broker, expect=2)
+    sensebus("health", "--broker", "127.0.0.1:1", expect=3)
+
+
 def test_health_follows_the_broker():
     with Broker() as broker:
         check_equal(sensebus("health", broker=broker).out, "serving\n")
@@ -216,7 +225,7 @@ def test_usage_is_2():
 
 
 def test_help_is_on_standard_output_with_examples():
-    for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "version"):
+    for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "health", "version"):
         text = sensebus(command, "-h").out
         check(f"usage: sensebus {command}" in text and "Example" in text and "--color" in text, text)
         check_equal(sensebus(command, "--help").out, text)
