@@ -43,6 +43,13 @@ static uint64_t keepalive_due(const struct conn *c)
     return c->ping_ms ? c->ping_ms + c->limits->keepalive_timeout_ms : c->received_ms + c->limits->keepalive_ms;
 }
 
+/* A write that the peer does not take is like a PING that it does not answer, even if it talks all the while. */
+static uint64_t stall_due(const struct conn *c)
+{
+    return c->transport.blocked ? c->blocked_ms + c->limits->keepalive_ms + c->limits->keepalive_timeout_ms
+                                : UINT64_MAX;
+}
+
 /* Set the timer to the next thing that is due. Being too early is harmless; on_timer looks again. */
 static void arm(struct conn *c)
 {
@@ -50,23 +57,33 @@ static void arm(struct conn *c)
     if (c->state == CONN_OPEN) {
         due_ms = earlier(due_ms, c->h2.next_deadline_ms);
         due_ms = earlier(due_ms, c->h2.settings_received ? keepalive_due(c) : c->handshake_ms);
+        due_ms = earlier(due_ms, stall_due(c));
     }
-    if (due_ms == c->armed_ms || c->state == CONN_CLOSING)
+    if (due_ms >= c->armed_ms || c->state == CONN_CLOSING)
         return;
     c->armed_ms = due_ms;
-    uv_timer_stop(&c->timer);
-    if (due_ms == UINT64_MAX)
-        return;
     uint64_t now_ms = h2_now_ms();
     uv_update_time(c->timer.loop);
     uv_timer_start(&c->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+}
+
+/* The peer is at fault. */
+static void give_up(struct conn *c, const char *reason)
+{
+    c->faulty = true;
+    conn_close(c, GRPC_UNAVAILABLE, reason);
 }
 
 static void check_alive(struct conn *c, uint64_t now_ms)
 {
     if (!c->h2.settings_received) {
         if (now_ms >= c->handshake_ms)
-            conn_close(c, GRPC_UNAVAILABLE, "no HTTP/2 SETTINGS came in time");
+            give_up(c, "no HTTP/2 SETTINGS came in time");
+        return;
+    }
+    if (now_ms >= stall_due(c)) {
+        c->counters->keepalive_timeouts++;
+        give_up(c, "the peer does not read");
         return;
     }
     if (c->ping_ms && c->received_ms >= c->ping_ms)
@@ -75,7 +92,7 @@ static void check_alive(struct conn *c, uint64_t now_ms)
         return;
     if (c->ping_ms) {
         c->counters->keepalive_timeouts++;
-        conn_close(c, GRPC_UNAVAILABLE, "keepalive: the peer does not answer");
+        give_up(c, "keepalive: the peer does not answer");
     } else {
         c->ping_ms = now_ms;
         int rc = h2_ping(&c->h2);
@@ -174,6 +191,7 @@ static void tear_down(struct conn *c)
 static void linger(struct conn *c)
 {
     c->state = CONN_LINGERING;
+    c->faulty |= c->h2.failed || (c->h2.failure[0] && !c->h2.goaway_received);
     if (c->h2.failed || c->h2.goaway_received || c->reason[0] == '\0')
         set_reason(c, GRPC_UNAVAILABLE, c->h2.failure[0] ? c->h2.failure : "connection closed");
     c->end_ms = earlier(c->end_ms, h2_now_ms() + LINGER_MS);
@@ -231,8 +249,10 @@ static void write_turn(struct conn *c)
         conn_close(c, GRPC_UNAVAILABLE, uv_strerror(rc));
         return;
     }
-    if (c->transport.blocked)
+    if (c->transport.blocked) {
+        c->blocked_ms = h2_now_ms();
         return;
+    }
     if (c->h2.would_block)
         wake(c);
     else if (h2_is_done(&c->h2))
@@ -252,6 +272,7 @@ static void on_turn(uv_idle_t *idle)
         return;
     if (c->h2.failed && c->end_ms == UINT64_MAX) {
         /* A peer that does not read cannot hold the connection. */
+        c->faulty = true;
         set_reason(c, GRPC_UNAVAILABLE, c->h2.failure);
         c->end_ms = h2_now_ms() + LINGER_MS;
     }
@@ -270,7 +291,7 @@ static void on_bytes(struct transport *t, const uint8_t *bytes, size_t len)
         return;
     int rc = h2_receive(&c->h2, bytes, len);
     if (rc != 0)
-        conn_close(c, GRPC_UNAVAILABLE, c->h2.failure[0] ? c->h2.failure : uv_strerror(rc));
+        give_up(c, c->h2.failure[0] ? c->h2.failure : uv_strerror(rc));
     wake(c);
 }
 

@@ -44,9 +44,11 @@ struct conn {
     struct conn *prev, *next; /* the owner's list */
     enum conn_state state;
     bool down;             /* on_down was called */
+    bool faulty;           /* it ends because of what the peer did, or failed to do */
     uint64_t armed_ms;     /* when the timer goes off */
     uint64_t received_ms;  /* last sign of life */
     uint64_t ping_ms;      /* an unanswered PING left then; 0 = none */
+    uint64_t blocked_ms;   /* since when transport.blocked */
     uint64_t handshake_ms; /* SETTINGS must be here by then */
     uint64_t goaway_ms;    /* second GOAWAY; UINT64_MAX = no drain */
     uint64_t end_ms;       /* closed by then in any case; UINT64_MAX = open end */

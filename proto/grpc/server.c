@@ -7,6 +7,9 @@
 #include "proto/grpc/call.h"
 #include "proto/grpc/conn.h"
 #include "proto/grpc/listener.h"
+#include "runtime/log.h"
+
+enum { LOG_BURST = 20 };
 
 struct service {
     const struct grpc_method *methods;
@@ -24,6 +27,7 @@ struct grpc_server {
     struct conn *conns;
     unsigned n_parts; /* handles and connections: all must be gone before the memory goes */
     uv_timer_t drain_timer;
+    struct log_limit log_limit;
     bool draining;
     bool closing;
     void (*on_drained)(void *data);
@@ -118,6 +122,17 @@ static void on_call(struct conn *c, struct grpc_call *call)
         call_drain(call);
 }
 
+static void on_down(struct conn *c, const char *reason)
+{
+    struct grpc_server *s = c->owner;
+    uint64_t n_suppressed;
+    if (!c->faulty)
+        log_debug("grpc.connection_closed", "peer=%s reason=\"%s\"", c->transport.peer, reason);
+    else if (log_limit_allow(&s->log_limit, h2_now_ms(), LOG_BURST, &n_suppressed))
+        log_warn("grpc.connection_dropped", "peer=%s reason=\"%s\" suppressed=%llu", c->transport.peer, reason,
+                 (unsigned long long)n_suppressed);
+}
+
 static void accept_connection(struct listener *l);
 
 static void on_conn_closed(struct conn *c)
@@ -138,7 +153,7 @@ static void on_conn_closed(struct conn *c)
     part_gone(s);
 }
 
-static const struct conn_ops conn_ops = {.on_call = on_call, .on_closed = on_conn_closed};
+static const struct conn_ops conn_ops = {.on_call = on_call, .on_down = on_down, .on_closed = on_conn_closed};
 
 static void accept_connection(struct listener *l)
 {

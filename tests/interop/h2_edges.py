@@ -191,6 +191,21 @@ def a_peer_that_never_reads_its_replies():
                 assert other.counters()["calls_open"] == 1
 
 
+def a_peer_that_talks_but_never_reads():
+    """Nothing that it says makes up for a write that it never takes."""
+    with echo_server(PROGRAM, "--keepalive-ms", "500", "--keepalive-timeout-ms", "500") as server:
+        with Connection(server.address, settings=struct.pack(">HI", 4, 0x7fffffff)) as c:
+            c.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7fff0000)))
+            c.open(COUNT, request(repeat=0, reply_bytes=100000))
+            c.socket.settimeout(0.2)
+            give_up = time.monotonic() + 20
+            with Connection(server.address) as other:
+                while other.counters()["keepalive_timeouts"] == 0:
+                    assert time.monotonic() < give_up, other.counters()
+                    c.send(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"))
+                    time.sleep(0.05)
+
+
 def dribbled_bytes():
     with echo_server(PROGRAM) as server, Connection(server.address, preface=False) as c:
         data = PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, header_block(SAY))
@@ -341,7 +356,7 @@ def early_status_frees_the_stream():
 
 
 def drain_in_two_steps():
-    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+    with echo_server(PROGRAM, ends_by_itself=True) as server, Connection(server.address) as c:
         stream = c.open(SAY, request(sleep_ms=400))
         c.expect_alive()
         server.terminate()
@@ -358,7 +373,8 @@ sys.exit(run([
     padded_data_flood, rapid_reset, resets_provoked_from_the_server, header_bomb, endless_continuation,
     header_list_over_the_limit, message_over_the_limit_by_its_prefix, announced_length_takes_no_memory,
     more_streams_than_allowed, refused_streams_say_so, more_connections_than_allowed, nothing_after_connecting,
-    no_answer_to_keepalive, a_peer_that_never_reads_its_replies, dribbled_bytes, bad_preface,
+    no_answer_to_keepalive, a_peer_that_never_reads_its_replies,
+    a_peer_that_talks_but_never_reads, dribbled_bytes, bad_preface,
     garbage_after_the_preface, data_on_the_connection, even_stream_number, reset_of_an_idle_stream,
     frame_longer_than_allowed, settings_of_a_wrong_length, ping_of_a_wrong_length, broken_header_compression,
     window_of_the_connection_overflows, window_of_a_stream_overflows, more_data_than_granted, data_after_the_end,
