@@ -405,8 +405,8 @@ static int write_trim(struct journal *j, struct store_txn *txn, struct journal_w
     return rc;
 }
 
-/* One transaction with the parts asked for. */
-static int write_once(struct journal *j, struct journal_write *w, bool append, bool trim)
+/* One transaction: what retention removes, and, if `append`, everything new. */
+static int write_once(struct journal *j, struct journal_write *w, bool append)
 {
     struct store_txn txn = {0};
     struct journal_state state;
@@ -420,7 +420,7 @@ static int write_once(struct journal *j, struct journal_write *w, bool append, b
         state.status_through = w->status_through;
         rc = write_puts(j, &txn, w);
     }
-    if (!rc && trim)
+    if (!rc)
         rc = write_trim(j, &txn, w, &state);
     if (!rc)
         rc = meta_put(&txn, j->meta_table, "state", &state, sizeof state);
@@ -438,16 +438,15 @@ int journal_write(struct journal *j, struct journal_write *w)
 {
     for (size_t i = 0; i < w->n_batches; i++)
         batch_seal(&w->batches[i]);
-    int rc = write_once(j, w, true, true);
-    if (rc != UV_ENOSPC || w->n_trimmed == 0)
+    w->n_trimmed = 0;
+    int rc = write_once(j, w, true);
+    if (rc != UV_ENOSPC)
         return rc;
-    /* Removing and adding do not fit together, because removed pages are free only after a commit: remove first. */
-    uint64_t n_trimmed = 0;
-    rc = write_once(j, w, false, true);
-    if (rc)
-        return rc;
-    n_trimmed = w->n_trimmed;
-    rc = write_once(j, w, true, true);
+    /* Removed pages are free only after a commit: where adding does not fit, remove first. */
+    if (write_once(j, w, false) || w->n_trimmed == 0)
+        return UV_ENOSPC;
+    uint64_t n_trimmed = w->n_trimmed;
+    rc = write_once(j, w, true);
     w->n_trimmed += n_trimmed;
     return rc;
 }
