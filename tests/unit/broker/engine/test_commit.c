@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/commit.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "tests/lib/loop.h"
+#include "tests/unit/broker/engine/log_directory.h"
+
+#define MIB (1024u * 1024)
+
+static struct log_directory directory;
+static struct journal journal;
+static struct test_loop loop;
+static struct commit commit;
+
+/* What the engine told. */
+static struct {
+    uint64_t committed, n_seals, n_failed, n_room;
+    int last_error;
+    int seal_failures_left;
+    uint64_t sealed;
+    bool closed;
+} told;
+
+static int on_seal(void *data, struct journal_write *w, uint64_t through)
+{
+    (void)data;
+    told.n_seals++;
+    if (told.seal_failures_left > 0) {
+        told.seal_failures_left--;
+        return UV_ENOMEM;
+    }
+    told.sealed = through;
+    return journal_write_put(w, JOURNAL_DEDUPE, "through", 7, &through, sizeof through);
+}
+
+static void on_committed(void *data, uint64_t from, uint64_t through)
+{
+    (void)data;
+    cr_assert_eq(from, told.committed + 1, "in order, each once");
+    cr_assert_geq(journal.newest, through);
+    told.committed = through;
+}
+
+static void on_failed(void *data, int error)
+{
+    (void)data;
+    told.n_failed++;
+    told.last_error = error;
+}
+
+static void on_room(void *data)
+{
+    (void)data;
+    told.n_room++;
+}
+
+static void on_closed(void *data)
+{
+    (void)data;
+    told.closed = true;
+}
+
+static void setup(void)
+{
+    static const struct commit_ops ops = {on_seal, on_committed, on_failed, on_room};
+    static const struct retention_limits retention = {0};
+    memset(&told, 0, sizeof told);
+    log_directory_make(&directory);
+    log_open(&journal, &directory, 64 * MIB, 0);
+    test_loop_init(&loop);
+    cr_assert_eq(commit_init(&commit, &loop.loop, &journal, &retention, &ops, NULL), 0);
+}
+
+static void teardown(void)
+{
+    if (!commit.closing)
+        commit_close(&commit, on_closed);
+    if (!test_loop_until(&loop, &told.closed))
+        abort();
+    test_loop_deinit(&loop);
+    journal_close(&journal);
+    log_directory_remove(&directory);
+}
+
+TestSuite(commit, .init = setup, .fini = teardown);
+
+static uint64_t append(uint64_t n, uint64_t now_ns)
+{
+    uint8_t event[EVENT_MAX];
+    uint64_t sequence = 0;
+    cr_assert_eq(commit_append(&commit, event, event_write(event, n, 0), now_ns, 0, &sequence), 0);
+    return sequence;
+}
+
+static bool is_idle(void *data)
+{
+    (void)data;
+    return commit_idle(&commit);
+}
+
+static void settle(void)
+{
+    cr_assert(test_loop_until_true(&loop, is_idle, NULL));
+}
+
+Test(commit, gives_sequences_in_order_and_tells_when_they_are_on_disk)
+{
+    for (uint64_t n = 1; n <= 100; n++)
+        cr_assert_eq(append(n, n * 1000), n);
+    cr_assert_eq(told.committed, 0, "nothing is told before the loop runs");
+    settle();
+    cr_assert_eq(told.committed, 100);
+    cr_assert_eq(commit.n_commits, 1, "what is accepted together is committed together");
+    struct journal_run run;
+    cr_assert_eq(journal_read(&journal, 1, UINT64_MAX, SIZE_MAX, &run), JOURNAL_RUN);
+    run_check(&run, 1, 100);
+    journal_run_release(&run);
+}
+
+static bool is_working(void *data)
+{
+    (void)data;
+    return commit.flight != NULL;
+}
+
+Test(commit, what_comes_during_a_write_shares_the_next_one)
+{
+    append(1, 1000);
+    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    for (uint64_t n = 2; n <= 50; n++)
+        append(n, n * 1000);
+    settle();
+    cr_assert_eq(told.committed, 50);
+    cr_assert_eq(commit.n_commits, 2);
+}
+
+Test(commit, broker_time_never_goes_back_also_over_a_restart)
+{
+    append(1, 1000);
+    append(2, 500);
+    settle();
+    cr_assert_eq(commit.newest_time_ns, 1000);
+    cr_assert_eq(journal.newest_time_ns, 1000);
+    journal_close(&journal);
+    log_open(&journal, &directory, 64 * MIB, 0);
+    cr_assert_eq(journal.newest_time_ns, 1000);
+}
+
+struct counted_waiter {
+    struct commit_waiter waiter;
+    uint64_t committed_then;
+    int n;
+};
+
+static void on_waited(struct commit_waiter *w)
+{
+    struct counted_waiter *c = (struct counted_waiter *)w;
+    c->n++;
+    c->committed_then = told.committed;
+}
+
+Test(commit, waiters_run_once_after_everything_before_them)
+{
+    struct counted_waiter first = {.waiter.cb = on_waited}, second = first, forgotten = first;
+    append(1, 1000);
+    commit_wait(&commit, &first.waiter);
+    append(2, 2000);
+    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    append(3, 3000);
+    commit_wait(&commit, &second.waiter);
+    commit_wait(&commit, &forgotten.waiter);
+    commit_forget(&forgotten.waiter, &commit);
+    commit_forget(&forgotten.waiter, &commit);
+    settle();
+    cr_assert_eq(first.n, 1);
+    cr_assert_eq(first.committed_then, 2);
+    cr_assert_eq(second.n, 1);
+    cr_assert_eq(second.committed_then, 3);
+    cr_assert_eq(forgotten.n, 0);
+}
+
+Test(commit, waiter_in_the_write_under_way_can_be_forgotten)
+{
+    struct counted_waiter w = {.waiter.cb = on_waited};
+    commit_wait(&commit, &w.waiter);
+    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    commit_forget(&w.waiter, &commit);
+    settle();
+    cr_assert_eq(w.n, 0);
+}
+
+Test(commit, puts_alone_are_written)
+{
+    struct counted_waiter w = {.waiter.cb = on_waited};
+    cr_assert_eq(commit_put(&commit, JOURNAL_CURSORS, "a", 1, "b", 1), 0);
+    commit_wait(&commit, &w.waiter);
+    settle();
+    cr_assert_eq(w.n, 1);
+    cr_assert_eq(journal.newest, 0);
+}
+
+static bool has_sealed(void *data)
+{
+    (void)data;
+    return told.n_seals > 0;
+}
+
+Test(commit, owner_without_memory_at_the_seal_is_asked_again_with_everything)
+{
+    told.seal_failures_left = 2;
+    append(1, 1000);
+    cr_assert(test_loop_until_true(&loop, has_sealed, NULL));
+    append(2, 2000);
+    settle();
+    cr_assert_eq(told.n_seals, 3);
+    cr_assert_eq(told.sealed, 2);
+    cr_assert_eq(told.committed, 2);
+}
+
+Test(commit, full_is_said_and_room_is_told)
+{
+    uint8_t event[EVENT_MAX];
+    uint64_t sequence = 0, n = 1;
+    while (!commit_full(&commit))
+        cr_assert_eq(commit_append(&commit, event, event_write(event, n++, 250), 1, 0, &sequence), 0);
+    cr_assert_geq(commit.open->bytes, COMMIT_FULL_BYTES);
+    int rc;
+    while ((rc = commit_append(&commit, event, event_write(event, n++, 250), 1, 0, &sequence)) == 0)
+        ;
+    cr_assert_eq(rc, UV_ENOBUFS, "even the reserve has an end");
+    settle();
+    cr_assert_eq(told.committed, sequence);
+    cr_assert_eq(told.n_room, 1);
+    cr_assert(!commit_full(&commit));
+}
+
+static bool has_failed_twice(void *data)
+{
+    (void)data;
+    return told.n_failed >= 2;
+}
+
+/* A limit on the size of files stands in for a full disk. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(commit, disk_that_is_full_loses_nothing_and_recovers)
+{
+    struct counted_waiter w = {.waiter.cb = on_waited};
+    uint64_t n = 1;
+    append(n++, 1000);
+    settle();
+    limit_files(64 * 1024);
+    for (; n <= 1000; n++)
+        append(n, n * 1000);
+    commit_wait(&commit, &w.waiter);
+    cr_assert(test_loop_until_true(&loop, has_failed_twice, NULL));
+    cr_assert_lt(told.last_error, 0);
+    cr_assert(commit_full(&commit), "writers are told to stop");
+    cr_assert_eq(told.committed, 1);
+    cr_assert_eq(w.n, 0);
+    append(n, n * 1000);
+    limit_files(RLIM_INFINITY);
+    settle();
+    cr_assert_eq(told.committed, 1001);
+    cr_assert_eq(w.n, 1);
+    cr_assert_geq(told.n_room, 1);
+    cr_assert(!commit_full(&commit));
+    cr_assert_eq(commit.last_error, 0);
+}
+
+Test(commit, close_waits_for_the_write_under_way)
+{
+    append(1, 1000);
+    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    append(2, 2000);
+    commit_close(&commit, on_closed);
+    cr_assert(test_loop_until(&loop, &told.closed));
+    journal_close(&journal);
+    log_open(&journal, &directory, 64 * MIB, 0);
+    cr_assert_eq(journal.newest, 1, "the write under way finished; what was not begun is gone");
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/journal.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <uv.h>
+
+#include "tests/unit/broker/engine/log_directory.h"
+
+#define MIB (1024u * 1024)
+#define ALL UINT64_MAX
+
+static struct log_directory directory;
+static struct journal j;
+
+static void setup(void)
+{
+    log_directory_make(&directory);
+    log_open(&j, &directory, 64 * MIB, 0);
+}
+
+static void teardown(void)
+{
+    journal_close(&j);
+    log_directory_remove(&directory);
+}
+
+TestSuite(journal, .init = setup, .fini = teardown);
+
+static void reopen(uint64_t tail_bytes)
+{
+    journal_close(&j);
+    log_open(&j, &directory, 64 * MIB, tail_bytes);
+}
+
+/* One commit of records first..last. */
+static struct journal_write commit_kept(uint64_t first, uint64_t last, size_t padding,
+                                        const struct retention_limits *retention)
+{
+    struct journal_batch b = {0};
+    struct journal_write w = {.batches = &b, .n_batches = 1};
+    if (retention)
+        w.retention = *retention;
+    batch_fill(&b, first, last, padding);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    journal_batch_deinit(&b);
+    return w;
+}
+
+static void commit(uint64_t first, uint64_t last)
+{
+    commit_kept(first, last, 0, NULL);
+}
+
+static void expect_run(uint64_t from, uint64_t through, size_t max_bytes, uint64_t last)
+{
+    struct journal_run run;
+    cr_assert_eq(journal_read(&j, from, through, max_bytes, &run), JOURNAL_RUN);
+    run_check(&run, from, last);
+    journal_run_release(&run);
+}
+
+Test(journal, new_log_is_empty_and_has_its_epoch)
+{
+    struct journal_run run;
+    cr_assert_eq(j.epoch, 0x5e45eb05);
+    cr_assert_eq(j.newest, 0);
+    cr_assert_eq(j.oldest, 1);
+    cr_assert_eq(journal_read(&j, 1, ALL, 1000, &run), JOURNAL_CAUGHT_UP);
+}
+
+Test(journal, records_are_read_as_written_from_memory_and_from_disk)
+{
+    commit(1, 10);
+    commit(11, 11);
+    commit(12, 40);
+    for (int from_disk = 0; from_disk < 2; from_disk++) {
+        expect_run(1, ALL, SIZE_MAX, 10);
+        expect_run(4, ALL, SIZE_MAX, 10);
+        expect_run(10, ALL, SIZE_MAX, 10);
+        expect_run(11, ALL, SIZE_MAX, 11);
+        expect_run(12, ALL, SIZE_MAX, 40);
+        expect_run(40, ALL, SIZE_MAX, 40);
+        reopen(0);
+        cr_assert_eq(j.newest, 40);
+        cr_assert_eq(j.oldest, 1);
+        cr_assert_eq(j.newest_time_ns, 40000);
+    }
+}
+
+Test(journal, run_keeps_within_its_bounds_but_has_at_least_one_record)
+{
+    struct journal_run run;
+    commit(1, 100);
+    expect_run(1, ALL, 1, 1);
+    expect_run(5, 7, SIZE_MAX, 7);
+    expect_run(5, 5, SIZE_MAX, 5);
+    cr_assert_eq(journal_read(&j, 1, ALL, 1000, &run), JOURNAL_RUN);
+    cr_assert(run.len <= 1000 && run.len > 900);
+    cr_assert_gt(run.last, 1);
+    journal_run_release(&run);
+}
+
+Test(journal, unpublished_records_are_not_readable)
+{
+    struct journal_batch b = {0};
+    struct journal_write w = {.batches = &b, .n_batches = 1};
+    struct journal_run run;
+    commit(1, 5);
+    batch_fill(&b, 6, 9, 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    cr_assert_eq(journal_read(&j, 6, ALL, 1000, &run), JOURNAL_CAUGHT_UP);
+    journal_publish(&j, &w);
+    journal_batch_deinit(&b);
+    expect_run(6, ALL, SIZE_MAX, 9);
+}
+
+Test(journal, full_batch_says_so_and_one_write_takes_many)
+{
+    struct journal_batch b[3] = {0};
+    struct journal_write w = {.batches = b, .n_batches = 0};
+    uint8_t event[EVENT_MAX];
+    uint64_t n = 1;
+    while (w.n_batches < 3) {
+        int rc = UV_ENOBUFS;
+        if (w.n_batches > 0)
+            rc = journal_batch_append(&b[w.n_batches - 1], event, event_write(event, n, 250), n, n * 1000, 0);
+        if (rc == UV_ENOBUFS) {
+            w.n_batches++;
+            continue;
+        }
+        cr_assert_eq(rc, 0);
+        cr_assert_leq(b[w.n_batches - 1].chunk->len, JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES);
+        n++;
+    }
+    w.n_batches = 2;
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.newest, n - 1);
+    uint64_t end_of_first = b[0].last;
+    for (int i = 0; i < 3; i++)
+        journal_batch_deinit(&b[i]);
+    reopen(0);
+    expect_run(1, ALL, SIZE_MAX, end_of_first);
+    expect_run(end_of_first + 1, ALL, SIZE_MAX, n - 1);
+}
+
+Test(journal, readers_keep_what_they_read_when_the_tail_moves_on)
+{
+    struct journal_run run;
+    reopen(1);
+    commit(1, 5);
+    cr_assert_eq(journal_read(&j, 1, ALL, SIZE_MAX, &run), JOURNAL_RUN);
+    for (uint64_t n = 6; n < 200; n++)
+        commit(n, n);
+    cr_assert_leq(j.tail_n, 1);
+    run_check(&run, 1, 5);
+    journal_run_release(&run);
+    for (uint64_t n = 199; n > 5; n--)
+        expect_run(n, ALL, SIZE_MAX, n);
+    expect_run(3, ALL, SIZE_MAX, 5);
+}
+
+Test(journal, puts_and_records_are_one_transaction)
+{
+    struct journal_batch b = {0};
+    struct journal_write w = {.batches = &b, .n_batches = 1, .status_through = 3};
+    batch_fill(&b, 1, 3, 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "one", 3), 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "two", 3), 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "b", 1, "gone", 4), 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "b", 1, NULL, 0), 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "never", 5, NULL, 0), 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    journal_write_deinit(&w);
+    journal_batch_deinit(&b);
+    reopen(0);
+    cr_assert_eq(j.status_through, 3);
+    struct store_txn t;
+    struct store_value value;
+    cr_assert_eq(store_begin(&j.store, false, &t), 0);
+    cr_assert_eq(store_get(&t, j.tables[JOURNAL_CURSORS], "a", 1, &value), 0);
+    cr_assert(value.len == 3 && memcmp(value.data, "two", 3) == 0);
+    cr_assert_eq(store_get(&t, j.tables[JOURNAL_CURSORS], "b", 1, &value), UV_ENOENT);
+    store_abort(&t);
+}
+
+/* Overwrite a byte of the stored value that begins at `first`. */
+static void damage(uint64_t first, size_t at)
+{
+    struct store_txn t;
+    struct store_value value;
+    uint8_t bytes[8192];
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
+    cr_assert_leq(value.len, sizeof bytes);
+    size_t len = value.len;
+    memcpy(bytes, value.data, len);
+    bytes[at < len ? at : len - 1] ^= 0x10;
+    cr_assert_eq(store_put(&t, j.log_table, &first, sizeof first, bytes, len, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
+Test(journal, any_damaged_byte_is_found_and_only_its_value_is_lost)
+{
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    const size_t places[] = {0, 4, 8, 12, 16, 24, 60, 8191};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct journal_run run;
+        damage(6, places[i]);
+        reopen(0);
+        cr_assert_eq(journal_read(&j, 7, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED, "byte %zu", places[i]);
+        cr_assert_eq(run.first, 7);
+        cr_assert_eq(run.last, 8);
+        cr_assert_eq(journal_read_around(&j, 8, &run), JOURNAL_DAMAGED);
+        expect_run(2, ALL, SIZE_MAX, 5);
+        expect_run(9, ALL, SIZE_MAX, 12);
+        damage(6, places[i]);
+        reopen(0);
+        expect_run(6, ALL, SIZE_MAX, 8);
+    }
+}
+
+Test(journal, missing_value_is_a_damaged_range_up_to_the_next)
+{
+    uint64_t first = 6;
+    struct store_txn t;
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
+    cr_assert_eq(store_commit(&t), 0);
+    reopen(0);
+    cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.first, 6);
+    cr_assert_eq(run.last, 8);
+}
+
+Test(journal, retention_removes_whole_values_and_keeps_the_newest)
+{
+    struct retention_limits ten = {.max_records = 10}, one = {.max_records = 1};
+    struct journal_run run;
+    for (uint64_t n = 1; n <= 50; n += 5)
+        commit_kept(n, n + 4, 0, &ten);
+    cr_assert_eq(j.oldest, 41);
+    cr_assert_eq(j.n_trimmed, 40);
+    cr_assert_eq(j.trimmed_bits, 15);
+    cr_assert_eq(journal_read(&j, 40, ALL, SIZE_MAX, &run), JOURNAL_TRIMMED);
+    expect_run(41, ALL, SIZE_MAX, 45);
+    commit_kept(51, 60, 0, &one);
+    cr_assert_eq(j.oldest, 51);
+    reopen(0);
+    cr_assert_eq(j.oldest, 51);
+    expect_run(51, ALL, SIZE_MAX, 60);
+}
+
+Test(journal, retention_by_age_uses_broker_time)
+{
+    struct retention_limits limits = {.max_age_ns = 5000};
+    struct journal_write w = {.retention = limits, .now_ns = 15000};
+    commit(1, 5);
+    commit(6, 12);
+    commit(13, 14);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 6, "records of 6000..12000 are kept because the newest of them is young enough");
+    w.now_ns = 1000000;
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 13);
+}
+
+Test(journal, trimmed_but_not_published_reads_as_trimmed)
+{
+    struct retention_limits limits = {.max_records = 2};
+    struct journal_write w = {.retention = limits};
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 7);
+    reopen(0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    cr_assert_eq(journal_read(&j, 3, ALL, SIZE_MAX, &run), JOURNAL_TRIMMED);
+    cr_assert_eq(j.oldest, 6);
+}
+
+Test(journal, time_finds_the_first_record_not_before)
+{
+    uint64_t sequence;
+    for (uint64_t n = 1; n <= 100; n += 10)
+        commit(n, n + 9);
+    const struct {
+        uint64_t time, want;
+    } cases[] = {{0, 1},      {1, 1},      {1000, 1},     {1001, 2},    {10000, 10},
+                 {10001, 11}, {55500, 56}, {100000, 100}, {100001, 101}};
+    for (int from_disk = 0; from_disk < 2; from_disk++) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            cr_assert_eq(journal_find_time(&j, cases[i].time, &sequence), 0);
+            cr_assert_eq(sequence, cases[i].want, "time %d", (int)cases[i].time);
+        }
+        reopen(0);
+    }
+}
+
+Test(journal, time_in_an_empty_log_is_the_next_record)
+{
+    uint64_t sequence = 0;
+    cr_assert_eq(journal_find_time(&j, 1, &sequence), 0);
+    cr_assert_eq(sequence, 1);
+}
+
+Test(journal, is_open_once)
+{
+    struct journal other;
+    struct journal_options options = {.directory = directory.path, .map_bytes = 64 * MIB, .new_epoch = 1};
+    char err[256];
+    cr_assert_eq(journal_open(&other, &options, err, sizeof err), UV_EBUSY);
+    cr_assert_str_eq(err, "another process has it open");
+}
+
+Test(journal, log_of_another_format_is_refused_by_number)
+{
+    struct store_txn t;
+    struct journal_options options = {.directory = directory.path, .map_bytes = 64 * MIB, .new_epoch = 1};
+    struct journal other;
+    uint32_t format = 99;
+    char err[256];
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_put(&t, j.meta_table, "format", 6, &format, sizeof format, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+    journal_close(&j);
+    cr_assert_eq(journal_open(&other, &options, err, sizeof err), UV_EINVAL);
+    cr_assert_not_null(strstr(err, "99"));
+}
+
+/* Fill a log of 1 MiB until it takes no more; returns the first sequence that did not fit. */
+static uint64_t fill(const struct retention_limits *retention, uint64_t n, uint64_t end)
+{
+    for (; n < end; n += 50) {
+        struct journal_batch b = {0};
+        struct journal_write w = {.batches = &b, .n_batches = 1};
+        if (retention)
+            w.retention = *retention;
+        batch_fill(&b, n, n + 49, 250);
+        int rc = journal_write(&j, &w);
+        if (rc == 0)
+            journal_publish(&j, &w);
+        journal_batch_deinit(&b);
+        if (rc) {
+            cr_assert_eq(rc, UV_ENOSPC);
+            return n;
+        }
+    }
+    return end;
+}
+
+Test(journal, full_log_takes_nothing_and_keeps_everything)
+{
+    journal_close(&j);
+    log_open(&j, &directory, MIB, 0);
+    uint64_t n = fill(NULL, 1, 100001);
+    cr_assert_lt(n, 100001);
+    cr_assert_eq(fill(NULL, n, 100001), n);
+    journal_close(&j);
+    log_open(&j, &directory, MIB, 0);
+    cr_assert_eq(j.newest, n - 1);
+    for (uint64_t at = 1; at < n; at += 50)
+        expect_run(at, ALL, SIZE_MAX, at + 49);
+}
+
+Test(journal, full_log_goes_on_when_retention_may_remove)
+{
+    struct retention_limits limits = {.max_records = 500};
+    journal_close(&j);
+    log_open(&j, &directory, MIB, 0);
+    uint64_t n = fill(NULL, 1, 100001);
+    cr_assert_eq(fill(&limits, n, n + 5000), n + 5000);
+    cr_assert_geq(j.oldest, n + 5000 - 600);
+}
