@@ -24,15 +24,13 @@ Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
 CONF
 
-# policy-rc.d keeps package scripts from starting daemons; host-specific and cached files stay out.
+# Host-specific and cached files stay out.
 mmdebstrap --quiet --format=tar --variant=minbase --mode=root --include=ca-certificates \
     --aptopt="$temporary/apt.conf" \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --customize-hook='printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d"' \
-    --customize-hook='chmod 755 "$1/usr/sbin/policy-rc.d"' \
     --customize-hook='rm -rf "$1/etc/resolv.conf" "$1/etc/hostname" "$1"/var/cache/apt/*.bin "$1"/var/log/*' \
     bookworm "$out.part" "$sources"
 mv "$out.part" "$out"
