@@ -168,7 +168,7 @@ void call_on_request(struct grpc_call *call)
 
 static int status_of_http(const char *http_status)
 {
-    switch (http_status ? atoi(http_status) : 0) {
+    switch (http_status ? strtol(http_status, NULL, 10) : 0) {
     case 400: return GRPC_INTERNAL;
     case 401: return GRPC_UNAUTHENTICATED;
     case 403: return GRPC_PERMISSION_DENIED;

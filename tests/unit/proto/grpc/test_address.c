@@ -63,7 +63,7 @@ Test(address, too_long_is_refused)
     text[5 + 107] = '\0';
     cr_assert_eq(address_parse(text, &a, err, sizeof err), 0);
     memset(text, 'h', 256);
-    strcpy(text + 256, ":1");
+    memcpy(text + 256, ":1", 3);
     cr_assert_eq(address_parse(text, &a, err, sizeof err), UV_EINVAL);
 }
 

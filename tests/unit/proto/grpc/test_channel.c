@@ -172,6 +172,9 @@ static void bare_peer_open(struct bare_peer *b, const char *greeting, size_t len
     snprintf(b->address, sizeof b->address, "127.0.0.1:%u", ntohs(sin.sin_port));
 }
 
+/* Its handles close in the teardown: it must live as long. */
+static struct bare_peer bare_peer;
+
 static void bare_peer_close(struct bare_peer *b)
 {
     uv_close((uv_handle_t *)&b->listener, NULL);
@@ -180,23 +183,21 @@ static void bare_peer_close(struct bare_peer *b)
 
 Test(channel, peer_that_is_not_http2_is_named)
 {
-    struct bare_peer b = {0};
     static const char text[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
-    bare_peer_open(&b, text, sizeof text - 1);
-    expect_down(b.address, 0, b.address, "SETTINGS");
-    bare_peer_close(&b);
+    bare_peer_open(&bare_peer, text, sizeof text - 1);
+    expect_down(bare_peer.address, 0, bare_peer.address, "SETTINGS");
+    bare_peer_close(&bare_peer);
 }
 
 Test(channel, dead_peer_is_found_by_keepalive)
 {
     static const char settings[] = "\0\0\0\4\0\0\0\0\0";
     struct grpc_limits limits = {.keepalive_ms = 50, .keepalive_timeout_ms = 50};
-    struct bare_peer b = {0};
     struct outcome o = {0};
     struct grpc_channel *channel;
     struct probe probe = {0};
-    bare_peer_open(&b, settings, sizeof settings - 1);
-    cr_assert_eq(grpc_channel_open(&loop.loop, b.address, &limits, 0, &ops, &o, &channel), 0);
+    bare_peer_open(&bare_peer, settings, sizeof settings - 1);
+    cr_assert_eq(grpc_channel_open(&loop.loop, bare_peer.address, &limits, 0, &ops, &o, &channel), 0);
     cr_assert(test_loop_until(&loop, &o.up));
     cr_assert_eq(grpc_call_start(channel, "/a/b", 0, &probe_ops, &probe, &probe.call), 0);
     cr_assert(test_loop_until(&loop, &o.down));
@@ -204,7 +205,7 @@ Test(channel, dead_peer_is_found_by_keepalive)
     cr_assert_eq(probe.status, GRPC_UNAVAILABLE);
     cr_assert(strstr(probe.message, "keepalive"), "%s", probe.message);
     grpc_channel_close(channel);
-    bare_peer_close(&b);
+    bare_peer_close(&bare_peer);
 }
 
 /* ------------------------------------------------------------------------------------------------ limits */

@@ -127,8 +127,11 @@ static bool carry(struct end *from, struct end *to)
 
 static void exchange(void)
 {
-    while (carry(&client, &server) | carry(&server, &client))
-        ;
+    bool said = true;
+    while (said) {
+        said = carry(&client, &server);
+        said |= carry(&server, &client);
+    }
 }
 
 static void start(const char *path, size_t message_len)
