@@ -58,19 +58,21 @@ seconds() { printf '%d.%02d s' $(($1 / 1000)) $(($1 % 1000 / 10)); }
 # ---- processes: started in their own session, remembered, ended by number
 
 work=
-start() { # NAME PROGRAM ARGUMENT…: output to NAME.log, number in NAME.pid
+start() { # NAME PROGRAM ARGUMENT…: output to NAME.log, number in $pid_NAME and in NAME.pid
     name=$1
     shift
     setsid "$@" >>"$work/$name.log" 2>&1 </dev/null &
+    eval "pid_$name=$!"
     echo $! >"$work/$name.pid"
 }
-alive() { kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
+pid_of() { eval "echo \"\${pid_$1:-}\""; }
+alive() { kill -0 "$(pid_of "$1")" 2>/dev/null; }
 
 stop() { # NAME SIGNAL: end it and wait until it is gone; its status is in $ended
     ended=0
-    [ -s "$work/$1.pid" ] || return 0
-    pid=$(cat "$work/$1.pid")
-    rm -f "$work/$1.pid"
+    pid=$(pid_of "$1")
+    [ -n "$pid" ] || return 0
+    eval "pid_$1="
     kill "-$2" "$pid" 2>/dev/null || :
     tries=0
     while kill -0 "$pid" 2>/dev/null; do
