@@ -19,65 +19,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/service/agent_session.h"
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
-#include "proto/event_view.h"
 #include "proto/message.h"
 #include "proto/wire.h"
 #include "runtime/clock.h"
 #include "sensebus/v1/admin.pb-c.h"
 #include "sensebus/v1/agents.pb-c.h"
 
-#define CONTRACT_VERSION             1u
-#define PUBLISH_MAX_BYTES            (1024u * 1024)
-#define EVENT_MAX_BYTES              (64u * 1024)
-#define WINDOW_EVENTS                65536u
-#define HELD_MAX_BYTES               (8u * 1024 * 1024) /* more than any window of ours lets through */
-#define FIELD_PUBLISH                2u
-#define EVENT_FIELD_ORIGIN           8u
-#define ORIGIN_FIELD_SOURCE_SEQUENCE 5u
-#define REASON_MAX                   256
-
-struct held_message {
-    STAILQ_ENTRY(held_message) entry;
-    size_t len;
-    uint8_t bytes[];
-};
-
-/* One numbering: records of (host, agent epoch) on their way to the disk. Outlives its stream until they are there. */
-struct agent_source {
-    LIST_ENTRY(agent_source) entry;
-    struct dedupe_agent *dedupe;
-    uint64_t sealed;               /* newest in the transaction that is being written */
-    struct agent_session *session; /* NULL when its stream is over */
-};
-
-enum session_state {
-    SESSION_NEW, /* no Hello yet */
-    SESSION_ATTACHED,
-    SESSION_OVER, /* the call is finished: on_close follows */
-};
-
-struct agent_session {
-    LIST_ENTRY(agent_session) entry;
-    struct agents *agents;
-    struct broker *broker;
-    struct grpc_call *call;
-    enum session_state state;
-    struct directory_agent *agent;
-    struct agent_source *source;
-    uint64_t epoch;
-    uint64_t expected; /* source sequence that comes next, if the agent counts right */
-    uint64_t acked;
-    uint64_t heard_ms;
-    bool detached; /* said Detach */
-    struct commit_waiter detach_written;
-    bool paused;
-    bool ack_owed; /* could not be queued */
-    STAILQ_HEAD(held_messages, held_message) held;
-    size_t held_bytes;
-    struct log_limit refused_limit;
-};
+#define CONTRACT_VERSION 1u
+#define WINDOW_EVENTS    65536u
+#define HELD_MAX_BYTES   (8u * 1024 * 1024) /* more than any window of ours lets through */
+#define FIELD_PUBLISH    2u
 
 /* Attached when the log was closed. */
 struct agent_expected {
@@ -169,6 +123,22 @@ static int on_stored_agent(void *data, const struct store_value *key, const stru
     return rc;
 }
 
+/* The directory forgets those that are gone longest: so does the store, once, at a start. */
+static int on_maybe_stale_agent(void *data, const struct store_value *key, const struct store_value *value)
+{
+    struct agents *a = data;
+    char host[DIRECTORY_MAX_HOST + 1];
+
+    (void)value;
+    if (key->len <= DIRECTORY_MAX_HOST) {
+        memcpy(host, key->data, key->len);
+        host[key->len] = 0;
+        if (directory_find(&a->broker->directory, host))
+            return 0;
+    }
+    return commit_put(&a->broker->commit, JOURNAL_AGENTS, key->data, key->len, NULL, 0);
+}
+
 static struct agent_expected *expected_find(struct agents *a, const char *host)
 {
     struct agent_expected *e;
@@ -250,7 +220,7 @@ static void source_free_if_done(struct agent_source *s)
 
 /* ------------------------------------------------------------------------------------------------ sending */
 
-static int send_message(struct agent_session *s, Sensebus__V1__BrokerMessage *message)
+int session_send(struct agent_session *s, const Sensebus__V1__BrokerMessage *message)
 {
     uint8_t small[512], *bytes = small;
     size_t len = sensebus__v1__broker_message__get_packed_size(message);
@@ -265,7 +235,7 @@ static int send_message(struct agent_session *s, Sensebus__V1__BrokerMessage *me
     return rc;
 }
 
-static void send_ack(struct agent_session *s)
+void session_send_ack(struct agent_session *s)
 {
     Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
     Sensebus__V1__Ack ack = SENSEBUS__V1__ACK__INIT;
@@ -273,7 +243,7 @@ static void send_ack(struct agent_session *s)
     ack.source_sequence = s->source->dedupe->committed;
     message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_ACK;
     message.ack = &ack;
-    s->ack_owed = !grpc_call_writable(s->call) || send_message(s, &message) != 0;
+    s->ack_owed = !grpc_call_writable(s->call) || session_send(s, &message) != 0;
     if (!s->ack_owed)
         s->acked = ack.source_sequence;
     s->agent->committed_source_sequence = ack.source_sequence;
@@ -294,7 +264,7 @@ static int send_welcome(struct agent_session *s)
     welcome.broker_version = (char *)SENSEBUS_VERSION;
     message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_WELCOME;
     message.welcome = &welcome;
-    return send_message(s, &message);
+    return session_send(s, &message);
 }
 
 /* ------------------------------------------------------------------------------------------------ the end */
@@ -336,10 +306,7 @@ static void session_drop_held(struct agent_session *s)
     s->held_bytes = 0;
 }
 
-/* End the stream from our side. */
-static void session_fail(struct agent_session *s, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void session_fail(struct agent_session *s, int status, const char *format, ...)
+void session_fail(struct agent_session *s, int status, const char *format, ...)
 {
     char reason[REASON_MAX];
     va_list args;
@@ -432,181 +399,6 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
         session_fail(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
-/* ------------------------------------------------------------------------------------------------ Publish */
-
-/* origin.source_sequence of an event that was refused by its scan; `otherwise` when even that cannot be read. */
-static uint64_t peek_source_sequence(const uint8_t *event, size_t len, uint64_t otherwise)
-{
-    const uint8_t *p = event, *end = event + len;
-    struct wire_field field, inner;
-
-    while (p && p < end && (p = wire_field_read(p, end, &field))) {
-        if (field.number != EVENT_FIELD_ORIGIN || field.type != WIRE_BYTES)
-            continue;
-        const uint8_t *q = field.bytes, *q_end = field.bytes + field.len;
-        while (q && q < q_end && (q = wire_field_read(q, q_end, &inner)))
-            if (inner.number == ORIGIN_FIELD_SOURCE_SEQUENCE && inner.type == WIRE_VARINT && inner.value > 0)
-                return inner.value;
-    }
-    return otherwise;
-}
-
-/* What the scan does not know: the event must be this agent's own. */
-static int check_origin(const struct agent_session *s, const struct event_view *view, char *err, size_t err_len)
-{
-    if (view->host.len != strlen(s->agent->host) || memcmp(view->host.ptr, s->agent->host, view->host.len) != 0) {
-        snprintf(err, err_len, "origin.host: is not %s, the agent of this stream", s->agent->host);
-        return UV_EINVAL;
-    }
-    if (view->agent_epoch != s->epoch) {
-        snprintf(err, err_len, "origin.agent_epoch: is %016" PRIx64 ", this stream's is %016" PRIx64, view->agent_epoch,
-                 s->epoch);
-        return UV_EINVAL;
-    }
-    if (view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER) {
-        snprintf(err, err_len, "origin.source: SOURCE_BROKER is the broker's own");
-        return UV_EINVAL;
-    }
-    return 0;
-}
-
-static int tell_hole(struct agent_session *s, const struct dedupe_hole *hole)
-{
-    struct announce_loss loss = {
-        .count = hole->n_missing,
-        .first = hole->first,
-        .last = hole->last,
-        .reason = "a hole in the agent's source sequence",
-    };
-    int rc = announce_loss(s->broker, s->agent->host, &loss);
-    if (!rc) {
-        s->broker->counters.n_holes += hole->n_missing;
-        log_warn("agent.hole", "host=%s first=%" PRIu64 " last=%" PRIu64, s->agent->host, hole->first, hole->last);
-        dedupe_take(s->source->dedupe, hole->last);
-    }
-    return rc;
-}
-
-/* Not taken: say so to the agent and, in its place, to the log. */
-static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence, const char *reason)
-{
-    struct dedupe_claim claim = {.sequence = sequence};
-    struct dedupe_hole hole;
-    const char *fault;
-    enum dedupe_verdict verdict = dedupe_judge(s->source->dedupe, previous, &claim, &hole, &fault);
-    uint64_t n_suppressed;
-    int rc = 0;
-
-    if (verdict == DEDUPE_REPEAT) { /* refused before, and replaced in the log */
-        s->agent->n_duplicates++;
-        s->broker->counters.n_duplicates++;
-        return 0;
-    }
-    s->agent->n_refused++;
-    s->broker->counters.n_refused++;
-    if (log_limit_allow(&s->refused_limit, now_ms(), 10, &n_suppressed))
-        log_warn("agent.event_refused", "host=%s source_sequence=%" PRIu64 " reason=\"%s\" more_before=%" PRIu64,
-                 s->agent->host, sequence, reason, n_suppressed);
-    if (verdict == DEDUPE_HOLE)
-        rc = tell_hole(s, &hole);
-    if (rc)
-        return rc;
-    bool placed = verdict != DEDUPE_INVALID;
-    struct announce_loss loss = {.count = 1, .reason = reason};
-    if (placed)
-        loss.first = loss.last = sequence;
-    rc = announce_loss(s->broker, s->agent->host, &loss);
-    if (rc)
-        return rc;
-    if (placed)
-        dedupe_take(s->source->dedupe, sequence);
-
-    Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
-    Sensebus__V1__Refused refused = SENSEBUS__V1__REFUSED__INIT;
-    refused.source_sequence = sequence;
-    refused.reason = (char *)reason;
-    message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_REFUSED;
-    message.refused = &refused;
-    return send_message(s, &message);
-}
-
-/* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
- * negative errno when the event was not taken for want of room: the stream has to end. */
-static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
-{
-    static const struct event_limits limits = {.max_event_bytes = EVENT_MAX_BYTES};
-    struct event_view view;
-    struct dedupe_hole hole;
-    const char *fault;
-    char err[REASON_MAX];
-    uint64_t sequence;
-    int rc = 0;
-
-    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err)) {
-        sequence = peek_source_sequence(event, len, s->expected);
-        rc = refuse(s, *previous, sequence, err);
-        *previous = sequence;
-        s->expected = sequence + 1;
-        return rc;
-    }
-    struct dedupe_claim claim = {.sequence = view.source_sequence};
-    if (view.code == SENSEBUS__V1__CODE__EVENTS_LOST && view.loss.present) {
-        claim.loss_first = view.loss.first_source_sequence;
-        claim.loss_last = view.loss.last_source_sequence;
-    }
-    switch (dedupe_judge(s->source->dedupe, *previous, &claim, &hole, &fault)) {
-    case DEDUPE_INVALID: rc = refuse(s, *previous, view.source_sequence, fault); break;
-    case DEDUPE_REPEAT:
-        s->agent->n_duplicates++;
-        s->broker->counters.n_duplicates++;
-        break;
-    case DEDUPE_HOLE:
-        rc = tell_hole(s, &hole);
-        if (rc)
-            break;
-        __attribute__((fallthrough));
-    case DEDUPE_FRESH:
-        rc = commit_append(&s->broker->commit, event, len, now_ns, view.aix_bits, &sequence);
-        if (rc)
-            break;
-        dedupe_take(s->source->dedupe, view.source_sequence);
-        s->agent->n_events++;
-        s->agent->last_event_unix_ns = now_ns;
-        s->broker->counters.n_events++;
-        break;
-    }
-    *previous = view.source_sequence;
-    s->expected = view.source_sequence + 1;
-    return rc;
-}
-
-static void take_publish(struct agent_session *s, const uint8_t *bytes, size_t len)
-{
-    const uint8_t *cursor = bytes, *end = bytes + len, *event;
-    uint64_t previous = 0, now_ns = clock_wall_ns();
-    size_t event_len;
-
-    if (len > PUBLISH_MAX_BYTES) {
-        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: %zu bytes, at most %u", len, PUBLISH_MAX_BYTES);
-        return;
-    }
-    while (records_next(&cursor, end, &event, &event_len)) {
-        int rc = take_event(s, event, event_len, now_ns, &previous);
-        if (rc) { /* nothing is lost: the agent sends again what was not acknowledged */
-            session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: cannot take more now: %s", uv_strerror(rc));
-            return;
-        }
-    }
-    if (cursor < end) {
-        session_fail(s, GRPC_INVALID_ARGUMENT, "publish: not a list of events at byte %zu", (size_t)(cursor - bytes));
-        return;
-    }
-    /* Only repeats: no transaction will follow that brings an acknowledgement. */
-    const struct dedupe_agent *d = s->source->dedupe;
-    if (d->taken == d->committed)
-        send_ack(s);
-}
-
 /* ------------------------------------------------------------------------------------------------ messages */
 
 static void on_detach_written(struct commit_waiter *waiter)
@@ -672,7 +464,7 @@ static void take_message(struct agent_session *s, const uint8_t *bytes, size_t l
         if (s->state == SESSION_NEW)
             session_fail(s, GRPC_INVALID_ARGUMENT, "hello: must come first");
         else
-            take_publish(s, field.bytes, field.len);
+            publish_take(s, field.bytes, field.len);
         return;
     }
     if (message_check(&sensebus__v1__agent_message__descriptor, bytes, len, err, sizeof err)) {
@@ -765,7 +557,7 @@ static void on_writable(struct grpc_call *call, void *data)
 
     (void)call;
     if (s->state == SESSION_ATTACHED && s->ack_owed)
-        send_ack(s);
+        session_send_ack(s);
 }
 
 static void on_drain(struct grpc_call *call, void *data)
@@ -859,7 +651,7 @@ void agents_on_committed(struct agents *a, uint64_t through)
         if (s->sealed > s->dedupe->committed)
             dedupe_commit(&a->broker->dedupe, s->dedupe, s->sealed, through);
         if (s->session && s->session->state == SESSION_ATTACHED && s->session->acked < s->dedupe->committed)
-            send_ack(s->session);
+            session_send_ack(s->session);
         source_free_if_done(s);
     }
 }
@@ -894,6 +686,8 @@ int agents_start(struct agents *a, struct broker *broker)
     a->tick.data = a->grace.data = a;
     a->n_handles = 2;
     int rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_stored_agent, a);
+    if (!rc)
+        rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_maybe_stale_agent, a);
     if (rc)
         return rc;
     uv_timer_start(&a->tick, on_tick, tick_ms, tick_ms);

@@ -11,6 +11,8 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "runtime/log.h"
+
 struct broker;
 struct journal_write;
 struct agent_session;
@@ -25,6 +27,7 @@ struct agents {
     uv_timer_t tick;                                     /* who is silent? */
     uv_timer_t grace;                                    /* who did not come back? */
     unsigned n_handles;
+    struct log_limit ended_limit;
 };
 
 /* Read which agents were attached when the log was closed, start the timers and add the service to the server.

@@ -22,7 +22,8 @@
 
 #define TICK_MS              1000u
 #define RETENTION_POKE_TICKS 60u
-#define CHECKPOINT_DEVICES   1024u
+#define CHECKPOINT_DEVICES   4096u
+#define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
 
 static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin"};
 #define N_SERVED (sizeof served / sizeof *served)
@@ -70,12 +71,16 @@ static int fold_committed(struct broker *b)
     return rc;
 }
 
-/* Add the devices that changed to the transaction. */
+/* Add the devices that changed to the transaction, if it is time. */
 static int checkpoint(struct broker *b, struct journal_write *w)
 {
     struct status_device *d;
+    uint64_t now_ms = clock_mono_ns() / 1000000;
     int rc = 0;
 
+    w->status_through = b->checkpoint_through;
+    if (b->state == BROKER_RUNNING && now_ms - b->checkpoint_ms < CHECKPOINT_MS)
+        return 0;
     status_checkpoint_begin(&b->status, CHECKPOINT_DEVICES, &w->status_through);
     TAILQ_FOREACH(d, &b->status.flight, flight)
     {
@@ -92,9 +97,13 @@ static int checkpoint(struct broker *b, struct journal_write *w)
         if (rc)
             break;
     }
-    if (rc)
+    if (rc) {
         status_checkpoint_end(&b->status, false);
-    return rc;
+        return rc;
+    }
+    b->checkpoint_ms = now_ms;
+    b->checkpoint_through = w->status_through;
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------ commits */
@@ -118,7 +127,8 @@ static void on_committed(void *data, uint64_t from, uint64_t through)
     struct broker *b = data;
 
     (void)from;
-    status_checkpoint_end(&b->status, true);
+    if (b->status.in_flight)
+        status_checkpoint_end(&b->status, true);
     if (fold_committed(b))
         log_warn("status.behind", "through=%" PRIu64 " newest=%" PRIu64, b->status.through, b->journal.newest);
     agents_on_committed(&b->agents, through);
@@ -271,6 +281,10 @@ int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options 
         goto fail;
     }
     b->log_open = true;
+    b->checkpoint_through = b->journal.status_through;
+    if (b->journal.store.started_over)
+        log_error("log.started_over", "directory=%s reason=\"durability was relaxed and the machine went down\"",
+                  options->data_directory);
     rc = restore(b);
     if (!rc)
         rc = commit_init(&b->commit, loop, &b->journal, &options->retention, &commit_ops, b);
@@ -396,13 +410,12 @@ void broker_stop(struct broker *b, void (*cb)(void *data), void *data)
 static void on_tick(uv_timer_t *timer)
 {
     struct broker *b = timer->data;
-    static const uint64_t poke_ms = RETENTION_POKE_TICKS * TICK_MS;
     uint64_t now_ms = clock_mono_ns() / 1000000;
 
     if (b->state == BROKER_STOPPING && now_ms >= b->stop_by_ms) {
         log_error("broker.stopping_not_written", "reason=\"the disk did not take the last records in time\"");
         drain(b);
     }
-    if (b->state == BROKER_RUNNING && b->options.retention.max_age_ns && now_ms % poke_ms < TICK_MS)
+    if (b->state == BROKER_RUNNING && b->options.retention.max_age_ns && ++b->n_ticks % RETENTION_POKE_TICKS == 0)
         commit_poke(&b->commit);
 }

@@ -98,8 +98,9 @@ static void acknowledge_move(struct broker *b, struct grpc_call *call, const cha
     struct acknowledge *a = calloc(1, sizeof *a);
 
     cursor_encode(next, value);
-    if (!a || commit_put(&b->commit, JOURNAL_CURSORS, name, strlen(name), value, sizeof value) ||
-        cursor_store_set(&b->cursors, name, next)) {
+    /* In memory first: should the put find no memory, a new try finds the cursor there already and stores it then. */
+    if (!a || cursor_store_set(&b->cursors, name, next) ||
+        commit_put(&b->commit, JOURNAL_CURSORS, name, strlen(name), value, sizeof value)) {
         free(a);
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;

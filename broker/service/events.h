@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "broker/service/matcher.h"
+#include "runtime/log.h"
 
 #define EVENTS_MAX_SUBSCRIPTIONS    10000u
 #define EVENTS_MAX_SNAPSHOT_RECORDS (4u * 1024 * 1024) /* waiting to be sent, over all snapshots */
@@ -26,6 +27,7 @@ struct events {
     uint64_t next_id;
     size_t n_snapshot_records;
     struct matcher matcher;
+    struct log_limit damaged_limit; /* many may read the same range */
     uv_idle_t turns;
     bool turns_open;
 };

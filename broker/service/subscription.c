@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "broker/core/filter.h"
+#include "broker/service/batch.h"
 #include "broker/service/broker.h"
 #include "broker/service/request.h"
 #include "proto/message.h"
@@ -51,14 +52,7 @@ static struct hub_log log_of(const struct subscription *s)
     return (struct hub_log){.epoch = j->epoch, .oldest = j->oldest, .newest = j->newest};
 }
 
-/* ------------------------------------------------------------------------------------------------ sending */
-
-static void set_position(Sensebus__V1__Position *p, const struct subscription *s, uint64_t sequence)
-{
-    sensebus__v1__position__init(p);
-    p->epoch = broker_of(s)->journal.epoch;
-    p->sequence = sequence;
-}
+/* ------------------------------------------------------------------------------------------------ the end */
 
 static void finish(struct subscription *s, int status, const char *reason)
 {
@@ -67,118 +61,11 @@ static void finish(struct subscription *s, int status, const char *reason)
 }
 
 /* A batch that could not be queued: the call is over anyway, or memory is out. */
-static void send_failed(struct subscription *s, int rc)
+void subscription_send_failed(struct subscription *s, int rc)
 {
     if (rc != UV_ECANCELED)
         finish(s, GRPC_RESOURCE_EXHAUSTED, uv_strerror(rc));
     s->state = SUBSCRIPTION_OVER;
-}
-
-static int send_records(struct subscription *s, const struct slice *records)
-{
-    struct slice parts[2] = {{.ptr = s->correlator, .len = s->correlator_len}, *records};
-    int rc = grpc_call_send(s->call, s->correlator_len ? parts : parts + 1, s->correlator_len ? 2 : 1);
-    if (rc)
-        send_failed(s, rc);
-    return rc;
-}
-
-static int send_control(struct subscription *s, const Sensebus__V1__EventBatch *batch)
-{
-    uint8_t bytes[2048];
-    size_t len = sensebus__v1__event_batch__get_packed_size(batch);
-
-    if (len > sizeof bytes)
-        return UV_EINVAL;
-    sensebus__v1__event_batch__pack(batch, bytes);
-    struct slice slice = {.ptr = bytes, .len = len};
-    return send_records(s, &slice);
-}
-
-static int send_opened(struct subscription *s, uint64_t sequence)
-{
-    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
-    Sensebus__V1__Opened opened = SENSEBUS__V1__OPENED__INIT;
-    Sensebus__V1__Position position, oldest, newest;
-    struct hub_log log = log_of(s);
-    char id[32];
-
-    set_position(&position, s, sequence);
-    set_position(&oldest, s, log.oldest - 1);
-    set_position(&newest, s, log.newest);
-    snprintf(id, sizeof id, "s%" PRIu64, s->id);
-    opened.position = &position;
-    opened.oldest = &oldest;
-    opened.newest = &newest;
-    opened.subscription = id;
-    batch.opened = &opened;
-    return send_control(s, &batch);
-}
-
-static int send_snapshot_begin(struct subscription *s, uint64_t sequence)
-{
-    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
-    Sensebus__V1__SnapshotBegin begin = SENSEBUS__V1__SNAPSHOT_BEGIN__INIT;
-    Sensebus__V1__Position position;
-
-    set_position(&position, s, sequence);
-    begin.position = &position;
-    batch.snapshot_begin = &begin;
-    return send_control(s, &batch);
-}
-
-static int send_synced(struct subscription *s, uint64_t sequence)
-{
-    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
-    Sensebus__V1__Synced synced = SENSEBUS__V1__SYNCED__INIT;
-    Sensebus__V1__Position position;
-
-    set_position(&position, s, sequence);
-    synced.position = &position;
-    batch.synced = &synced;
-    return send_control(s, &batch);
-}
-
-static int send_mark(struct subscription *s, uint64_t sequence)
-{
-    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
-    Sensebus__V1__Mark mark = SENSEBUS__V1__MARK__INIT;
-    Sensebus__V1__Position position;
-
-    set_position(&position, s, sequence);
-    mark.position = &position;
-    batch.mark = &mark;
-    return send_control(s, &batch);
-}
-
-struct gap_content {
-    uint32_t stage;
-    uint64_t from_epoch, from, to, count;
-    bool at_least;
-    uint32_t aix_bits;
-    const char *reason;
-};
-
-static int send_gap(struct subscription *s, const struct gap_content *content)
-{
-    Sensebus__V1__EventBatch batch = SENSEBUS__V1__EVENT_BATCH__INIT;
-    Sensebus__V1__Gap gap = SENSEBUS__V1__GAP__INIT;
-    Sensebus__V1__Position from, to;
-
-    set_position(&from, s, content->from);
-    set_position(&to, s, content->to);
-    from.epoch = content->from_epoch;
-    gap.stage = (Sensebus__V1__LossStage)content->stage;
-    gap.from = &from;
-    gap.to = &to;
-    gap.count = content->count;
-    gap.at_least = content->at_least;
-    gap.aix_bits = content->aix_bits;
-    gap.reason = (char *)content->reason;
-    batch.gap = &gap;
-    s->n_gaps++;
-    broker_of(s)->counters.n_gaps++;
-    return send_control(s, &batch);
 }
 
 /* Last words, with the place to go on from. */
@@ -195,11 +82,11 @@ static void end(struct subscription *s, int status, const char *reason)
         finish(s, status, reason);
         return;
     }
-    set_position(&position, s, s->reader.cursor);
+    batch_position(&position, s, s->reader.cursor);
     closed.position = &position;
     closed.reason = (char *)reason;
     batch.closed = &closed;
-    if (send_control(s, &batch))
+    if (batch_control(s, &batch))
         return;
     snprintf(message, sizeof message, "%s; resume from %016" PRIx64 ":%" PRIu64, reason, position.epoch,
              position.sequence);
@@ -290,7 +177,7 @@ static size_t snapshot_step(struct subscription *s)
     if (snapshot->next == snapshot->n) {
         uint64_t through = snapshot->through;
         snapshot_free(s);
-        if (send_synced(s, through) == 0)
+        if (batch_synced(s, through) == 0)
             begin_follow(s, through, true);
         return 0;
     }
@@ -315,7 +202,7 @@ static size_t snapshot_step(struct subscription *s)
     struct slice slice = {.owner = chunk, .ptr = chunk->bytes, .len = chunk->len};
     s->n_delivered += n;
     broker_of(s)->counters.n_delivered += n;
-    send_records(s, &slice);
+    batch_records(s, &slice);
     chunk_unref(chunk);
     return len;
 }
@@ -324,7 +211,7 @@ static size_t snapshot_step(struct subscription *s)
 
 static void open_at(struct subscription *s, uint64_t cursor)
 {
-    if (send_opened(s, cursor) == 0)
+    if (batch_opened(s, cursor) == 0)
         begin_follow(s, cursor, false);
 }
 
@@ -414,7 +301,7 @@ static void follow_gap(struct subscription *s, const struct hub_gap *gap, uint64
             return;
         }
     }
-    if (send_gap(s, &content) == 0)
+    if (batch_gap(s, &content) == 0)
         hub_gap_sent(&s->reader, gap, now_ns);
 }
 
@@ -429,8 +316,9 @@ static void follow_damaged(struct subscription *s, const struct journal_run *dam
         .at_least = !filter_matches_all(s->matcher->filter),
         .reason = "damaged on disk",
     };
-    log_error("log.damaged", "first=%" PRIu64 " last=%" PRIu64, damage->first, damage->last);
-    if (send_gap(s, &content) == 0)
+    if (log_limit_allow(&s->events->damaged_limit, now_ns / 1000000, 10, NULL))
+        log_error("log.damaged", "first=%" PRIu64 " last=%" PRIu64, damage->first, damage->last);
+    if (batch_gap(s, &content) == 0)
         hub_looked(&s->reader, damage->last, true, now_ns);
 }
 
@@ -457,7 +345,7 @@ static size_t follow_send(struct subscription *s, const struct hub_step *step, u
     if (rc) {
         end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     } else {
-        if (records.len > 0 && send_records(s, &records) == 0) {
+        if (records.len > 0 && batch_records(s, &records) == 0) {
             s->n_delivered += n;
             broker_of(s)->counters.n_delivered += n;
         }
@@ -481,7 +369,7 @@ static bool follow_idle(struct subscription *s, const struct hub_step *step, uin
     uint64_t mark_ns = hub_mark_wait_ns(&s->reader, now_ns);
 
     if (mark_ns == 0) {
-        if (send_mark(s, s->reader.cursor) == 0)
+        if (batch_mark(s, s->reader.cursor) == 0)
             hub_mark_sent(&s->reader, now_ns);
         return false;
     }
@@ -504,7 +392,7 @@ static bool follow_step(struct subscription *s, size_t *used)
     case HUB_SEND: *used += follow_send(s, &step, now_ns); break;
     case HUB_GAP: follow_gap(s, &step.gap, now_ns); break;
     case HUB_SYNCED:
-        if (send_synced(s, s->reader.cursor) == 0)
+        if (batch_synced(s, s->reader.cursor) == 0)
             hub_synced_sent(&s->reader, now_ns);
         break;
     case HUB_DONE: finish(s, GRPC_OK, ""); break;
@@ -612,8 +500,8 @@ static void start_snapshot(struct subscription *s)
         return;
     }
     s->state = SUBSCRIPTION_SNAPSHOT;
-    if (send_opened(s, s->snapshot->through) == 0)
-        send_snapshot_begin(s, s->snapshot->through);
+    if (batch_opened(s, s->snapshot->through) == 0)
+        batch_snapshot_begin(s, s->snapshot->through);
 }
 
 static void start_last(struct subscription *s, uint64_t last)

@@ -58,3 +58,5 @@ void subscription_accept(struct grpc_call *call, void *service);
 void subscription_turn(struct subscription *s);
 /* Put it in line for a turn. */
 void subscription_ready(struct subscription *s);
+/* A batch could not be queued: the call is over anyway, or memory is out. */
+void subscription_send_failed(struct subscription *s, int rc);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an agent publishes, event by event:
+ *
+ *   scanned, its origin compared with the stream's   no: refused, and an EVENTS_LOST record takes its place
+ *   its number judged by dedupe                      a repeat is dropped; a hole becomes an EVENTS_LOST record first
+ *   appended to the open transaction                 and acknowledged when that is on disk */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/service/agent_session.h"
+#include "broker/service/announce.h"
+#include "broker/service/broker.h"
+#include "proto/event_view.h"
+#include "proto/wire.h"
+#include "runtime/clock.h"
+
+#define EVENT_FIELD_ORIGIN           8u
+#define ORIGIN_FIELD_SOURCE_SEQUENCE 5u
+
+/* origin.source_sequence of an event that was refused by its scan; `otherwise` when even that cannot be read. */
+static uint64_t peek_source_sequence(const uint8_t *event, size_t len, uint64_t otherwise)
+{
+    const uint8_t *p = event, *end = event + len;
+    struct wire_field field, inner;
+
+    while (p && p < end && (p = wire_field_read(p, end, &field))) {
+        if (field.number != EVENT_FIELD_ORIGIN || field.type != WIRE_BYTES)
+            continue;
+        const uint8_t *q = field.bytes, *q_end = field.bytes + field.len;
+        while (q && q < q_end && (q = wire_field_read(q, q_end, &inner)))
+            if (inner.number == ORIGIN_FIELD_SOURCE_SEQUENCE && inner.type == WIRE_VARINT && inner.value > 0)
+                return inner.value;
+    }
+    return otherwise;
+}
+
+/* What the scan does not know: the event must be this agent's own. */
+static int check_origin(const struct agent_session *s, const struct event_view *view, char *err, size_t err_len)
+{
+    if (view->host.len != strlen(s->agent->host) || memcmp(view->host.ptr, s->agent->host, view->host.len) != 0) {
+        snprintf(err, err_len, "origin.host: is not %s, the agent of this stream", s->agent->host);
+        return UV_EINVAL;
+    }
+    if (view->agent_epoch != s->epoch) {
+        snprintf(err, err_len, "origin.agent_epoch: is %016" PRIx64 ", this stream's is %016" PRIx64, view->agent_epoch,
+                 s->epoch);
+        return UV_EINVAL;
+    }
+    if (view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER) {
+        snprintf(err, err_len, "origin.source: SOURCE_BROKER is the broker's own");
+        return UV_EINVAL;
+    }
+    return 0;
+}
+
+static int tell_hole(struct agent_session *s, const struct dedupe_hole *hole)
+{
+    struct announce_loss loss = {
+        .count = hole->n_missing,
+        .first = hole->first,
+        .last = hole->last,
+        .reason = "a hole in the agent's source sequence",
+    };
+    int rc = announce_loss(s->broker, s->agent->host, &loss);
+    if (!rc) {
+        s->broker->counters.n_holes += hole->n_missing;
+        uint64_t n_suppressed;
+        if (log_limit_allow(&s->log_limit, clock_mono_ns() / 1000000, 10, &n_suppressed))
+            log_warn("agent.hole", "host=%s first=%" PRIu64 " last=%" PRIu64 " more_before=%" PRIu64, s->agent->host,
+                     hole->first, hole->last, n_suppressed);
+        dedupe_take(s->source->dedupe, hole->last);
+    }
+    return rc;
+}
+
+/* Not taken: say so to the agent and, in its place, to the log. */
+static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence, const char *reason)
+{
+    struct dedupe_claim claim = {.sequence = sequence};
+    struct dedupe_hole hole;
+    const char *fault;
+    enum dedupe_verdict verdict = dedupe_judge(s->source->dedupe, previous, &claim, &hole, &fault);
+    uint64_t n_suppressed;
+    int rc = 0;
+
+    if (verdict == DEDUPE_REPEAT) { /* refused before, and replaced in the log */
+        s->agent->n_duplicates++;
+        s->broker->counters.n_duplicates++;
+        return 0;
+    }
+    s->agent->n_refused++;
+    s->broker->counters.n_refused++;
+    if (log_limit_allow(&s->log_limit, clock_mono_ns() / 1000000, 10, &n_suppressed))
+        log_warn("agent.event_refused", "host=%s source_sequence=%" PRIu64 " reason=\"%s\" more_before=%" PRIu64,
+                 s->agent->host, sequence, reason, n_suppressed);
+    if (verdict == DEDUPE_HOLE)
+        rc = tell_hole(s, &hole);
+    if (rc)
+        return rc;
+    bool placed = verdict != DEDUPE_INVALID;
+    struct announce_loss loss = {.count = 1, .reason = reason};
+    if (placed)
+        loss.first = loss.last = sequence;
+    rc = announce_loss(s->broker, s->agent->host, &loss);
+    if (rc)
+        return rc;
+    if (placed)
+        dedupe_take(s->source->dedupe, sequence);
+
+    Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
+    Sensebus__V1__Refused refused = SENSEBUS__V1__REFUSED__INIT;
+    refused.source_sequence = sequence;
+    refused.reason = (char *)reason;
+    message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_REFUSED;
+    message.refused = &refused;
+    return session_send(s, &message);
+}
+
+/* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
+ * negative errno when the event was not taken for want of room: the stream has to end. */
+static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
+{
+    static const struct event_limits limits = {.max_event_bytes = EVENT_MAX_BYTES};
+    struct event_view view;
+    struct dedupe_hole hole;
+    const char *fault;
+    char err[REASON_MAX];
+    uint64_t sequence;
+    int rc = 0;
+
+    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err)) {
+        sequence = peek_source_sequence(event, len, s->expected);
+        rc = refuse(s, *previous, sequence, err);
+        *previous = sequence;
+        s->expected = sequence + 1;
+        return rc;
+    }
+    struct dedupe_claim claim = {.sequence = view.source_sequence};
+    if (view.code == SENSEBUS__V1__CODE__EVENTS_LOST && view.loss.present) {
+        claim.loss_first = view.loss.first_source_sequence;
+        claim.loss_last = view.loss.last_source_sequence;
+    }
+    switch (dedupe_judge(s->source->dedupe, *previous, &claim, &hole, &fault)) {
+    case DEDUPE_INVALID: rc = refuse(s, *previous, view.source_sequence, fault); break;
+    case DEDUPE_REPEAT:
+        s->agent->n_duplicates++;
+        s->broker->counters.n_duplicates++;
+        break;
+    case DEDUPE_HOLE:
+        rc = tell_hole(s, &hole);
+        if (rc)
+            break;
+        __attribute__((fallthrough));
+    case DEDUPE_FRESH:
+        rc = commit_append(&s->broker->commit, event, len, now_ns, view.aix_bits, &sequence);
+        if (rc)
+            break;
+        dedupe_take(s->source->dedupe, view.source_sequence);
+        s->agent->n_events++;
+        s->agent->last_event_unix_ns = now_ns;
+        s->broker->counters.n_events++;
+        break;
+    }
+    *previous = view.source_sequence;
+    s->expected = view.source_sequence + 1;
+    return rc;
+}
+
+void publish_take(struct agent_session *s, const uint8_t *bytes, size_t len)
+{
+    const uint8_t *cursor = bytes, *end = bytes + len, *event;
+    uint64_t previous = 0, now_ns = clock_wall_ns();
+    size_t event_len;
+
+    if (len > PUBLISH_MAX_BYTES) {
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: %zu bytes, at most %u", len, PUBLISH_MAX_BYTES);
+        return;
+    }
+    while (records_next(&cursor, end, &event, &event_len)) {
+        int rc = take_event(s, event, event_len, now_ns, &previous);
+        if (rc) { /* nothing is lost: the agent sends again what was not acknowledged */
+            session_fail(s, GRPC_RESOURCE_EXHAUSTED, "publish: cannot take more now: %s", uv_strerror(rc));
+            return;
+        }
+    }
+    if (cursor < end) {
+        session_fail(s, GRPC_INVALID_ARGUMENT, "publish: not a list of events at byte %zu", (size_t)(cursor - bytes));
+        return;
+    }
+    /* Only repeats: no transaction will follow that brings an acknowledgement. */
+    const struct dedupe_agent *d = s->source->dedupe;
+    if (d->taken == d->committed)
+        session_send_ack(s);
+}
