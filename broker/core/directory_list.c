@@ -6,7 +6,7 @@
 #include <uv.h>
 
 #include "broker/core/directory.h"
-#include "broker/core/filter.h"
+#include "runtime/glob.h"
 #include "sensebus/v1/admin.pb-c.h"
 
 #define DEFAULT_PAGE   1000
@@ -156,7 +156,7 @@ int directory_list_agents(const struct directory *d, const Sensebus__V1__ListAge
 static bool host_wanted(const Sensebus__V1__ListDevicesRequest *request, const char *host)
 {
     for (size_t i = 0; i < request->n_hosts; i++) {
-        if (glob_matches(request->hosts[i], (struct text){host, strlen(host)}))
+        if (glob_matches(request->hosts[i], host, strlen(host), false))
             return true;
     }
     return request->n_hosts == 0;

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "proto/json.h"
+#include "runtime/glob.h"
 #include "sensebus/v1/events.pb-c.h"
 
 #define LIST_MAX          1024
@@ -329,7 +330,7 @@ static bool number_listed(const struct number_list *list, uint32_t number)
 static bool pattern_fits(const struct pattern *pattern, struct text text)
 {
     if (pattern->wildcard)
-        return glob_matches(pattern->text, text);
+        return glob_matches(pattern->text, text.ptr, text.len, false);
     return pattern->len == text.len && (text.len == 0 || memcmp(pattern->text, text.ptr, text.len) == 0);
 }
 
@@ -417,29 +418,4 @@ bool filter_matches_all(const struct filter *f)
 const char *filter_key(const struct filter *f)
 {
     return f->key;
-}
-
-/* Only the last '*' need ever take more: what an earlier one took can stay. */
-bool glob_matches(const char *pattern, struct text text)
-{
-    const char *after_star = NULL;
-    size_t at = 0, star_at = 0;
-
-    while (at < text.len) {
-        if (*pattern == '*') {
-            after_star = ++pattern;
-            star_at = at;
-        } else if (*pattern && (*pattern == '?' || *pattern == text.ptr[at])) {
-            pattern++;
-            at++;
-        } else if (after_star) {
-            pattern = after_star;
-            at = ++star_at;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return *pattern == '\0';
 }

@@ -20,6 +20,3 @@ bool filter_matches(const struct filter *f, const struct event_view *event);
 bool filter_matches_all(const struct filter *f);
 /* Equal filters have equal keys (borrowed, terminated): distinct filters are evaluated once. */
 const char *filter_key(const struct filter *f);
-
-/* '*' matches any run of characters, '?' one byte. Linear in pattern * text at worst, no recursion. */
-bool glob_matches(const char *pattern, struct text text);

@@ -11,11 +11,11 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/output/event_text.h"
 #include "clients/cli/output/table.h"
-#include "clients/cli/query/glob.h"
 #include "clients/cli/query/names.h"
 #include "clients/cli/query/where.h"
 #include "proto/registry.h"
 #include "proto/sense.h"
+#include "runtime/glob.h"
 
 static const char USAGE[] =
     "usage: sensebus explain ASC/ASCQ | CODE | 'PATTERN' | where\n"
@@ -106,7 +106,7 @@ static int explain_pattern(struct cli *cli, const char *pattern)
     table_init(&table, headings, 4);
     for (size_t i = 0; i < registry_size(); i++) {
         const struct registry_entry *e = registry_at(i);
-        if (!glob_match(pattern, e->name, true))
+        if (!glob_matches(pattern, e->name, strlen(e->name), true))
             continue;
         table_cellf(&table, "%" PRIu32, e->code);
         table_cell(&table, e->name);

@@ -10,8 +10,8 @@
 #include <strings.h>
 #include <uv.h>
 
-#include "clients/cli/query/glob.h"
 #include "clients/cli/query/names.h"
+#include "runtime/glob.h"
 
 #define MAX_ENTRIES 1024 /* of one list: the broker's bound */
 
@@ -102,7 +102,7 @@ static bool select_code(struct filter_builder *b, const char *item)
     bool any = false;
     const char *name;
     for (size_t i = 0; (name = names_at(NAMES_CODE, i, &number)); i++) {
-        if (!glob_match(item, name, true))
+        if (!glob_matches(item, name, strlen(name), true))
             continue;
         any = true;
         if (!add_code(b, number))

@@ -10,7 +10,7 @@
 #include <uv.h>
 
 #include "clients/cli/query/fields.h"
-#include "clients/cli/query/glob.h"
+#include "runtime/glob.h"
 
 enum op { OP_OR, OP_AND, OP_NOT, OP_FLAG, OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE, OP_GLOB, OP_BITS };
 
@@ -344,7 +344,7 @@ static bool glob_matches_enum(const struct node *n, int64_t number)
         snprintf(digits, sizeof digits, "%lld", (long long)number);
         word = digits;
     }
-    return glob_match(n->text, word, true);
+    return glob_matches(n->text, word, strlen(word), true);
 }
 
 static bool condition_holds(const struct node *n, const struct Sensebus__V1__Event *event)
@@ -354,7 +354,7 @@ static bool condition_holds(const struct node *n, const struct Sensebus__V1__Eve
         return n->op == OP_NE;
     if (n->field->type == FIELD_TEXT) {
         if (n->op == OP_GLOB)
-            return glob_match(n->text, value.text, false);
+            return glob_matches(n->text, value.text, strlen(value.text), false);
         return (strcmp(n->text, value.text) == 0) == (n->op == OP_EQ);
     }
     switch (n->op) {

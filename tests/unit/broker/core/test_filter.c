@@ -329,54 +329,6 @@ Test(filter, equal_filters_have_equal_keys_and_others_have_not)
     filter_free(second);
 }
 
-Test(filter, globs)
-{
-    static const struct {
-        const char *pattern, *text;
-        bool wanted;
-    } rows[] = {
-        {"", "", true},
-        {"", "a", false},
-        {"*", "", true},
-        {"*", "anything", true},
-        {"?", "", false},
-        {"?", "a", true},
-        {"?", "ab", false},
-        {"a*", "a", true},
-        {"a*", "abc", true},
-        {"a*", "ba", false},
-        {"*a", "ba", true},
-        {"*a", "ab", false},
-        {"*a*", "xax", true},
-        {"a*b*c", "a1b2c", true},
-        {"a*b*c", "a1c2b", false},
-        {"*ab", "aab", true},
-        {"*ab*cd", "ababxcd", true},
-        {"a**b", "ab", true},
-        {"a?c", "abc", true},
-        {"a?c", "ac", false},
-        {"**", "x", true},
-        {"abc", "abc", true},
-        {"abc", "ab", false},
-        {"*.example.org", "a.example.org", true},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        cr_expect_eq(glob_matches(rows[i].pattern, text(rows[i].text)), rows[i].wanted, "%s with %s", rows[i].pattern,
-                     rows[i].text);
-}
-
-Test(filter, a_hostile_glob_ends_soon)
-{
-    static char long_text[65536];
-    char pattern[257] = "";
-    memset(long_text, 'a', sizeof long_text);
-    for (size_t i = 0; i < 128; i++)
-        memcpy(pattern + 2 * i, "*a", 2);
-    pattern[255] = 'b';
-    pattern[256] = '\0';
-    cr_assert_not(glob_matches(pattern, (struct text){long_text, sizeof long_text}));
-}
-
 Test(filter, running_out_of_memory_anywhere_is_an_error_and_leaks_nothing)
 {
     uint32_t resets[] = {2};
