@@ -1,0 +1,131 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is needed, builds, runs every test. Ends 0 when all is well; quick checks first.
+#   sh tests/run.sh [--no-install] [STAGE …]     stages: format build unit suite fuzz tsan valgrind demo containers
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C.UTF-8
+stages="format build unit suite fuzz tsan valgrind demo containers"
+install=yes
+if [ "${1:-}" = --no-install ]; then install=no; shift; fi
+[ $# -eq 0 ] || stages=$*
+
+jobs=$(nproc)
+fuzz_seconds=${SENSEBUS_FUZZ_SECONDS:-10}
+passed=0 failed=0 skipped=0
+failures=
+begin=$(date +%s)
+
+say() { printf '\n==== %4ds  %s\n' $(($(date +%s) - begin)) "$*"; }
+
+# step NAME COMMAND…: one counted step; exit status 77 means skipped
+step() {
+  name=$1
+  shift
+  "$@"
+  status=$?
+  case $status in
+  0) passed=$((passed + 1)) ;;
+  77)
+    skipped=$((skipped + 1))
+    say "SKIPPED: $name (see above)"
+    ;;
+  *)
+    failed=$((failed + 1))
+    failures="$failures $name"
+    say "FAILED: $name (status $status)"
+    ;;
+  esac
+  return $status
+}
+
+# build PRESET [TARGET…]
+build() {
+  preset=$1
+  shift
+  cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log"; return 1; }
+  ninja -C "build/$preset" "$@" >"build/$preset.build.log" 2>&1 || { tail -60 "build/$preset.build.log"; return 1; }
+}
+
+suite() { # suite PRESET CTEST-ARGUMENT…: adds the numbers of single tests to the count
+  preset=$1
+  shift
+  log=build/$preset.ctest.log
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" >"$log" 2>&1
+  status=$?
+  grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|Total Test time' "$log"
+  [ $status -eq 0 ] || sed -n '/\*\*\*/,$p' "$log" | tail -400
+  passed=$((passed + $(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed ' "$log")))
+  skipped=$((skipped + $(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*Skipped' "$log")))
+  return $status
+}
+
+check_format() {
+  git ls-files -- '*.c' '*.h' | xargs clang-format --dry-run -Werror
+}
+
+fuzz_all() {
+  build fuzz || return 1
+  found=0
+  for program in build/fuzz/tests/fuzz/fuzz_*; do
+    [ -x "$program" ] && [ -f "$program" ] || continue
+    found=1
+    name=${program##*/fuzz_}
+    work=build/fuzz/corpus.$name
+    mkdir -p "$work"
+    "$program" -max_total_time="$fuzz_seconds" -print_final_stats=0 -verbosity=0 -artifact_prefix="build/fuzz/" \
+      "$work" "tests/fuzz/corpus/$name" >"build/fuzz/$name.log" 2>&1 || { tail -60 "build/fuzz/$name.log"; return 1; }
+    echo "fuzzed $name for ${fuzz_seconds}s"
+  done
+  [ $found = 1 ] || { echo "no fuzz targets were built"; return 1; }
+}
+
+valgrind_daemons() {
+  build dev || return 1
+  export SENSEBUS_WRAPPER="valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
+  export SENSEBUS_TEST_LIMIT_S=240
+  suite dev -R 'integration[.](broker_events|agent_spool)'
+  status=$?
+  unset SENSEBUS_WRAPPER SENSEBUS_TEST_LIMIT_S
+  return $status
+}
+
+mkdir -p build
+if [ $install = yes ]; then
+  say "install what is needed"
+  sh deploy/install-deps.sh all || { echo "install failed"; exit 1; }
+fi
+
+for stage in $stages; do
+  say "stage: $stage"
+  case $stage in
+  format) step format check_format ;;
+  build) # both compilers and the optimiser, warnings are errors
+    step build-gcc build dev
+    step build-clang build clang
+    step build-release build release
+    ;;
+  unit) step unit suite dev -j "$jobs" -L 'unit|arch' ;;
+  suite) # everything under address and undefined-behaviour sanitizers
+    step build-asan build asan && step suite suite asan -j "$jobs" -LE 'demo|containers'
+    ;;
+  fuzz) step fuzz fuzz_all ;;
+  tsan) # Criterion cannot run under TSan: the daemons do, driven from outside
+    step build-tsan build tsan && step tsan suite tsan -R 'integration[.](broker|cli)|fault'
+    ;;
+  valgrind) # uninitialised reads, which the sanitizers do not see
+    step valgrind valgrind_daemons
+    ;;
+  demo) step demo sh deploy/demo.sh --no-install ;;
+  containers) step containers sh tests/containers/run.sh ;;
+  *)
+    echo "unknown stage: $stage"
+    exit 2
+    ;;
+  esac
+done
+
+say "done"
+[ -z "$failures" ] || echo "failed:$failures"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]
