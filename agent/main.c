@@ -42,6 +42,8 @@ static void on_record(void *data, const struct record *record)
     struct agent *a = data;
     struct record_bytes event = {0};
 
+    log_debug("agent.event", "code=%u target=%s lun=%" PRId64, record->code,
+              record->place.target_name ? record->place.target_name : "", record->place.lun);
     if (record_encode(record, &event) < 0)
         log_error("record.memory", "code=%u", record->code); /* the spool counts it as lost */
     spool_append(&a->spool, &event, record->source, record->wall_ns, record->boot_ns);
@@ -52,7 +54,7 @@ static void on_held(struct spool *s, void *data)
 {
     struct agent *a = data;
 
-    (void)s;
+    log_debug("spool.held", "newest=%" PRIu64 " dropped=%" PRIu64, spool_newest(s), spool_n_dropped(s));
     publish_held(&a->publish);
 }
 

@@ -189,7 +189,7 @@ static void identified(struct unit *u)
     u->want_capacity = identity_has_blocks(&u->identity);
     if (!u->announced) {
         u->announced = true;
-        report_found(u, SENSEBUS__V1__CODE__DEVICE_ADDED, "report-luns", "a logical unit was found");
+        report_found(u, SENSEBUS__V1__CODE__DEVICE_ADDED, "report-luns", "logical unit found");
     } else if (!u->expect_changes && identity_differs(&before, &u->identity)) {
         report_found(u, SENSEBUS__V1__CODE__IDENTITY_CHANGED, "inquiry", "another device answers at this address");
     }

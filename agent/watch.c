@@ -318,7 +318,7 @@ static void remove_unit(struct watch *w, uint16_t lun)
         .wall_ns = clock_wall_ns(),
         .boot_ns = clock_boot_ns(),
         .synthetic = true,
-        .native = {.name = "report-luns", .detail = "the logical unit is gone"},
+        .native = {.name = "report-luns", .detail = "logical unit gone"},
     };
 
     if (!u)
@@ -504,7 +504,7 @@ static void poll_later(struct watch *w)
 static void on_login(struct iscsi_session *s, void *data, const char *portal)
 {
     struct watch *w = data;
-    struct record_native native = {.name = "login", .detail = "full feature phase"};
+    struct record_native native = {.name = "login", .detail = "logged in"};
 
     (void)s;
     move(w, WATCH_UP);

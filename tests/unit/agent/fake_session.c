@@ -238,7 +238,7 @@ static void on_turn(uv_timer_t *timer)
         return;
     }
     if (!s->closed && s->up && (s->first || (s->logout && !fake.ignore_logout)))
-        uv_timer_start(&s->timer, on_turn, 0, 0);
+        uv_timer_start(&s->timer, on_turn, 1, 0);
 }
 
 static int fake_open(uv_loop_t *loop, const struct iscsi_session_options *options, const struct iscsi_session_ops *ops,
@@ -251,7 +251,7 @@ static int fake_open(uv_loop_t *loop, const struct iscsi_session_options *option
     s->data = data;
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    uv_timer_start(&s->timer, on_turn, 0, 0);
+    uv_timer_start(&s->timer, on_turn, 1, 0);
     fake.n_opened++;
     *out = s;
     return 0;
@@ -276,7 +276,7 @@ static int fake_command(struct iscsi_session *s, uint16_t lun, const uint8_t *cd
     else
         s->first = c;
     s->last = c;
-    uv_timer_start(&s->timer, on_turn, 0, 0);
+    uv_timer_start(&s->timer, on_turn, 1, 0);
     return 0;
 }
 
@@ -284,7 +284,7 @@ static void fake_logout(struct iscsi_session *s)
 {
     fake_log("logout\n");
     s->logout = true;
-    uv_timer_start(&s->timer, on_turn, 0, 0);
+    uv_timer_start(&s->timer, on_turn, 1, 0);
 }
 
 static void on_closed(uv_handle_t *handle)

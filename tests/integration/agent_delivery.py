@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""From the agent's spool to the subscriber: every event once, in order, through outages and kills; losses are counted."""
+import re
+import socket
+
+from agent_program import *
+
+from scripted_target import ScriptedTarget, sense
+
+
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return "127.0.0.1:%d" % server.getsockname()[1]
+
+
+def numbered(n):
+    """A unit attention that tells which one it is: vendor specific ASC and ASCQ."""
+    return sense(6, 0x80 + n // 256, n % 256)
+
+
+def number_of(event):
+    return (event.sense.asc - 0x80) * 256 + event.sense.ascq
+
+
+def newest_held(agent):
+    return max([int(n) for n in re.findall(r"spool\.held newest=(\d+)", agent.log())], default=0)
+
+
+def wait_held(agent, n):
+    wait_until(lambda: newest_held(agent) >= n or not agent.running(), f"{n} held events")
+    check(newest_held(agent) >= n, agent.log())
+
+
+def agent_for(target, broker, *options, **members):
+    return Agent(broker, "--log-level", "debug", *options, targets=[url(target)], poll="20ms", **members)
+
+
+def sequences(events):
+    return [e.origin.source_sequence for e in of_targets(events)]
+
+
+def test_what_happens_while_the_broker_is_away_comes_once_when_it_is_back():
+    address = free_address()
+    with ScriptedTarget() as target, agent_for(target, address) as agent:
+        wait_held(agent, 1)
+        for n in range(300):
+            target.queue_sense(n % 2, numbered(n))
+        wait_held(agent, 301)
+        with Broker(listen=address) as broker, Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            subscription.wait(lambda s: len(of_targets(s.events())) >= 301, "all of it")
+            check_equal(sequences(subscription.events()), list(range(1, 302)), "sequences")
+            check_equal(sorted(number_of(e) for e in of_targets(subscription.events())[1:]), list(range(300)), "events")
+            # the broker dies and returns: nothing twice, nothing missing
+            broker.kill()
+            for n in range(300, 400):
+                target.queue_sense(0, numbered(n))
+            wait_held(agent, 401)
+            broker.restart()
+            events = wait_until(lambda: (lambda e: len(sequences(e)) >= 401 and e)(broker.read_all()), "the rest")
+            check_equal(sequences(events), list(range(1, 402)), "sequences")
+            agents = broker.admin().ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S).agents
+            check_equal([a.n_dropped for a in agents], [0], "dropped")
+
+
+def test_overflow_is_one_exact_loss():
+    address = free_address()
+    with ScriptedTarget() as target, agent_for(target, address, "--spool-max-records", "20") as agent:
+        wait_held(agent, 1)
+        target.queue_sense(0, sense(6, 0x29, 0x00))  # the one with AIX bits, and the first to be dropped
+        for n in range(100):
+            target.queue_sense(0, numbered(n))
+        wait_held(agent, 102)
+        with Broker(listen=address) as broker, Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            subscription.wait(lambda s: [e for e in of_targets(s.events()) if number_of(e) == 99], "the newest")
+            events = [e for e in subscription.events() if e.origin.source != event_pb2.SOURCE_BROKER]
+            lost, kept = events[0], events[1:]
+            check_equal(brief(lost)[0], "EVENTS_LOST")
+            check_equal(len(kept), 19, "events kept beside the loss")
+            check_equal([number_of(e) for e in kept], list(range(81, 100)), "the newest are kept")
+            check_equal(lost.loss.count, 102 - 19, "lost")
+            check_equal((lost.loss.first_source_sequence, lost.loss.last_source_sequence), (1, 83), "range")
+            check_equal((lost.loss.aix_bits, lost.aix_bits), (4, 4), "AIX bits of what was lost")
+            check_equal(lost.loss.stage, event_pb2.LOSS_STAGE_AGENT)
+            check_equal(lost.origin.source_sequence, 83, "in the place of the last one lost")
+            check_equal(sequences(subscription.events()), list(range(84, 103)), "no holes")
+            target.queue_sense(0, numbered(100))
+            subscription.wait(lambda s: number_of(of_targets(s.events())[-1]) == 100, "life goes on")
+
+
+def test_kill_9_loses_nothing_that_was_held():
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    address = free_address()
+    held, sent = 0, 0
+    with ScriptedTarget() as target:
+        for round_number in range(5):
+            agent = agent_for(target, address, state=state)
+            with agent:
+                for n in range(sent, sent + 60):
+                    target.queue_sense(n % 2, numbered(n))
+                sent += 60
+                wait_held(agent, held + 5 + 12 * round_number)
+                agent.kill()
+                check(newest_held(agent) > held, "progress")
+                held = newest_held(agent)
+            for unit in target.units.values():
+                unit.senses.clear()
+        with Broker(listen=address) as broker, agent_for(target, address, state=state):
+            wait_until(lambda: len(sequences(broker.read_all())) >= held, "all that was held")
+            got = sequences(broker.read_all())
+            check_equal(got[:held], list(range(1, held + 1)), "sequences")
+            check_equal(len(set(got)), len(got), "nothing twice")
+    shutil.rmtree(state)
+
+
+def test_kill_9_while_delivering_repeats_nothing():
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    sent, held = 0, 0
+    with ScriptedTarget() as target, Broker("--agent-heartbeat", "200ms") as broker:
+        for _ in range(4):
+            agent = agent_for(target, broker, state=state)
+            with agent:
+                agent.wait_log("publish.attached")
+                for n in range(sent, sent + 60):
+                    target.queue_sense(0, numbered(n))
+                sent += 60
+                wait_held(agent, held + 30)
+                agent.kill()
+                held = newest_held(agent)
+            target.units[0].senses.clear()
+        with agent_for(target, broker, state=state):
+            wait_until(lambda: len(sequences(broker.read_all())) >= held, "all that was held")
+            got = sequences(broker.read_all())
+            check_equal(got[:held], list(range(1, held + 1)), "sequences")
+    shutil.rmtree(state)
+
+
+def test_a_second_agent_of_the_host_is_refused_and_says_so():
+    with ScriptedTarget() as target, Broker() as broker, agent_for(target, broker, host="twin") as first:
+        first.wait_log("publish.attached")
+        with agent_for(target, broker, host="twin") as second:
+            second.wait_log("publish.refused")
+            line = next(line for line in second.log().splitlines() if "publish.refused" in line)
+            check("ALREADY_EXISTS" in line and "host=twin" in line, line)
+            check(int(re.search(r"retry_ms=(\d+)", line).group(1)) >= 2000, "it waits long: " + line)
+            check(second.running() and first.running(), "both go on")
+            check_equal(first.stop(), 0, "exit status of the first")
+            second.wait_log("publish.attached")  # the place is free
+
+
+def test_two_agents_cannot_share_a_spool():
+    with ScriptedTarget() as target, Broker() as broker, agent_for(target, broker) as first:
+        first.wait_log("publish.attached")
+        second = agent_for(target, broker, state=first.state, host="other")
+        second.start()
+        try:
+            check_equal(second.wait(), 1, "exit status")
+            check("another agent has it open" in second.log(), second.log())
+        finally:
+            second.kill()
+            os.unlink(second.output.name)
+
+
+def test_a_spool_restored_from_a_copy_begins_a_new_epoch():
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    copy = state + ".copy"
+    with ScriptedTarget() as target, Broker() as broker:
+        with agent_for(target, broker, state=state) as agent:
+            wait_held(agent, 1)
+        shutil.copytree(state, copy)
+        with agent_for(target, broker, state=state) as agent:
+            for n in range(50):
+                target.queue_sense(0, numbered(n))
+            wait_held(agent, 53)
+        with agent_for(target, broker, state=copy) as agent:
+            agent.wait_log("publish.epoch")
+            agent.wait_log("publish.attached")
+            target.queue_sense(0, numbered(777))
+            wait_until(lambda: 777 in [number_of(e) for e in broker.read_all()], "the event of the new epoch")
+            epochs = {e.origin.agent_epoch for e in of_targets(broker.read_all())}
+            check_equal(len(epochs), 2, "epochs")
+    shutil.rmtree(state)
+    shutil.rmtree(copy)
+
+
+def test_nothing_to_watch_and_nobody_to_tell_is_no_reason_to_end():
+    with Agent(free_address()) as agent:
+        agent.wait_log("targets.none")
+        agent.wait_log("publish.broker_away")
+        check(agent.running(), "it runs")
+        check_equal(agent.stop(), 0, "exit status")
+
+
+def test_bad_options_are_named():
+    for options, texts in (
+            (["--target", "iscsi://host"], ["--target", "name is missing"]),
+            (["--target", "http://host/iqn.x:y"], ["--target", "iscsi://HOST"]),
+            (["--target", "iscsi://host:99999/iqn.x:y"], ["port", "65535"]),
+            (["--target", "iscsi://host/iqn.x:y/99999"], ["LUN", "16383"]),
+            (["--target", "iscsi://host/disk"], ["iqn."]),
+            (["--discover", "a b"], ["--discover"]),
+            (["--host", "no spaces"], ["--host"]),
+            (["--initiator-name", "me"], ["--initiator-name"]),
+            (["--log-level", "loud"], ["--log-level", "loud"]),
+            (["--poll", "0"], ["poll"]),
+            (["--chap-file", "/nonexistent/file"], ["/nonexistent/file", "no such file"]),
+            (["--spool-max-bytes", "1"], ["spool-max-bytes"]),
+            (["extra"], ["extra"])):
+        with refused_start(*options) as said:
+            for text in texts:
+                check(text in said, f"{options}: no {text!r} in {said!r}")
+    result = subprocess.run([os.path.join(BUILD, "agent/sensebus-agent"), "--state", "/proc/nowhere"],
+                            capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    check(result.returncode == 2 and "/proc/nowhere" in result.stderr, result.stderr)
+
+
+def test_environment_and_version():
+    version = subprocess.run([os.path.join(BUILD, "agent/sensebus-agent"), "--version"], capture_output=True, text=True,
+                             check=True, timeout=LIMIT_S).stdout
+    check(re.fullmatch(r"sensebus-agent \d+\.\d+\.\d+\n", version), version)
+    with ScriptedTarget() as target, Broker() as broker, tempfile.TemporaryDirectory() as state:
+        environment = {"SENSEBUS_BROKER": broker.address, "SENSEBUS_TARGET": url(target), "SENSEBUS_AGENT_STATE": state,
+                       "SENSEBUS_HOST": "from-env"}
+        with Program("agent/sensebus-agent", env=environment), \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            subscription.wait(lambda s: of_targets(s.events()), "an event")
+            check_equal(of_targets(subscription.events())[0].origin.host, "from-env", "host")
+            check(os.path.exists(os.path.join(state, "initiator-name")) or os.path.exists("/etc/iscsi/initiatorname.iscsi"),
+                  "an initiator name was kept")
+
+
+if __name__ == "__main__":
+    run_tests(globals())

@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A target that does what tests tell it: asynchronous messages, garbage, hostile text; seen by a stock subscriber."""
+from agent_program import *
+
+from scripted_target import ScriptedTarget, sense, sense_segment
+
+ALLOWED = {0x00, 0x03, 0x12, 0xA0, 0x25, 0x9E, 0x1A, 0x5A}
+
+
+@contextlib.contextmanager
+def watched(*options, **properties):
+    """A scripted target, watched and quiet."""
+    with ScriptedTarget(**properties) as target, Broker("--agent-heartbeat", "200ms") as broker, \
+            Agent(broker, *options, targets=[url(target)], poll="50ms") as agent, \
+            Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+        seen = Seen(subscription, agent)
+        seen.expect(("SESSION_STARTED", None))
+        yield target, broker, agent, seen
+        check_equal({bytes.fromhex(p["cdb"])[0] for p in target.pdus if p["opcode"] == 1} <= ALLOWED, True, "commands")
+
+
+class Seen:
+    def __init__(self, subscription, agent):
+        self.subscription, self.agent, self.n = subscription, agent, 0
+
+    def expect(self, *expected):
+        """The next events are these, in order. Returns them."""
+        self.subscription.wait(lambda s: len(of_targets(s.events())) >= self.n + len(expected), f"{expected}")
+        events = of_targets(self.subscription.events())[self.n:self.n + len(expected)]
+        check_equal([brief(e) for e in events], list(expected), "events")
+        self.n += len(expected)
+        return events
+
+    def nothing_more(self):
+        check_equal([brief(e) for e in of_targets(self.subscription.events())[self.n:]], [], "further events")
+
+
+def test_events_of_scsi_and_vendors_keep_the_session():
+    with watched() as (target, _, _, seen):
+        target.raise_async(0, lun=1, data=sense(6, 0x2A, 0x09))
+        event, = seen.expect(("CAPACITY_CHANGED", 1))
+        check_equal((event.native.name, event.native.code), ("async-message", 0), "native words")
+        check_equal((event.sense.key, event.sense.asc, event.sense.ascq), (6, 0x2A, 0x09), "sense")
+        check_equal(event.native.raw[0] & 0x3F, 0x32, "the PDU is kept")
+        check_equal(event.native.raw_length, len(event.native.raw), "whole")
+        target.raise_async(0, lun=1)
+        seen.expect(("ASYNC_EVENT_PENDING", 1))
+        target.raise_async(5, lun=0)
+        seen.expect(("COMMANDS_CLEARED", 0))
+        for number in (248, 255):
+            target.raise_async(number, parameters=(1, 2, 3), vcode=9)
+            event, = seen.expect(("VENDOR_SPECIFIC", None))
+            check_equal((event.native.code, event.native.subcode, list(event.native.parameters)), (number, 9, [1, 2, 3]))
+        target.queue_sense(1, sense(6, 0x2A, 0x03))
+        seen.expect(("RESERVATIONS_PREEMPTED", 1))
+        check_equal(len(target.connections), 1, "one session through all of it")
+        seen.nothing_more()
+
+
+def test_luns_changed_by_asynchronous_message_is_followed_by_the_differences():
+    with watched() as (target, _, _, seen):
+        target.units[4] = type(target.units[0])(4)
+        target.raise_async(0, lun=0, data=sense(6, 0x3F, 0x0E))
+        _, added = seen.expect(("REPORTED_LUNS_CHANGED", 0), ("DEVICE_ADDED", 4))
+        check_equal(added.device.serial, "SCRIPT0004", "identity of the new unit")
+        seen.nothing_more()
+
+
+def test_a_change_told_by_every_unit_is_one_event():
+    with watched(luns=[0, 1, 2]) as (target, _, _, seen):
+        target.add_lun(5)
+        changed, _ = seen.expect(("REPORTED_LUNS_CHANGED", None), ("DEVICE_ADDED", 5))
+        check(changed.count <= 1, "one change")
+        target.remove_lun(5)
+        seen.expect(("REPORTED_LUNS_CHANGED", None), ("DEVICE_REMOVED", 5))
+
+
+def test_a_request_to_log_out_is_followed():
+    for number, code in ((1, "LOGOUT_REQUESTED"), (4, "NEGOTIATION_REQUESTED")):
+        with watched() as (target, _, _, seen):
+            target.raise_async(number, parameters=(0, 0, 3))
+            notice, _, _ = seen.expect((code, None), ("SESSION_STOPPED", None), ("SESSION_STARTED", None))
+            check_equal(notice.native.parameters[2], 3, "Parameter3")
+            check_equal(len(target.connections), 2, "connections")
+
+
+def test_a_drop_notice_is_followed_by_the_loss():
+    for number, code in ((2, "CONNECTION_DROP_NOTICE"), (3, "SESSION_DROP_NOTICE")):
+        with watched() as (target, _, _, seen):
+            target.raise_async(number, parameters=(1, 1, 20))
+            seen.expect((code, None))
+            dropped = time.monotonic()
+            target.fin()
+            seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+            check(time.monotonic() - dropped >= 0.9, "Time2Wait of one second is honoured")
+
+
+def test_loss_is_told_with_its_cause():
+    with watched("--header-digest") as (target, _, _, seen):
+        target.fin()
+        lost, _ = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+        check_equal(lost.native.name, "connection-closed")
+        target.rst()
+        lost, _ = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+        check_equal(lost.native.name in ("connection-reset", "connection-closed"), True, lost.native.name)
+        target.send_bad_digest()
+        lost, _ = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+        check_equal(lost.native.name, "protocol-error")
+        target.send_raw(bytes([0x3E]) + bytes(47))
+        lost, _ = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+        check_equal(lost.native.name, "protocol-error")
+
+
+def test_a_target_that_falls_silent_is_lost():
+    with watched("--command-timeout", "1s") as (target, _, _, seen):
+        target.set(hang=True)
+        lost, = seen.expect(("NEXUS_LOST", None))
+        check_equal(lost.native.name, "nop-timeout")
+        target.unset("hang")
+        seen.expect(("NEXUS_RESTORED", None))
+
+
+def test_garbage_at_login_is_told_once_and_survived():
+    with ScriptedTarget() as target, Broker() as broker:
+        target.set(login_garbage="ff" * 96)
+        with Agent(broker, targets=[url(target)]) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            seen = Seen(subscription, agent)
+            seen.expect(("LOGIN_FAILED", None))
+            target.wait(lambda: len(target.connections) >= 4, "more tries")
+            seen.nothing_more()
+            target.unset("login_garbage")
+            seen.expect(("SESSION_STARTED", None))
+
+
+def test_check_condition_without_sense():
+    with watched() as (target, _, _, seen):
+        target.queue_segment(1, b"")
+        event, _ = seen.expect(("DEVICE_NOT_READY", 1), ("DEVICE_ONLINE", 1))
+        check("without sense" in event.native.detail, event.native.detail)
+        check(event.synthetic, "found, not announced")
+        check(any(bytes.fromhex(p["cdb"])[0] == 3 for p in target.pdus), "REQUEST SENSE was asked")
+        seen.nothing_more()
+
+
+def test_sense_that_cannot_be_decoded_is_kept_raw():
+    with watched() as (target, _, _, seen):
+        target.queue_segment(1, sense_segment(b"\x11\x22\x33\x44"))
+        event, = seen.expect(("UNCLASSIFIED", 1))
+        check_equal(event.sense.raw, b"\x11\x22\x33\x44", "raw sense")
+        target.queue_segment(0, sense_segment(bytes([0x72, 6, 0x2A, 0x01, 0, 0, 0, 0])))
+        event, = seen.expect(("MODE_PARAMETERS_CHANGED", 0))
+        check_equal(event.sense.response_code, 0x72, "descriptor format")
+        target.queue_segment(0, sense_segment(sense(4, 0x44, 0x00, response_code=0x71)))
+        event, = seen.expect(("DEFERRED_ERROR", 0))
+        check(event.sense.deferred, "deferred")
+
+
+def test_garbage_in_answers_degrades_the_coverage_and_nothing_else():
+    with ScriptedTarget() as target, Broker("--agent-heartbeat", "100ms") as broker:
+        target.script(data_in="00000007000000000001")  # REPORT LUNS
+        with Agent(broker, targets=[url(target)], poll="50ms") as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            def source():
+                agents = broker.admin().ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S).agents
+                return next((s for a in agents for s in a.sources if s.instance == target.name), None)
+            agent.wait_log("malformed answer")
+            wait_until(lambda: source() and source().state == agents_pb2.SOURCE_STATE_ARMED, "healed")
+            seen = Seen(subscription, agent)
+            seen.expect(("SESSION_STARTED", None))
+            seen.nothing_more()
+
+
+def test_hostile_names_reach_the_subscriber_as_valid_text_with_the_bytes_beside():
+    with ScriptedTarget() as target, Broker() as broker:
+        original = target.units[1].inquiry
+
+        def inquiry(cdb):
+            data = original(cdb)
+            if cdb[1] & 1:
+                return data
+            return data[:8] + b"\xff\xfeEVIL\0\x1b" + b"\xc3\xa9 disk \xed\xa0\x80\n\x07   "[:16].ljust(16) + data[32:]
+        target.units[1].inquiry = inquiry
+        with Agent(broker, targets=[url(target)]) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            seen = Seen(subscription, agent)
+            seen.expect(("SESSION_STARTED", None))
+            target.queue_sense(1, sense(6, 0x29, 0x00))
+            event, = seen.expect(("POWER_ON_OR_RESET", 1))
+            check(event.device.vendor.startswith("\ufffd\ufffdEVIL\ufffd"), repr(event.device.vendor))
+            check(event.device.product.startswith("é disk \ufffd"), repr(event.device.product))
+            check(event.device.raw_inquiry[8:14] == b"\xff\xfeEVIL", "raw bytes")
+            check("\n" not in event.summary and "\x1b" not in event.summary, repr(event.summary))
+
+
+def test_a_redirect_is_told_and_followed():
+    with ScriptedTarget() as there, ScriptedTarget() as here, Broker() as broker:
+        here.set(refuse_login=[1, 1], moved_to=there.portal + ",1")
+        with Agent(broker, targets=[url(here)]) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            seen = Seen(subscription, agent)
+            moved, started = seen.expect(("ADDRESS_CHANGED", None), ("SESSION_STARTED", None))
+            check(there.portal in moved.native.detail, moved.native.detail)
+            check_equal(started.device.portal, there.portal, "portal reached")
+
+
+def test_one_lun_of_a_target():
+    with ScriptedTarget(luns=[0, 1, 2]) as target, Broker() as broker, \
+            Agent(broker, targets=[url(target) + "/2"]) as agent, \
+            Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+        seen = Seen(subscription, agent)
+        seen.expect(("SESSION_STARTED", None))
+        target.queue_sense(1, sense(6, 0x29, 0x00))
+        target.queue_sense(2, sense(6, 0x2A, 0x01))
+        seen.expect(("MODE_PARAMETERS_CHANGED", 2))
+        seen.nothing_more()
+
+
+if __name__ == "__main__":
+    run_tests(globals())
