@@ -173,6 +173,18 @@ def test_garbage_ends_the_stream_with_a_clear_error():
                 list(call(iter([hello.SerializeToString(), garbage]), timeout=LIMIT_S))
 
 
+def test_messages_beyond_their_size_are_refused_by_size():
+    with Broker() as broker:
+        for n_bytes, text in ((1 << 20, "publish: "), (5 << 20, "")):
+            with FakeAgent(broker) as agent:
+                events = [make_event(agent.host, agent.epoch, n, summary="x" * 250)
+                          for n in range(1, n_bytes // 300 + 2)]
+                agent.publish(*events)
+                with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, text):
+                    agent.until_end()
+        check("LUN_RESET" not in codes(broker.read_all()), "a part of a refused message was taken")
+
+
 def test_a_second_agent_of_the_same_host_is_refused_naming_the_first():
     with Broker() as broker, FakeAgent(broker, instance=1) as first:
         second = FakeAgent(broker, instance=2, attach=False)

@@ -351,6 +351,36 @@ def test_slow_reader_with_lag_gets_everything():
         slow.call.cancel()
 
 
+def test_slow_reader_that_retention_passes_gets_a_gap():
+    with Broker("--retain-records", "5000") as broker, FakeAgent(broker) as agent:
+        slow = SlowReader(broker, now=events_pb2.StartNow())
+        at = slow.batches[0].opened.position.sequence
+        published_events(agent, 60000)
+        slow.read_until(lambda b: b[-1].events and b[-1].events[-1].origin.source_sequence == 60000)
+        gaps = 0
+        for batch in slow.batches:
+            if batch.HasField("gap"):
+                gaps += 1
+                check_equal(getattr(batch.gap, "from").sequence, at, "start of the gap")
+                check_equal(batch.gap.stage, event_pb2.LOSS_STAGE_RETENTION)
+                check_equal(batch.gap.count, batch.gap.to.sequence - at)
+                check_equal(batch.gap.aix_bits, 4)
+                at = batch.gap.to.sequence
+            for event in batch.events:
+                check_equal(event.sequence, at + 1)
+                at = event.sequence
+        check(gaps, "retention did not pass the reader")
+        slow.call.cancel()
+
+
+def test_a_request_that_is_too_large_is_refused():
+    with Broker() as broker:
+        with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED):
+            broker.read_all(filter=Filter(hosts=["h" * 1000] * 5000))
+        with expect_status(grpc.StatusCode.INVALID_ARGUMENT, "hosts"):
+            broker.read_all(filter=Filter(hosts=["h"] * 1025))
+
+
 def test_slow_reader_with_live_skips_with_an_exact_gap():
     with Broker() as broker, FakeAgent(broker) as agent:
         slow = SlowReader(broker, slow_reader_policy=events_pb2.SLOW_READER_POLICY_LIVE, lag_limit=1000,
