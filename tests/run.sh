@@ -54,7 +54,7 @@ suite() { # suite PRESET CTEST-ARGUMENT…: adds the numbers of single tests to 
   ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" >"$log" 2>&1
   status=$?
   grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|Total Test time' "$log"
-  [ $status -eq 0 ] || sed -n '/\*\*\*/,$p' "$log" | tail -400
+  [ $status -eq 0 ] || sed -n '/\*\*\*/,$p' "$log" | cut -c1-500 | tail -300
   passed=$((passed + $(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed ' "$log")))
   skipped=$((skipped + $(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*Skipped' "$log")))
   return $status

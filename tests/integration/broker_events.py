@@ -204,6 +204,7 @@ def test_batches_hold_at_most_64_kib():
 
 def test_live_events_reach_all_subscribers_alike():
     with Broker() as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
         few = Filter(codes=[code_pb2.LUN_RESET])
         subscriptions = [Subscription(broker, filter=f) for f in (None, few, few, Filter(hosts=["other"]))]
         for s in subscriptions:
@@ -341,6 +342,7 @@ def published_events(agent, n, summary="z" * 250):
 
 def test_slow_reader_with_lag_gets_everything():
     with Broker() as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
         slow = SlowReader(broker, now=events_pb2.StartNow())
         first = slow.batches[0].opened.position.sequence
         published_events(agent, 20000)
@@ -353,6 +355,7 @@ def test_slow_reader_with_lag_gets_everything():
 
 def test_slow_reader_that_retention_passes_gets_a_gap():
     with Broker("--retain-records", "5000") as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
         slow = SlowReader(broker, now=events_pb2.StartNow())
         at = slow.batches[0].opened.position.sequence
         published_events(agent, 60000)
@@ -383,6 +386,7 @@ def test_a_request_that_is_too_large_is_refused():
 
 def test_slow_reader_with_live_skips_with_an_exact_gap():
     with Broker() as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
         slow = SlowReader(broker, slow_reader_policy=events_pb2.SLOW_READER_POLICY_LIVE, lag_limit=1000,
                           filter=Filter(codes=[code_pb2.LUN_RESET]))
         first = slow.batches[0].opened.position.sequence
@@ -408,6 +412,7 @@ def test_slow_reader_with_live_skips_with_an_exact_gap():
 
 def test_slow_reader_with_disconnect_is_told_where_to_resume():
     with Broker() as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
         slow = SlowReader(broker, slow_reader_policy=events_pb2.SLOW_READER_POLICY_DISCONNECT, lag_limit=1000)
         published_events(agent, 60000)
         with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slowly", "resume from"):

@@ -65,9 +65,14 @@ def check(condition, message="check failed"):
         raise AssertionError(message)
 
 
+def shorten(value):
+    text = repr(value)
+    return text if len(text) <= 1000 else f"{text[:700]} … {text[-200:]}"
+
+
 def check_equal(got, expected, what="value"):
     if got != expected:
-        raise AssertionError(f"{what}: got {got!r}, expected {expected!r}")
+        raise AssertionError(f"{what}: got {shorten(got)}, expected {shorten(expected)}")
 
 
 @contextlib.contextmanager
@@ -198,6 +203,10 @@ class Broker(Program):
 
     def info(self):
         return self.admin().GetBroker(admin_pb2.GetBrokerRequest(), timeout=LIMIT_S)
+
+    def wait_newest(self, sequence):
+        """Until the log holds this many records: an agent's AGENT_CONNECTED is committed after its Welcome."""
+        wait_until(lambda: self.info().newest.sequence >= sequence, f"record {sequence}")
 
     def counters(self):
         return {c.name: c.value for c in self.info().counters}
