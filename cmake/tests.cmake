@@ -30,6 +30,7 @@ endfunction()
 
 # A fuzz target: with SENSEBUS_FUZZ a libFuzzer program; always a test that runs the corpus once.
 # sensebus_fuzz(name SOURCES … USES …): corpus in tests/fuzz/corpus/<name>
+add_custom_target(sensebus_fuzzers)
 function(sensebus_fuzz name)
   cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
   if(SENSEBUS_FUZZ)
@@ -38,6 +39,7 @@ function(sensebus_fuzz name)
   else()
     add_executable(fuzz_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/fuzz/run_corpus.c)
   endif()
+  add_dependencies(sensebus_fuzzers fuzz_${name})
   target_link_libraries(fuzz_${name} PRIVATE sensebus_flags ${arg_USES})
   target_compile_options(fuzz_${name} PRIVATE -Wno-missing-prototypes -Wno-conversion)
   if(SENSEBUS_FUZZ)

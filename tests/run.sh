@@ -65,7 +65,7 @@ check_format() {
 }
 
 fuzz_all() {
-  build fuzz || return 1
+  build fuzz sensebus_fuzzers || return 1
   found=0
   for program in build/fuzz/tests/fuzz/fuzz_*; do
     [ -x "$program" ] && [ -f "$program" ] || continue
