@@ -21,7 +21,7 @@
 
 static void set_defaults(struct config *c)
 {
-    c->broker = "127.0.0.1:7070";
+    c->broker = BROKER_ADDRESS_DEFAULT;
     c->state_directory = "/var/lib/sensebus/agent";
     c->spool_max_bytes = 64u << 20;
     c->spool_max_records = 100000;
@@ -179,6 +179,17 @@ static int parse_targets(struct config *c, char *err, size_t err_len)
     return 0;
 }
 
+static int complete_broker(struct config *c, char *err, size_t err_len)
+{
+    char why[400];
+    int rc = broker_address_complete(c->broker, c->insecure, c->broker_address, why, sizeof why);
+
+    if (rc < 0)
+        snprintf(err, err_len, "--broker: %s", why);
+    c->broker = c->broker_address;
+    return rc;
+}
+
 static int check(struct config *c, char *err, size_t err_len)
 {
     int rc = log_parse_level(c->log_level_text, &c->log_level);
@@ -187,7 +198,9 @@ static int check(struct config *c, char *err, size_t err_len)
         snprintf(err, err_len, "--log-level: \"%.40s\" must be debug, info, warn or error", c->log_level_text);
         return rc;
     }
-    rc = parse_targets(c, err, err_len);
+    rc = complete_broker(c, err, err_len);
+    if (rc == 0)
+        rc = parse_targets(c, err, err_len);
     if (rc == 0)
         rc = read_host(c, err, err_len);
     if (rc == 0 && c->chap_path)
@@ -206,7 +219,9 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
 {
     const struct option options[] = {
         {"broker", 0, OPTION_STRING, &c->broker, "ADDR", "SENSEBUS_BROKER", 0, 0,
-         "broker to deliver to: HOST:PORT, [IPV6]:PORT or unix:PATH (127.0.0.1:7070)"},
+         "broker to deliver to: HOST:PORT, [IPV6]:PORT or unix:PATH (" BROKER_ADDRESS_DEFAULT ")"},
+        {"insecure", 0, OPTION_FLAG, &c->insecure, NULL, "SENSEBUS_INSECURE", 0, 0,
+         "deliver beyond this machine, though the connection is not encrypted"},
         {"target", 't', OPTION_LIST, &c->target_texts, "URL", "SENSEBUS_TARGET", 0, 0,
          "target to watch, iscsi://HOST[:PORT]/NAME[/LUN]; repeatable"},
         {"discover", 'd', OPTION_LIST, &c->discover_texts, "HOST[:PORT]", "SENSEBUS_DISCOVER", 0, 0,

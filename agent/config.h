@@ -9,11 +9,14 @@
 #include "agent/chap.h"
 #include "agent/record.h"
 #include "agent/target_url.h"
+#include "clients/c/broker_address.h"
 #include "runtime/log.h"
 #include "runtime/options.h"
 
 struct config {
-    const char *broker;
+    const char *broker; /* complete and checked */
+    char broker_address[BROKER_ADDRESS_BYTES];
+    bool insecure;
     struct option_list target_texts, discover_texts;
     struct target_url *targets;
     size_t n_targets;

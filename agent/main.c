@@ -189,6 +189,7 @@ static int start_publish(struct agent *a)
     static const struct publish_ops ops = {.encode_coverage = encode_coverage, .encode_inventory = encode_inventory};
     struct publish_options options = {
         .broker = a->config.broker,
+        .insecure = a->config.insecure,
         .host = a->config.host,
         .boot_id = a->config.boot_id,
         .spool = &a->spool,

@@ -528,8 +528,8 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
                   const struct publish_ops *ops, void *data)
 {
     static const struct link_ops link_ops = {.on_up = on_up, .on_down = on_down};
-    struct link_options link_options = {.address = options->broker,
-                                        .limits = {.max_message_bytes = MAX_BROKER_MESSAGE}};
+    struct link_options link_options = {
+        .address = options->broker, .insecure = options->insecure, .limits = {.max_message_bytes = MAX_BROKER_MESSAGE}};
     int rc;
 
     memset(p, 0, sizeof *p);

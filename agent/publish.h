@@ -21,6 +21,7 @@ struct spool;
 
 struct publish_options {
     const char *broker; /* "HOST:PORT" or "unix:PATH" */
+    bool insecure;      /* plaintext to it may leave this machine */
     const char *host;   /* borrowed, as boot_id is */
     const char *boot_id;
     uint64_t instance;   /* random, one per process start */

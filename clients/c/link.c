@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/c/broker_address.h"
+#include "proto/grpc/address.h"
 #include "runtime/clock.h"
 
 #define STABLE_MS  1000
@@ -121,12 +123,19 @@ static struct link *link_new(uv_loop_t *loop, const struct link_options *options
 int link_open(uv_loop_t *loop, const struct link_options *options, const struct link_ops *ops, void *data,
               struct link **out_link)
 {
+    struct address address;
+    char err[320];
+    int rc = address_parse(options->address, &address, err, sizeof err);
+    if (rc < 0)
+        return rc;
+    if (!options->insecure && !broker_address_is_local(options->address))
+        return UV_EACCES;
     struct link *link = link_new(loop, options, ops, data);
     if (!link)
         return UV_ENOMEM;
     uv_timer_init(loop, &link->timer);
     link->timer.data = link;
-    int rc = dial(link);
+    rc = dial(link);
     if (rc < 0) {
         link->channel = NULL;
         link_close(link);

@@ -25,10 +25,12 @@ struct link_options {
     uint32_t connect_ms;    /* 0 = 10,000 */
     struct backoff backoff; /* min_ms 0 = 100, max_ms 0 = 10,000 */
     bool once;              /* do not redial */
+    bool insecure;          /* plaintext beyond this machine (see clients/c/broker_address.h) */
     struct grpc_limits limits;
 };
 
-/* Begin to dial. Returns 0; what is wrong with `address` itself (UV_EINVAL); UV_ENOMEM. `ops` must outlive the link. */
+/* Begin to dial. Returns 0; what is wrong with `address` itself (UV_EINVAL; UV_EACCES: beyond this machine without
+ * `insecure`); UV_ENOMEM. `ops` must outlive the link. */
 int link_open(uv_loop_t *loop, const struct link_options *options, const struct link_ops *ops, void *data,
               struct link **out_link);
 /* The channel while up, else NULL. */

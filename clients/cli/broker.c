@@ -31,7 +31,7 @@ static void on_down(struct link *link, void *data, const char *reason, uint32_t 
 static int fail(struct broker *b, int rc)
 {
     snprintf(b->reason, sizeof b->reason, "%s", uv_strerror(rc));
-    return rc == UV_EINVAL ? EXIT_USAGE : EXIT_CONNECT;
+    return rc == UV_EINVAL || rc == UV_EACCES ? EXIT_USAGE : EXIT_CONNECT;
 }
 
 int broker_try(struct broker *b, struct cli *cli)
@@ -45,6 +45,7 @@ int broker_try(struct broker *b, struct cli *cli)
     const struct link_options options = {.address = cli->broker,
                                          .connect_ms = (uint32_t)cli->connect_ms,
                                          .once = true,
+                                         .insecure = cli->insecure,
                                          .limits = {.max_message_bytes = MAX_REPLY_BYTES}};
     rc = link_open(&b->loop, &options, &ops, b, &b->link);
     if (rc < 0) {

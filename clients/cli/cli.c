@@ -7,11 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proto/grpc/address.h"
-
-#define DEFAULT_PORT       ":7070"
 #define DEFAULT_CONNECT_MS 10000
-#define SCHEME             "grpc://"
 
 void cli_options(struct cli *cli, struct option *o)
 {
@@ -21,7 +17,7 @@ void cli_options(struct cli *cli, struct option *o)
                            .value = &cli->broker_option,
                            .argument = "ADDRESS",
                            .env = "SENSEBUS_BROKER",
-                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " CLI_DEFAULT_BROKER ";\n"
+                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " BROKER_ADDRESS_DEFAULT ";\n"
                                    "SENSEBUS_URL is used when SENSEBUS_BROKER is not set)"};
     o[1] = (struct option){.name = "timeout",
                            .kind = OPTION_DURATION,
@@ -30,12 +26,17 @@ void cli_options(struct cli *cli, struct option *o)
                            .min = 1,
                            .max = 24 * 3600 * 1000,
                            .help = "for connecting and for each answer (default 10s)"};
-    o[2] = (struct option){.name = "color",
+    o[2] = (struct option){.name = "insecure",
+                           .kind = OPTION_FLAG,
+                           .value = &cli->insecure,
+                           .env = "SENSEBUS_INSECURE",
+                           .help = "connect beyond this machine, though the connection is not encrypted"};
+    o[3] = (struct option){.name = "color",
                            .kind = OPTION_STRING,
                            .value = &cli->color_option,
                            .argument = "WHEN",
                            .help = "auto, always or never (default auto: on a terminal, unless NO_COLOR is set)"};
-    o[3] = (struct option){
+    o[4] = (struct option){
         .name = "utc", .kind = OPTION_FLAG, .value = &cli->utc, .help = "times in UTC instead of local time"};
 }
 
@@ -86,32 +87,20 @@ static int set_color(struct cli *cli)
     return -1;
 }
 
-/* An address without a port gets the default one. */
 static int set_broker(struct cli *cli)
 {
     const char *text = cli->broker_option;
+    char err[512];
     if (!text || !*text)
         text = getenv("SENSEBUS_URL");
     if (!text || !*text)
-        text = CLI_DEFAULT_BROKER;
-    const char *given = text;
-    if (strncmp(text, SCHEME, strlen(SCHEME)) == 0)
-        text += strlen(SCHEME);
-    else if (strstr(text, "://"))
-        return cli_usage(cli, "--broker: '%.200s': only grpc://HOST:PORT (plaintext) is supported", given);
-    size_t len = strlen(text);
-    bool has_port = strncmp(text, "unix:", 5) == 0 || (strchr(text, ':') && (len == 0 || text[len - 1] != ']'));
-    char err[320];
-    struct address address;
-    if (snprintf(cli->broker, sizeof cli->broker, "%s%s", text, has_port ? "" : DEFAULT_PORT) >=
-        (int)sizeof cli->broker)
-        return cli_usage(cli, "--broker: longer than %zu bytes", sizeof cli->broker - 1);
-    if (address_parse(cli->broker, &address, err, sizeof err) < 0)
+        text = BROKER_ADDRESS_DEFAULT;
+    if (broker_address_complete(text, cli->insecure, cli->broker, err, sizeof err) < 0)
         return cli_usage(cli, "--broker: %s", err);
     return -1;
 }
 
-/* Commands that work offline have no --broker, and do not care what the environment says about one. */
+/* Commands that work offline show no --broker, and do not care what it or the environment says. */
 static bool has_option(const struct option *options, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -132,10 +121,54 @@ int cli_parse(struct cli *cli, const char *usage, const struct option *options, 
     case OPTIONS_OK: break;
     }
     int code = set_color(cli);
-    return code >= 0 || !has_option(options, n_options, "broker") ? code : set_broker(cli);
+    return code >= 0 || !has_option(options, n_shown, "broker") ? code : set_broker(cli);
 }
 
 int cli_no_operands(struct cli *cli, int n_operands, char **argv)
 {
     return n_operands == 0 ? -1 : cli_usage(cli, "'%.80s' is not expected here; -h shows how to use this", argv[1]);
+}
+
+static bool is_command(const char *argument)
+{
+    return argument[0] != '-' || strcmp(argument, "-h") == 0 || strcmp(argument, "--help") == 0 ||
+           strcmp(argument, "--version") == 0;
+}
+
+/* The option that `argument` gives, NULL when it is none of them; *out_alone: its value comes in the next argument. */
+static const struct option *find_option(const struct option *options, size_t n, const char *argument, bool *out_alone)
+{
+    size_t len = strcspn(argument, "=");
+    for (size_t i = 0; i < n; i++) {
+        const struct option *o = &options[i];
+        if (len == strlen(o->name) + 2 && strncmp(argument, "--", 2) == 0 &&
+            strncmp(argument + 2, o->name, len - 2) == 0) {
+            *out_alone = o->kind != OPTION_FLAG && argument[len] == 0;
+            return o;
+        }
+    }
+    return NULL;
+}
+
+int cli_command_first(struct cli *cli, int argc, char **argv)
+{
+    struct option options[CLI_OPTIONS];
+    int at = 1;
+    cli_options(cli, options);
+    while (at < argc && !is_command(argv[at])) {
+        bool alone;
+        const struct option *o = find_option(options, CLI_OPTIONS, argv[at], &alone);
+        if (!o)
+            return cli_usage(
+                cli, "'%.60s' goes behind the command: sensebus COMMAND [OPTIONS]; 'sensebus -h' lists them", argv[at]);
+        if (alone && at + 1 == argc)
+            return cli_usage(cli, "--%s: needs a value (%s)", o->name, o->argument);
+        at += alone ? 2 : 1;
+    }
+    if (at >= argc)
+        return cli_usage(cli, "the command is missing; 'sensebus -h' lists them");
+    char *command = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+    argv[1] = command;
+    return -1;
 }

@@ -6,16 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/c/broker_address.h"
 #include "clients/cli/exit.h"
 #include "clients/cli/output/writer.h"
 #include "runtime/options.h"
 
-#define CLI_DEFAULT_BROKER "127.0.0.1:7070"
-
 struct cli {
-    struct writer out, err; /* standard output and standard error */
-    char broker[300];       /* address, complete and checked */
+    struct writer out, err;            /* standard output and standard error */
+    char broker[BROKER_ADDRESS_BYTES]; /* complete and checked */
     uint64_t connect_ms;
+    bool insecure; /* plaintext beyond this machine is allowed */
     bool utc;
 
     const char *broker_option, *color_option; /* as given */
@@ -27,8 +27,11 @@ struct cli_command {
 };
 
 /* Options of all commands that talk to a broker. */
-enum { CLI_OPTIONS = 4 };
+enum { CLI_OPTIONS = 5 };
 void cli_options(struct cli *cli, struct option *out_options);
+/* Options may stand before the command too: moves the command to argv[1], in front of them. Returns -1 to go on, else
+ * the exit code. */
+int cli_command_first(struct cli *cli, int argc, char **argv);
 
 /* The command line of one command. `usage` begins --help; options behind `n_shown` work but are not shown there.
  * Returns -1 to go on, else the exit code: --help was printed, or what was wrong. */

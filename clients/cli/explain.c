@@ -165,9 +165,15 @@ int explain_run(struct cli *cli, int argc, char **argv)
     struct option options[CLI_OPTIONS];
     int n_operands;
     cli_options(cli, options);
-    /* Only --color of them: there is nobody to connect to. */
-    const struct option *shown = options + 2;
-    int code = cli_parse(cli, USAGE, shown, 1, 1, argc, argv, &n_operands);
+    /* Only --color is shown: there is nobody to connect to. The others may be there, before the command. */
+    for (size_t i = 1; i < CLI_OPTIONS; i++) {
+        if (strcmp(options[i].name, "color") == 0) {
+            const struct option color = options[i];
+            options[i] = options[0];
+            options[0] = color;
+        }
+    }
+    int code = cli_parse(cli, USAGE, options, 1, CLI_OPTIONS, argc, argv, &n_operands);
     if (code >= 0)
         return code;
     if (n_operands != 1)

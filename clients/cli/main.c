@@ -27,8 +27,9 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fputs("\n"
-          "'sensebus COMMAND -h' shows options and examples. The broker is " CLI_DEFAULT_BROKER "\n"
-          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another.\n"
+          "'sensebus COMMAND -h' shows options and examples. The broker is " BROKER_ADDRESS_DEFAULT "\n"
+          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another; beyond this machine --insecure is\n"
+          "needed, because connections are not encrypted yet.\n"
           "\n"
           "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated, 5 not authorised, 6 timeout,\n"
           "7 gap under --strict, 9 conflict, 10 position gone, 130 interrupted.\n",
@@ -54,6 +55,9 @@ int main(int argc, char **argv)
         print_help(stderr);
         return EXIT_USAGE;
     }
+    int code = cli_command_first(&cli, argc, argv);
+    if (code >= 0)
+        return code;
     const char *name = argv[1];
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);

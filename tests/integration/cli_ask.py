@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -224,10 +225,69 @@ def test_usage_is_2():
         check(result.err, f"{arguments}: no word about it")
 
 
+REFUSAL = "192.0.2.1:7070 is beyond this machine and the connection is not encrypted: give --insecure"
+
+
+def test_plaintext_beyond_this_machine_needs_a_flag():
+    for command in (("watch",), ("get",), ("get", "--since", "#1"), ("status",), ("agents",), ("devices",), ("health",),
+                    ("version",), ("wait", "--for", "agent"), ("wait", "--for", "lun==1")):
+        for where, env in ((("--broker", "192.0.2.1"), {}), ((), {"SENSEBUS_BROKER": "192.0.2.1"})):
+            result = sensebus(*command, *where, expect=2, **env)
+            check(REFUSAL in result.err, f"{command}: {result.err}")
+            check_equal(result.out, "")
+    sensebus("health", SENSEBUS_BROKER="192.0.2.1", SENSEBUS_INSECURE="no", expect=2)
+    sensebus("health", "--broker", "192.0.2.1", "--insecure", "--timeout", "200ms", expect=3)
+    sensebus("health", "--timeout", "200ms", SENSEBUS_BROKER="192.0.2.1", SENSEBUS_INSECURE="1", expect=3)
+    with Broker("--insecure", listen="0.0.0.0:0") as broker:
+        address = broker.address  # reaches this machine, and is no loopback address
+        sensebus("health", "--broker", address, expect=2)
+        check_equal(sensebus("health", "--broker", address, "--insecure").out, "serving\n")
+        with Running("watch", "--insecure", "--until-synced", address=address) as watch:
+            watch.end(0)
+        sensebus("wait", "--for", "agent", "--timeout", "300ms", "--insecure", "--broker", address, expect=6)
+
+
+def test_an_agent_needs_the_flag_too():
+    agent = os.path.join(BUILD, "agent", "sensebus-agent")
+    with tempfile.TemporaryDirectory() as state:
+        done = subprocess.run([agent, "--broker", "192.0.2.1", "--state", state], env=environment(),
+                              capture_output=True, timeout=LIMIT_S)
+        check_equal(done.returncode, 2)
+        check(REFUSAL in done.stderr.decode(), done.stderr.decode())
+        check_equal(os.listdir(state), [])
+        with Broker("--insecure", listen="0.0.0.0:0") as broker:
+            process = subprocess.Popen([agent, "--broker", broker.address, "--state", state, "--host", "far"],
+                                       env=environment(SENSEBUS_INSECURE="1"), stderr=subprocess.DEVNULL)
+            try:
+                sensebus("wait", "--for", "agent far", "--timeout", "30s", "--insecure", broker=broker)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                check_equal(process.wait(LIMIT_S), 0)
+
+
+def test_options_may_come_before_the_command():
+    with Broker() as broker:
+        for before in (("--broker", broker.address), (f"--broker={broker.address}",),
+                       ("--utc", "--broker", broker.address, "--timeout=9s", "--color", "never", "--insecure")):
+            check_equal(sensebus(*before, "health").out, "serving\n")
+            check_equal(sensebus(*before, "health", "sensebus.v1.Agents").out, "serving\n")
+            check(sensebus(*before, "--version").out.startswith("sensebus "))
+            check("Commands:" in sensebus(*before, "-h").out)
+            check("LUN_RESET" in sensebus(*before, "explain", "203").out)
+        check_equal(sensebus("--broker", "127.0.0.1:1", "health", broker=broker).out, "serving\n", "the last one counts")
+    for arguments, word in ((("--broker",), "--broker: needs a value (ADDRESS)"), (("--utc",), "command is missing"),
+                            (("--broker", "watch"), "command is missing"),
+                            (("--code", "LUN_RESET", "watch"), "'--code' goes behind the command"),
+                            (("-o", "json", "get"), "'-o' goes behind the command"),
+                            (("--utc=1", "get"), "--utc: takes no value")):
+        check(word in sensebus(*arguments, expect=2).err, sensebus(*arguments, expect=2).err)
+
+
 def test_help_is_on_standard_output_with_examples():
     for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "health", "version"):
         text = sensebus(command, "-h").out
         check(f"usage: sensebus {command}" in text and "Example" in text and "--color" in text, text)
+        check(("--insecure" in text) == (command != "explain"), text)
         check_equal(sensebus(command, "--help").out, text)
         check("--not-" not in text, "hidden options are hidden")
     check("Exit codes:" in sensebus("-h").out)

@@ -143,3 +143,20 @@ Test(link, a_wrong_address_is_refused_at_once)
     cr_expect_eq(link_open(&b.loop.loop, &options, &OPS, &w, &w.link), UV_EINVAL);
     fake_broker_deinit(&b);
 }
+
+Test(link, plaintext_stays_on_this_machine_unless_insecure)
+{
+    static const char *const beyond[] = {"192.0.2.1:7070", "[2001:db8::1]:7070", "broker.invalid:7070", "0.0.0.0:7070"};
+    struct fake_broker b;
+    struct watcher w = {0};
+    fake_broker_init(&b);
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        struct link_options options = {.address = beyond[i], .once = true};
+        cr_expect_eq(link_open(&b.loop.loop, &options, &OPS, &w, &w.link), UV_EACCES, "%s", beyond[i]);
+        options.insecure = true;
+        cr_assert_eq(link_open(&b.loop.loop, &options, &OPS, &w, &w.link), 0, "%s", beyond[i]);
+        link_close(w.link);
+    }
+    cr_expect_eq(w.n_ups + w.n_downs, 0);
+    fake_broker_deinit(&b);
+}
