@@ -20,6 +20,7 @@
 #define TAIL_DEFAULT_BYTES    (16u * 1024 * 1024)
 #define LOADED_BATCHES        16u
 #define FIRST_CHUNK_BYTES     4096u
+#define FULL_CHUNK_BYTES      ((size_t)JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES)
 
 /* In front of the records of a stored value. Numbers are in the byte order of the host, like the keys. */
 struct value_header {
@@ -205,7 +206,7 @@ static int batch_grow(struct journal_batch *b, size_t more)
     size_t cap = b->chunk ? b->chunk->cap : FIRST_CHUNK_BYTES;
 
     while (cap < used + more)
-        cap *= 2;
+        cap = cap < FULL_CHUNK_BYTES && 2 * cap > FULL_CHUNK_BYTES ? FULL_CHUNK_BYTES : 2 * cap;
     if (b->chunk && cap == b->chunk->cap)
         return 0;
     struct chunk *chunk = chunk_new(cap);
@@ -332,6 +333,8 @@ static int write_batches(struct journal *j, struct store_txn *txn, const struct 
 {
     for (size_t i = 0; i < w->n_batches; i++) {
         const struct journal_batch *b = &w->batches[i];
+        if (b->last <= state->newest) /* a commit that was said to fail after all of it was on disk */
+            continue;
         int rc = store_put(txn, j->log_table, &b->first, sizeof b->first, b->chunk->bytes, b->chunk->len, STORE_APPEND);
         if (rc)
             return rc;
@@ -372,8 +375,10 @@ static int trim_look(struct store_cursor *c, const struct journal_state *state,
     return rc == UV_ENOENT ? 0 : rc;
 }
 
-/* Remove what retention says from the old end, and report the new one. */
-static int write_trim(struct journal *j, struct store_txn *txn, struct journal_write *w, struct journal_state *state)
+/* Remove what retention says from the old end, and report the new one. What this transaction adds (`added_from` on)
+ * stays: nobody has seen it yet. */
+static int write_trim(struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
+                      struct journal_state *state)
 {
     struct retention_batch oldest[RETENTION_STEP_BATCHES];
     uint32_t bits[RETENTION_STEP_BATCHES];
@@ -385,10 +390,11 @@ static int write_trim(struct journal *j, struct store_txn *txn, struct journal_w
 
     w->n_trimmed = 0;
     w->oldest = 0;
+    w->trim_more = false;
     rc = trim_look(&cursor, state, oldest, bits, &n);
     if (!rc && n > 0) {
         struct retention_log log = {
-            .newest_sequence = state->newest,
+            .newest_sequence = added_from < state->newest ? added_from : state->newest,
             .n_records = state->newest - oldest[0].first_sequence + 1,
             .bytes = state->log_bytes,
         };
@@ -399,6 +405,7 @@ static int write_trim(struct journal *j, struct store_txn *txn, struct journal_w
             state->trimmed_bits |= bits[i];
             w->n_trimmed += oldest[i].n_records;
         }
+        w->trim_more = i == RETENTION_STEP_BATCHES;
         w->oldest = i < n ? oldest[i].first_sequence : oldest[n - 1].first_sequence + oldest[n - 1].n_records;
     }
     store_cursor_close(&cursor);
@@ -421,7 +428,7 @@ static int write_once(struct journal *j, struct journal_write *w, bool append)
         rc = write_puts(j, &txn, w);
     }
     if (!rc)
-        rc = write_trim(j, &txn, w, &state);
+        rc = write_trim(j, &txn, w, append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX, &state);
     if (!rc)
         rc = meta_put(&txn, j->meta_table, "state", &state, sizeof state);
     if (rc) {
@@ -580,7 +587,7 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     struct journal_batch b = {0};
     bool whole = value_check(first, &cursor->value, &b);
     if (!whole || sequence > b.last || (next && b.last >= next)) {
-        out_damage->first = sequence;
+        out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
         out_damage->last = next ? next - 1 : j->newest;
         if (out_damage->last > j->newest)
             out_damage->last = j->newest;
@@ -635,7 +642,7 @@ int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_
     struct journal_run run = {0};
     int rc = find(j, from, &b, &run);
     if (rc == JOURNAL_DAMAGED)
-        *out_run = run;
+        *out_run = (struct journal_run){.first = from, .last = run.last};
     if (rc != JOURNAL_RUN)
         return rc;
 

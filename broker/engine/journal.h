@@ -43,6 +43,7 @@ struct journal_write {
     /* results */
     uint64_t oldest;       /* first sequence kept; 0 when the log has no records */
     uint64_t n_trimmed;    /* records removed by retention */
+    bool trim_more;        /* one step was not enough: write again soon */
     uint32_t trimmed_bits; /* OR of the AIX bits of what was ever removed */
     uint64_t log_bytes;    /* of stored values that are kept */
 };
@@ -95,8 +96,8 @@ int journal_write_put(struct journal_write *w, enum journal_table table, const v
 /* Frees the puts, not the batches. */
 void journal_write_deinit(struct journal_write *w);
 
-/* Store it all in one transaction, or nothing. Blocking; may run on any one thread at a time: it touches the store and
- * `w` only. UV_ENOSPC: no room, may be tried again. */
+/* Store it all in one transaction, or nothing; storing the same again changes nothing. Blocking; may run on any one
+ * thread at a time: it touches the store and `w` only. UV_ENOSPC: no room, may be tried again. */
 int journal_write(struct journal *j, struct journal_write *w);
 /* After journal_write succeeded: let readers see it. References the batches' chunks. On the loop thread. */
 void journal_publish(struct journal *j, const struct journal_write *w);
@@ -125,7 +126,7 @@ struct journal_run {
 /* Records from..through: at least one, then as many as fit in `max_bytes` without passing the end of a stored value.
  * Returns enum journal_read_result or a negative errno (UV_EIO, UV_ENOMEM). */
 int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out_run);
-/* The whole stored value that contains `sequence`; same results. */
+/* The whole stored value that contains `sequence`; same results, and of a damaged one the whole range. */
 int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run *out_run);
 void journal_run_release(struct journal_run *run);
 

@@ -217,6 +217,8 @@ Test(journal, any_damaged_byte_is_found_and_only_its_value_is_lost)
         cr_assert_eq(run.first, 7);
         cr_assert_eq(run.last, 8);
         cr_assert_eq(journal_read_around(&j, 8, &run), JOURNAL_DAMAGED);
+        cr_assert_eq(run.first, 6, "whoever reads backwards goes over it in one step");
+        cr_assert_eq(run.last, 8);
         expect_run(2, ALL, SIZE_MAX, 5);
         expect_run(9, ALL, SIZE_MAX, 12);
         damage(6, places[i]);
@@ -240,6 +242,8 @@ Test(journal, missing_value_is_a_damaged_range_up_to_the_next)
     cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
     cr_assert_eq(run.first, 6);
     cr_assert_eq(run.last, 8);
+    cr_assert_eq(journal_read_around(&j, 8, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.first, 6);
 }
 
 Test(journal, retention_removes_whole_values_and_keeps_the_newest)
@@ -258,6 +262,48 @@ Test(journal, retention_removes_whole_values_and_keeps_the_newest)
     reopen(0);
     cr_assert_eq(j.oldest, 51);
     expect_run(51, ALL, SIZE_MAX, 60);
+}
+
+/* A commit may fail although all of it is on disk: when the last flush of its second half fails. */
+Test(journal, writing_the_same_again_changes_nothing)
+{
+    struct journal_batch b[2] = {0};
+    struct journal_write w = {.batches = b, .n_batches = 2};
+    commit(1, 5);
+    batch_fill(&b[0], 6, 8, 0);
+    batch_fill(&b[1], 9, 12, 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "b", 1), 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    uint64_t log_bytes = w.log_bytes;
+    cr_assert_eq(journal_write(&j, &w), 0);
+    cr_assert_eq(w.log_bytes, log_bytes);
+    journal_publish(&j, &w);
+    journal_batch_deinit(&b[0]);
+    journal_batch_deinit(&b[1]);
+    journal_write_deinit(&w);
+    reopen(0);
+    expect_run(6, ALL, SIZE_MAX, 8);
+    expect_run(9, ALL, SIZE_MAX, 12);
+    cr_assert_eq(j.newest, 12);
+}
+
+/* The broker folds what is committed into the status: it must be there to be folded. */
+Test(journal, retention_leaves_what_the_same_transaction_adds)
+{
+    struct journal_batch b[3] = {0};
+    struct journal_write w = {.batches = b, .n_batches = 3, .retention = {.max_records = 1}};
+    commit(1, 5);
+    for (uint64_t i = 0; i < 3; i++)
+        batch_fill(&b[i], 6 + 5 * i, 10 + 5 * i, 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 6);
+    for (size_t i = 0; i < 3; i++)
+        journal_batch_deinit(&b[i]);
+    w.n_batches = 0;
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 16);
 }
 
 Test(journal, retention_by_age_uses_broker_time)
