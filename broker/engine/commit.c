@@ -20,6 +20,8 @@
 #define RETRY_MIN_MS 200u
 #define RETRY_MAX_MS 5000u
 
+#define PUT_FIXED_BYTES 64u /* what a put costs besides its key and value, about */
+
 static struct commit_batch *batch_new(uint64_t from)
 {
     struct commit_batch *b = calloc(1, sizeof *b);
@@ -125,6 +127,7 @@ static void flight_succeeded(struct commit *c)
     c->last_error = 0;
     backoff_reset(&c->backoff);
     journal_publish(c->journal, &b->write);
+    c->wanted |= b->write.trim_more;
     c->flight = NULL;
     c->ops->on_committed(c->data, b->from, b->through);
     struct commit_waiter *w;
@@ -243,10 +246,17 @@ int commit_append(struct commit *c, const uint8_t *event, size_t len, uint64_t n
 int commit_put(struct commit *c, enum journal_table table, const void *key, size_t key_len, const void *value,
                size_t value_len)
 {
-    int rc = journal_write_put(&c->open->write, table, key, key_len, value, value_len);
-    if (!rc)
-        want(c);
-    return rc;
+    struct commit_batch *b = c->open;
+    size_t bytes = PUT_FIXED_BYTES + key_len + value_len;
+
+    if (b->put_bytes + bytes > COMMIT_MAX_PUT_BYTES)
+        return UV_ENOBUFS;
+    int rc = journal_write_put(&b->write, table, key, key_len, value, value_len);
+    if (rc)
+        return rc;
+    b->put_bytes += bytes;
+    want(c);
+    return 0;
 }
 
 void commit_wait(struct commit *c, struct commit_waiter *w)

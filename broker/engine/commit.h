@@ -16,9 +16,10 @@
 #include "broker/engine/journal.h"
 #include "runtime/backoff.h"
 
-#define COMMIT_MAX_BATCHES  128u                /* stored values of one transaction */
-#define COMMIT_FULL_BYTES   (16u * 1024 * 1024) /* waiting: from here on writers are asked to stop … */
-#define COMMIT_FULL_RECORDS 131072u
+#define COMMIT_MAX_BATCHES   128u                /* stored values of one transaction */
+#define COMMIT_FULL_BYTES    (16u * 1024 * 1024) /* waiting: from here on writers are asked to stop … */
+#define COMMIT_FULL_RECORDS  131072u
+#define COMMIT_MAX_PUT_BYTES (16u * 1024 * 1024) /* waiting */
 
 struct commit;
 
@@ -45,7 +46,7 @@ struct commit_batch {
     struct journal_write write;
     struct journal_batch batches[COMMIT_MAX_BATCHES];
     uint64_t from, through; /* records in it: from > through when there are none */
-    size_t bytes, n_records;
+    size_t bytes, n_records, put_bytes;
     struct commit_waiters waiters;
 };
 
@@ -83,7 +84,8 @@ void commit_close(struct commit *c, void (*cb)(void *data));
  * room behind it is for what the broker itself has to say and for messages half taken. */
 int commit_append(struct commit *c, const uint8_t *event, size_t len, uint64_t now_ns, uint32_t aix_bits,
                   uint64_t *out_sequence);
-/* Store a pair in the same transaction as the records accepted so far. Returns 0 or UV_ENOMEM. */
+/* Store a pair in the same transaction as the records accepted so far. Returns 0, UV_ENOBUFS when too many wait,
+ * or UV_ENOMEM. */
 int commit_put(struct commit *c, enum journal_table table, const void *key, size_t key_len, const void *value,
                size_t value_len);
 /* Run w->cb once everything accepted and put so far is on disk; never before this returns. */

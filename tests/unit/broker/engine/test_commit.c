@@ -280,6 +280,32 @@ Test(commit, disk_that_is_full_loses_nothing_and_recovers)
     cr_assert_eq(commit.last_error, 0);
 }
 
+Test(commit, puts_that_wait_are_bounded)
+{
+    static uint8_t value[65536];
+    int rc = 0;
+    uint32_t n = 0;
+    for (; rc == 0 && n < 10000; n++)
+        rc = commit_put(&commit, JOURNAL_CURSORS, &n, sizeof n, value, sizeof value);
+    cr_assert_eq(rc, UV_ENOBUFS);
+    cr_assert_leq((uint64_t)n * sizeof value, COMMIT_MAX_PUT_BYTES + sizeof value);
+    settle();
+    cr_assert_eq(commit_put(&commit, JOURNAL_CURSORS, "a", 1, "b", 1), 0, "there is room again after the commit");
+}
+
+/* One step removes a bounded number of values: an idle broker goes on until retention is satisfied. */
+Test(commit, retention_ends_also_when_nothing_more_comes)
+{
+    for (uint64_t n = 1; n <= 5 * RETENTION_STEP_BATCHES / 2; n++) {
+        append(n, n * 1000);
+        settle();
+    }
+    commit.retention.max_records = 1;
+    commit_poke(&commit);
+    settle();
+    cr_assert_eq(journal.oldest, journal.newest);
+}
+
 Test(commit, close_waits_for_the_write_under_way)
 {
     append(1, 1000);
