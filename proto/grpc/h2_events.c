@@ -187,8 +187,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
         h2_count(h2, &h2->resets, "faulty");
     } else if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
                h2->failure[0] == '\0') {
-        snprintf(h2->failure, sizeof h2->failure, "the peer broke the protocol: %s",
-                 nghttp2_http2_strerror(frame->goaway.error_code));
+        /* nghttp2 gave up on the peer, and says in the frame why. */
+        snprintf(h2->failure, sizeof h2->failure, "the peer broke the protocol: %s: %.*s",
+                 nghttp2_http2_strerror(frame->goaway.error_code), (int)frame->goaway.opaque_data_len,
+                 (const char *)frame->goaway.opaque_data);
     }
     return 0;
 }

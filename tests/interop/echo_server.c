@@ -197,8 +197,8 @@ static void on_chat_message(struct grpc_call *call, void *data, const uint8_t *b
     }
     if (request->status != 0)
         finish_as_asked(call, request);
-    else
-        send_reply(call, request->text, ++s->n, request->reply_bytes);
+    else if (send_reply(call, request->text, ++s->n, request->reply_bytes) != 0)
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "more replies than the queue holds");
     sensebus__test__say_request__free_unpacked(request, NULL);
     if (!grpc_call_writable(call))
         grpc_call_pause(call);

@@ -169,7 +169,7 @@ def chat_takes_turns():
 
 def chat_at_full_speed():
     with Client() as c:
-        replies = c.echo.Chat((Say(text=str(i), reply_bytes=500) for i in range(20000)), timeout=60)
+        replies = c.echo.Chat((Say(text=str(i)) for i in range(20000)), timeout=60)
         assert [reply.text for reply in replies] == [str(i) for i in range(20000)]
 
 
@@ -197,7 +197,11 @@ def a_thousand_cancels_cost_no_connection():
         sibling = c.echo.Count(Say(repeat=0, reply_bytes=10), timeout=60)
         next(sibling)
         for _ in range(1500):
-            c.echo.Count(Say(repeat=0, reply_bytes=50000), timeout=60).cancel()
+            # Cancelled before its headers left, grpc-core resets a stream that it never opened (grpc/grpc#19655): for
+            # RFC 9113 that is an error of the connection.
+            call = c.echo.Count(Say(repeat=0, reply_bytes=50000), timeout=60)
+            next(call)
+            call.cancel()
         for _ in range(1000):
             next(sibling)
         sibling.cancel()
