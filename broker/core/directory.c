@@ -105,6 +105,7 @@ static bool forget_one(struct directory *d)
     }
     if (oldest == d->n)
         return false;
+    snprintf(d->last_forgotten, sizeof d->last_forgotten, "%s", d->agents[oldest]->host);
     free_agent(d, d->agents[oldest]);
     d->n--;
     memmove(d->agents + oldest, d->agents + oldest + 1, (d->n - oldest) * sizeof(struct directory_agent *));
@@ -248,7 +249,10 @@ static int replace_blob(struct directory *d, struct directory_agent *a, struct d
                         const ProtobufCMessage *message, const char *what, char *err, size_t err_len)
 {
     struct directory_blob fresh;
-    int rc = check_bytes(d, blob->len, protobuf_c_message_get_packed_size(message), what, err, err_len);
+    size_t len = protobuf_c_message_get_packed_size(message);
+    if (len > DIRECTORY_MAX_SAID_BYTES)
+        return invalid(err, err_len, "%s: %zu bytes, at most %zu", what, len, DIRECTORY_MAX_SAID_BYTES);
+    int rc = check_bytes(d, blob->len, len, what, err, err_len);
     if (rc == 0)
         rc = pack(message, &fresh);
     if (rc != 0)
@@ -378,6 +382,12 @@ int directory_inventory(struct directory *d, struct directory_agent *a, const Se
     if (message->n_devices > DIRECTORY_MAX_AGENT_DEVICES)
         return invalid(err, err_len, "Inventory.devices: %zu, at most %d", message->n_devices,
                        DIRECTORY_MAX_AGENT_DEVICES);
+    for (size_t i = 0; i < message->n_devices; i++) {
+        size_t len = protobuf_c_message_get_packed_size(&message->devices[i]->base);
+        if (len > DIRECTORY_MAX_DEVICE_BYTES)
+            return invalid(err, err_len, "Inventory.devices: entry %zu has %zu bytes, at most %zu", i, len,
+                           DIRECTORY_MAX_DEVICE_BYTES);
+    }
     struct directory_device *devices = calloc(message->n_devices + 1, sizeof *devices);
     struct indexed_device *indexed = NULL;
     if (!devices || copy_inventory(a->host, message, &indexed) != 0) {

@@ -22,6 +22,8 @@ struct Sensebus__V1__ListDevicesResponse;
 #define DIRECTORY_MAX_AGENT_DEVICES 65536
 #define DIRECTORY_MAX_DEVICES       262144                      /* of all agents */
 #define DIRECTORY_MAX_BYTES         ((size_t)256 * 1024 * 1024) /* what all agents said, encoded */
+#define DIRECTORY_MAX_SAID_BYTES    ((size_t)1024 * 1024)       /* of one Coverage or Heartbeat: lists must hold it */
+#define DIRECTORY_MAX_DEVICE_BYTES  ((size_t)64 * 1024)         /* of one device of an Inventory, for the same reason */
 #define DIRECTORY_MAX_HOST          253
 #define DIRECTORY_MAX_TEXT          128 /* boot id, version, peer */
 #define DIRECTORY_MAX_SOURCES       4096
@@ -68,6 +70,7 @@ struct directory {
     size_t max_agents, max_devices, max_bytes;
     size_t n_attached, n_devices, bytes;
     uint64_t n_forgotten;
+    char last_forgotten[DIRECTORY_MAX_HOST + 1]; /* host; an attach forgets at most one */
 };
 
 /* Bounds of 0 mean the defaults above. */

@@ -138,6 +138,7 @@ Test(directory, agents_gone_longest_are_forgotten_first)
     cr_assert_null(directory_find(&d, "b"));
     cr_assert_not_null(directory_find(&d, "a"));
     cr_assert_eq(d.n_forgotten, 1);
+    cr_assert_str_eq(d.last_forgotten, "b", "so that the store can forget it, too");
     cr_assert_eq(attach("a", 1, &stream, 8), DIRECTORY_ACCEPT); /* a known one needs no room */
 }
 
@@ -294,6 +295,26 @@ Test(directory, bounds_are_named_and_leave_things_as_they_were)
     Sensebus__V1__Heartbeat heartbeat = SENSEBUS__V1__HEARTBEAT__INIT;
     heartbeat.n_commands = DIRECTORY_MAX_COMMANDS + 1;
     cr_assert_eq(directory_heartbeat(&d, agent, &heartbeat, 0, err, sizeof err), UV_EINVAL);
+}
+
+/* A stock client takes messages of 4 MiB: one agent must not be able to make the lists unreadable. */
+Test(directory, what_one_agent_says_fits_into_a_list)
+{
+    int stream;
+    static char text[2 * 1024 * 1024];
+    Sensebus__V1__Coverage coverage = SENSEBUS__V1__COVERAGE__INIT;
+    Sensebus__V1__SourceCoverage source = SENSEBUS__V1__SOURCE_COVERAGE__INIT, *sources = &source;
+    memset(text, 't', sizeof text - 1);
+    cr_assert_eq(attach("a", 1, &stream, 1), DIRECTORY_ACCEPT);
+    source.instance = text;
+    coverage.sources = &sources;
+    coverage.n_sources = 1;
+    cr_assert_eq(directory_coverage(&d, agent, &coverage, err, sizeof err), UV_EINVAL);
+    cr_assert_not_null(strstr(err, "at most 1048576"), "%s", err);
+    text[66000] = '\0';
+    cr_assert_eq(say_inventory_of(agent, 1, text), UV_EINVAL);
+    cr_assert_not_null(strstr(err, "at most 65536"), "%s", err);
+    cr_assert_eq(agent->n_devices, 0);
 }
 
 Test(directory, agents_are_listed_with_what_they_said)
