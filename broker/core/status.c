@@ -378,8 +378,9 @@ bool status_matches(const struct status_device *device, const struct filter *fil
 size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_through)
 {
     assert(!s->in_flight);
-    size_t n = 0;
-    for (struct status_device *d; n < max && (d = TAILQ_FIRST(&s->dirty)); n++) {
+    size_t n = 0, bytes = 0;
+    for (struct status_device *d; n < max && bytes < STATUS_CHECKPOINT_BYTES && (d = TAILQ_FIRST(&s->dirty)); n++) {
+        bytes += d->bytes;
         TAILQ_REMOVE(&s->dirty, d, dirty);
         d->flight_since = d->dirty_since;
         d->dirty_since = 0;

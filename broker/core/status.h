@@ -21,9 +21,10 @@ struct Sensebus__V1__DeviceStatus;
 struct Sensebus__V1__GetStatusRequest;
 struct Sensebus__V1__GetStatusResponse;
 
-#define STATUS_MAX_DEVICES 131072
-#define STATUS_MAX_LAST    32
-#define STATUS_MAX_BYTES   (256u * 1024 * 1024) /* of kept records */
+#define STATUS_MAX_DEVICES      131072
+#define STATUS_MAX_LAST         32
+#define STATUS_MAX_BYTES        (256u * 1024 * 1024)      /* of kept records */
+#define STATUS_CHECKPOINT_BYTES ((size_t)4 * 1024 * 1024) /* from here on, no further device joins a checkpoint */
 
 /* The newest record of one code. `record` is a log record (12 <length> <Event>), ready to be sent in an EventBatch;
  * chunk_ref it to keep it longer than the next fold. */
@@ -94,7 +95,8 @@ int status_page(const struct status *s, const struct Sensebus__V1__GetStatusRequ
                 const struct filter *filter, uint64_t log_epoch, struct Sensebus__V1__GetStatusResponse **out_response,
                 char *err, size_t err_len);
 
-/* Checkpoints. status_checkpoint_begin picks at most `max` devices that changed, longest ago first, into s->flight
+/* Checkpoints. status_checkpoint_begin picks at most `max` devices (and not much more than
+ * STATUS_CHECKPOINT_BYTES of them) that changed, longest ago first, into s->flight
  * (linked by `flight`). Before the next fold, take status_encode's bytes of each to store under its key; of a `gone`
  * one delete the key (it may not be there). Once these and *out_through are in one commit call
  * status_checkpoint_end(true): a restart then loads the devices and folds the log from out_through + 1.

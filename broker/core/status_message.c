@@ -11,6 +11,7 @@
 #define DEFAULT_PAGE   1000
 #define MAX_PAGE       10000
 #define MAX_PAGE_BYTES ((size_t)1024 * 1024) /* stock clients take messages of 4 MiB */
+#define MAX_LOOKED     16384                 /* devices: a filter that matches little must not hold up everybody else */
 
 /* Replace a string of a fresh message. */
 static int set_text(char **field, struct text text)
@@ -112,12 +113,16 @@ int status_message(const struct status_device *device, Sensebus__V1__DeviceStatu
 static int fill_page(const struct status *s, const char *after, size_t page_size, const struct filter *filter,
                      Sensebus__V1__GetStatusResponse *r)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, first = status_seek(s, after);
     r->devices = calloc(page_size, sizeof(Sensebus__V1__DeviceStatus *));
     if (!r->devices)
         return UV_ENOMEM;
-    for (size_t i = status_seek(s, after); i < s->n; i++) {
+    for (size_t i = first; i < s->n; i++) {
         const struct status_device *d = s->sorted[i];
+        if (i - first == MAX_LOOKED) {
+            const struct status_device *last = s->sorted[i - 1];
+            return set_text(&r->next_page_token, (struct text){last->key, last->key_len});
+        }
         if (!status_matches(d, filter))
             continue;
         if (r->n_devices == page_size || (r->n_devices && bytes + d->bytes > MAX_PAGE_BYTES)) {

@@ -251,6 +251,31 @@ Test(status, pages_hold_devices_with_a_kept_event_that_matches)
     filter_free(filter);
 }
 
+Test(status, a_page_looks_at_so_many_devices_and_may_be_empty)
+{
+    const int n = 40000;
+    for (int lun = 0; lun < n; lun++)
+        fold(.sequence = (uint64_t)lun + 1, .code = lun == 9999 ? 201 : 202, .lun = lun); /* 9999 is last by key */
+    Sensebus__V1__Filter message = SENSEBUS__V1__FILTER__INIT;
+    Sensebus__V1__Code code = (Sensebus__V1__Code)201;
+    message.n_codes = 1;
+    message.codes = &code;
+    struct filter *filter;
+    char err[256], token[512] = "";
+    cr_assert_eq(filter_new(&message, &filter, err, sizeof err), 0, "%s", err);
+    size_t n_pages = 0, n_found = 0;
+    do {
+        Sensebus__V1__GetStatusResponse *r = get_page(0, token, filter);
+        n_found += r->n_devices;
+        n_pages++;
+        strcpy(token, r->next_page_token);
+        sensebus__v1__get_status_response__free_unpacked(r, NULL);
+    } while (*token);
+    cr_assert_eq(n_found, 1);
+    cr_assert_eq(n_pages, 3);
+    filter_free(filter);
+}
+
 Test(status, page_size_is_bounded)
 {
     Sensebus__V1__GetStatusRequest request = SENSEBUS__V1__GET_STATUS_REQUEST__INIT;
@@ -443,6 +468,25 @@ Test(status, checkpoint_of_everything_reaches_the_newest)
     status_checkpoint_end(&s, true);
     cr_assert_eq(status_checkpoint_begin(&s, 10, &through), 0);
     cr_assert_eq(through, 2);
+    status_checkpoint_end(&s, true);
+}
+
+Test(status, checkpoint_is_bounded_in_bytes)
+{
+    char summary[257];
+    memset(summary, 's', 256);
+    summary[256] = '\0';
+    uint64_t through, n = 20000;
+    for (uint64_t i = 1; i <= n; i++)
+        fold(.sequence = i, .code = 201, .lun = (int)i, .summary = summary);
+    size_t picked = status_checkpoint_begin(&s, SIZE_MAX, &through), bytes = 0;
+    const struct status_device *d;
+    TAILQ_FOREACH(d, &s.flight, flight)
+    bytes += status_encoded_size(d);
+    cr_assert_gt(picked, 1000);
+    cr_assert_lt(picked, n);
+    cr_assert_lt(bytes, STATUS_CHECKPOINT_BYTES + 65536);
+    cr_assert_eq(through, picked, "the rest is folded again at a restart");
     status_checkpoint_end(&s, true);
 }
 
