@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/config.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
+
+#include "runtime/directory.h"
 
 #define INITIATOR_FILE "/etc/iscsi/initiatorname.iscsi"
 #define BOOT_ID_FILE   "/proc/sys/kernel/random/boot_id"
 #define OWN_NAME_FILE  "initiator-name"
 #define USAGE                                                                                                          \
-    "sensebus-agent [options]\n"                                                                                       \
+    "usage: sensebus-agent [OPTION]...\n"                                                                              \
+    "\n"                                                                                                               \
     "Watches iSCSI targets for SCSI asynchronous events and delivers them to a broker."
 
 static void set_defaults(struct config *c)
@@ -69,24 +69,6 @@ static int read_host(struct config *c, char *err, size_t err_len)
     return 0;
 }
 
-/* All directories of the path, mode 0700 for those that are made. */
-static int make_directory(const char *path)
-{
-    char part[4096];
-
-    if (strlen(path) >= sizeof part)
-        return UV_ENAMETOOLONG;
-    for (size_t i = 1; i <= strlen(path); i++) {
-        if (path[i] != '/' && path[i] != 0)
-            continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            return uv_translate_sys_error(errno);
-    }
-    return 0;
-}
-
 /* ------------------------------------------------------------------------------------------------ initiator name */
 
 /* "InitiatorName=iqn…" of open-iscsi's file. */
@@ -133,7 +115,7 @@ static int own_initiator(struct config *c, char *err, size_t err_len)
         fprintf(f, "%s\n", c->initiator_name);
     if (!f || fclose(f) != 0) {
         rc = uv_translate_sys_error(errno);
-        snprintf(err, err_len, "%s: %s", path, uv_strerror(rc));
+        snprintf(err, err_len, "--state: %s: %s", path, uv_strerror(rc));
         return rc;
     }
     return 0;
@@ -192,6 +174,7 @@ static int complete_broker(struct config *c, char *err, size_t err_len)
 
 static int check(struct config *c, char *err, size_t err_len)
 {
+    char why[400];
     int rc = log_parse_level(c->log_level_text, &c->log_level);
 
     if (rc < 0) {
@@ -203,11 +186,14 @@ static int check(struct config *c, char *err, size_t err_len)
         rc = parse_targets(c, err, err_len);
     if (rc == 0)
         rc = read_host(c, err, err_len);
-    if (rc == 0 && c->chap_path)
-        rc = chap_list_load(&c->chap, c->chap_path, err, err_len);
+    if (rc == 0 && c->chap_path) {
+        rc = chap_list_load(&c->chap, c->chap_path, why, sizeof why);
+        if (rc < 0)
+            snprintf(err, err_len, "--chap-file: %s", why);
+    }
     if (rc < 0)
         return rc;
-    rc = make_directory(c->state_directory);
+    rc = directory_make(c->state_directory);
     if (rc < 0) {
         snprintf(err, err_len, "--state: %s: %s", c->state_directory, uv_strerror(rc));
         return rc;

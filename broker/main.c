@@ -21,7 +21,7 @@
 static const char usage[] =
     "usage: sensebus-broker [OPTION]...\n"
     "\n"
-    "Keeps the log of SCSI events: takes them in from agents, and streams them to subscribers over gRPC.\n";
+    "Keeps the log of SCSI events: takes them in from agents, and streams them to subscribers over gRPC.";
 
 struct arguments {
     struct option_list listen;

@@ -19,6 +19,7 @@
 #include "proto/descriptors.h"
 #include "proto/event_view.h"
 #include "runtime/clock.h"
+#include "runtime/directory.h"
 
 #define TICK_MS              1000u
 #define RETENTION_POKE_TICKS 60u
@@ -275,6 +276,11 @@ int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options 
     status_init(&b->status, random[2], 0, 0);
     directory_init(&b->directory, 0, 0, 0);
     cursor_store_init(&b->cursors, random[1]);
+    rc = directory_make(options->data_directory);
+    if (rc) {
+        snprintf(err, err_len, "data directory %s: %s", options->data_directory, uv_strerror(rc));
+        goto fail;
+    }
     rc = journal_open(&b->journal, &journal_options, reason, sizeof reason);
     if (rc) {
         snprintf(err, err_len, "data directory %s: %s", options->data_directory, reason);
