@@ -173,8 +173,7 @@ static void on_deadline(uv_timer_t *timer)
         cli_error(w->cli, "timeout: %s", w->missing);
         stop(w, EXIT_TIMEOUT);
     } else {
-        cli_error(w->cli, "cannot connect to %s within the time: %s", w->cli->broker,
-                  *w->missing ? w->missing : "no answer");
+        cli_cannot_connect(w->cli, " within the time", *w->missing ? w->missing : "no answer");
         stop(w, EXIT_CONNECT);
     }
 }

@@ -61,7 +61,7 @@ int broker_connect(struct broker *b, struct cli *cli)
 {
     int code = broker_try(b, cli);
     if (code != EXIT_OK)
-        cli_error(cli, "cannot connect to %s: %s", cli->broker, b->reason);
+        cli_cannot_connect(cli, "", b->reason);
     return code;
 }
 
@@ -98,10 +98,8 @@ int broker_ask(struct broker *b, const char *path, const struct ProtobufCMessage
     }
     while (!answer.done)
         uv_run(&b->loop, UV_RUN_ONCE);
-    if (answer.status != GRPC_OK) {
-        cli_error(cli, "%s says %s: %s", cli->broker, grpc_status_name(answer.status), answer.message);
-        return exit_from_status(answer.status);
-    }
+    if (answer.status != GRPC_OK)
+        return cli_refused(cli, answer.status, answer.message);
     *out_reply = answer.reply;
     return EXIT_OK;
 }

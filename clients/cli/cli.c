@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/grpc/grpc.h"
+
 #define DEFAULT_CONNECT_MS 10000
 
 void cli_options(struct cli *cli, struct option *o)
@@ -68,6 +70,25 @@ int cli_usage(struct cli *cli, const char *format, ...)
     put_message(cli, format, args);
     va_end(args);
     return EXIT_USAGE;
+}
+
+void cli_cannot_connect(struct cli *cli, const char *within, const char *reason)
+{
+    size_t len = strlen(cli->broker);
+    bool nobody = strstr(reason, "connection refused") || strstr(reason, "no such file");
+    if (strncmp(reason, cli->broker, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
+        reason += len + 2; /* once is enough */
+    cli_error(cli, "cannot connect to %s%s: %s%s", cli->broker, within, reason,
+              nobody ? "; start sensebus-broker there, or name another with --broker" : "");
+}
+
+int cli_refused(struct cli *cli, int grpc_status, const char *message)
+{
+    int code = exit_from_status(grpc_status);
+    cli_error(cli, "%s says %s: %s", cli->broker, grpc_status_name(grpc_status), message);
+    if (code == EXIT_POSITION_GONE)
+        cli_error(cli, "--since oldest begins with the oldest event that is kept");
+    return code;
 }
 
 /* ------------------------------------------------------------------------------------------------ parsing */

@@ -42,5 +42,9 @@ int cli_no_operands(struct cli *cli, int n_operands, char **argv);
 
 /* "sensebus: …" on standard error, behind everything already printed. Text from outside is escaped. */
 void cli_error(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same, and EXIT_USAGE. */
+/* "cannot connect to BROKER…: REASON", with the way out when nobody is there. `within`: " within …", or "". */
+void cli_cannot_connect(struct cli *cli, const char *within, const char *reason);
+/* "BROKER says STATUS: MESSAGE", with the way out when a position is gone. Returns the exit code. */
+int cli_refused(struct cli *cli, int grpc_status, const char *message);
+/* The same as cli_error, and EXIT_USAGE. */
 int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

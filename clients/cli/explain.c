@@ -18,7 +18,7 @@
 #include "runtime/glob.h"
 
 static const char USAGE[] =
-    "usage: sensebus explain ASC/ASCQ | CODE | 'PATTERN' | where\n"
+    "usage: sensebus explain [KEY/]ASC/ASCQ | CODE | 'PATTERN' | where\n"
     "\n"
     "Say what an additional sense code or an event code means and what to look at. Works offline.\n"
     "\n"
@@ -80,18 +80,22 @@ static bool read_byte(const char *text, size_t len, uint8_t *out)
 
 static int explain_sense(struct cli *cli, const char *text)
 {
-    const char *slash = strchr(text, '/');
-    uint8_t asc, ascq;
-    if (!read_byte(text, (size_t)(slash - text), &asc) || !read_byte(slash + 1, strlen(slash + 1), &ascq))
-        return cli_usage(cli, "'%.60s' is no ASC/ASCQ: two bytes in hexadecimal, like 29/03", text);
+    const char *slash = strchr(text, '/'), *second = strchr(slash + 1, '/');
+    const char *at = second ? slash + 1 : text; /* behind the sense key, as events are printed */
+    uint8_t key = UNIT_ATTENTION, asc, ascq;
+    if (second && (!read_byte(text, (size_t)(slash - text), &key) || key > 15))
+        return cli_usage(cli, "'%.60s': the sense key goes from 0 to f", text);
+    slash = second ? second : slash;
+    if (!read_byte(at, (size_t)(slash - at), &asc) || !read_byte(slash + 1, strlen(slash + 1), &ascq))
+        return cli_usage(cli, "'%.60s' is no [KEY/]ASC/ASCQ: bytes in hexadecimal, like 29/03", text);
     char words[SENSE_TEXT_BYTES];
     writer_style(&cli->out, STYLE_BOLD);
     writer_format(&cli->out, "%02x/%02x ", asc, ascq);
     writer_escaped(&cli->out, sense_text(asc, ascq, words));
     writer_style(&cli->out, STYLE_NONE);
-    writer_put(&cli->out, "\n\nAs a unit attention it is the event\n\n");
-    uint32_t code = registry_classify_sense(0x70, UNIT_ATTENTION, asc, ascq);
-    const struct registry_entry *entry = registry_find(code);
+    const struct registry_entry *entry = registry_find(registry_classify_sense(0x70, key, asc, ascq));
+    writer_format(&cli->out, "\n\nWith sense key %x (%s) it is %s\n", key, sense_key_name(key),
+                  entry ? "the event\n" : "no event: an ordinary error reply");
     if (entry)
         print_entry(cli, entry);
     return EXIT_OK;
@@ -138,6 +142,8 @@ static int explain_code(struct cli *cli, const char *word)
     const char *nearest = names_nearest(NAMES_CODE, word);
     if (nearest)
         cli_error(cli, "no code '%.60s'; did you mean %s?", word, nearest);
+    else if (strlen(word) <= 2 && strspn(word, "0123456789abcdefABCDEF") == strlen(word))
+        cli_error(cli, "no code '%.60s'; an additional sense code goes with its qualifier: %s/00", word, word);
     else
         cli_error(cli, "no code '%.60s'; 'sensebus explain \"*\"' lists all", word);
     return EXIT_FAILED;

@@ -138,7 +138,7 @@ static void on_lost(void *data, const char *reason, uint32_t retry_ms)
     struct follow *f = data;
     snprintf(f->why_down, sizeof f->why_down, "%s", reason);
     if (!f->opened && !f->options->patient) {
-        cli_error(f->cli, "cannot connect to %s: %s", f->cli->broker, reason);
+        cli_cannot_connect(f->cli, "", reason);
         stop(f, EXIT_CONNECT, false);
     } else if (f->opened && !f->lost) {
         f->lost = true;
@@ -161,8 +161,7 @@ static void on_end(void *data, int status, const char *message)
         stop(f, EXIT_FAILED, true);
         return;
     }
-    cli_error(f->cli, "%s says %s: %s", f->cli->broker, grpc_status_name(status), message);
-    stop(f, exit_from_status(status), f->opened);
+    stop(f, cli_refused(f->cli, status, message), f->opened);
 }
 
 /* ------------------------------------------------------------------------------------------------ time and signals */
@@ -170,8 +169,9 @@ static void on_end(void *data, int status, const char *message)
 static void on_connect_timeout(uv_timer_t *timer)
 {
     struct follow *f = timer->data;
-    cli_error(f->cli, "cannot connect to %s within %" PRIu64 " ms: %s", f->cli->broker, f->cli->connect_ms,
-              *f->why_down ? f->why_down : "no answer");
+    char within[40];
+    snprintf(within, sizeof within, " within %" PRIu64 " ms", f->cli->connect_ms);
+    cli_cannot_connect(f->cli, within, *f->why_down ? f->why_down : "no answer");
     stop(f, EXIT_CONNECT, f->opened);
 }
 
@@ -179,8 +179,7 @@ static void on_deadline(uv_timer_t *timer)
 {
     struct follow *f = timer->data;
     if (!f->opened) {
-        cli_error(f->cli, "cannot connect to %s within the time: %s", f->cli->broker,
-                  *f->why_down ? f->why_down : "no answer");
+        cli_cannot_connect(f->cli, " within the time", *f->why_down ? f->why_down : "no answer");
         stop(f, EXIT_CONNECT, false);
         return;
     }

@@ -7,6 +7,7 @@
 
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/query/names.h"
 
 static const struct cli_command COMMANDS[] = {
     {"watch", "show events as they come", watch_run},
@@ -28,11 +29,12 @@ static void print_help(FILE *out)
         fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fputs("\n"
           "'sensebus COMMAND -h' shows options and examples. The broker is " BROKER_ADDRESS_DEFAULT "\n"
-          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another; beyond this machine --insecure is\n"
-          "needed, because connections are not encrypted yet.\n"
+          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another; beyond this machine\n"
+          "--insecure is needed, because connections are not encrypted yet.\n"
           "\n"
-          "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated, 5 not authorised, 6 timeout,\n"
-          "7 gap under --strict, 9 conflict, 10 position gone, 130 interrupted.\n",
+          "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated,\n"
+          "5 not authorised, 6 timeout, 7 gap under --strict, 9 conflict,\n"
+          "10 position gone, 130 interrupted.\n",
           out);
 }
 
@@ -42,6 +44,20 @@ static const struct cli_command *find(const char *name)
         if (strcmp(COMMANDS[i].name, name) == 0)
             return &COMMANDS[i];
     return NULL;
+}
+
+static const char *nearest(const char *name)
+{
+    const char *near = NULL;
+    size_t best = 3;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        size_t distance = names_distance(name, COMMANDS[i].name);
+        if (distance < best) {
+            best = distance;
+            near = COMMANDS[i].name;
+        }
+    }
+    return near;
 }
 
 int main(int argc, char **argv)
@@ -66,7 +82,10 @@ int main(int argc, char **argv)
     if (strcmp(name, "--version") == 0)
         name = "version";
     const struct cli_command *command = find(name);
-    if (!command)
-        return cli_usage(&cli, "unknown command '%.60s'; 'sensebus -h' lists them", name);
+    if (!command) {
+        const char *near = nearest(name);
+        return near ? cli_usage(&cli, "unknown command '%.60s'; did you mean %s?", name, near)
+                    : cli_usage(&cli, "unknown command '%.60s'; 'sensebus -h' lists them", name);
+    }
     return command->run(&cli, argc - 1, argv + 1);
 }

@@ -111,6 +111,10 @@ def test_explain_works_offline():
     sensebus("explain", "zz/00", expect=2)
     sensebus("explain", expect=2)
     check("ff/ff" in sensebus("explain", "ff/ff").out)
+    check(sensebus("explain", "06/29/03").out == sense and "UNIT ATTENTION" in sense, "as events are printed")
+    check("no event" in sensebus("explain", "05/24/00").out)
+    check("0 to f" in sensebus("explain", "10/24/00", expect=2).err)
+    check("goes with its qualifier: 29/00" in sensebus("explain", "29", expect=1).err)
     sensebus("explain", "203", SENSEBUS_URL="nonsense://", SENSEBUS_BROKER="nonsense")
 
 
@@ -308,6 +312,31 @@ def test_nobody_there_is_3_at_once():
                     ("wait", "--for", "lun==1", "--timeout", "300ms")):
         result = sensebus(*command, "--broker", "127.0.0.1:1", expect=3, limit_s=20)
         check("cannot connect to 127.0.0.1:1" in result.err and "refused" in result.err, result.err)
+
+
+def test_an_error_shows_the_way_out():
+    for arguments, code, words in (
+            (("wacth",), 2, "did you mean watch?"),
+            (("nothing",), 2, "'sensebus -h' lists them"),
+            (("watch", "--code", "LUN_RSET"), 2, "did you mean LUN_RESET?"),
+            (("watch", "--code", "nothere"), 2, "'sensebus explain \"*\"' lists them"),
+            (("watch", "--severity", "bad"), 2, "is none of the severities: info, notice, warn, error, crit"),
+            (("watch", "--where", "severity==bad"), 2, "is none of the severities: info, notice, warn, error, crit"),
+            (("watch", "--category", "bad"), 2, "is none of the categories: ADAPTER, RESET, "),
+            (("watch", "--timeout", "5x"), 2, "examples: 500ms, 5s, 2m, 1h"),
+            (("get", "--broker", "127.0.0.1:1"), 3,
+             "cannot connect to 127.0.0.1:1: connection refused; start sensebus-broker there, or name another with"),
+            (("agents", "--broker", "unix:/nowhere"), 3, "unix:/nowhere: no such file or directory; start ")):
+        result = sensebus(*arguments, expect=code)
+        check(words in result.err, f"{arguments}: {result.err}")
+    with Broker() as broker:
+        for position in ("123.4", "#99"):
+            check("--since oldest" in sensebus("get", "--since", position, broker=broker, expect=10).err)
+
+
+def test_a_broker_makes_its_data_directory_with_all_above_it():
+    with tempfile.TemporaryDirectory() as top, Broker(data=os.path.join(top, "var", "lib", "broker")) as broker:
+        check_equal(sensebus("health", broker=broker).out, "serving\n")
 
 
 def test_somebody_silent_is_3_after_the_timeout():

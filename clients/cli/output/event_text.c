@@ -174,13 +174,51 @@ static void label(struct writer *w, const char *name)
     writer_style(w, STYLE_NONE);
 }
 
-static void put_field(struct writer *w, const char *name, const char *text)
+/* A line of words that may all be missing: then it is not there at all. */
+struct line {
+    struct writer *w;
+    const char *name;
+    bool begun;
+};
+
+/* Between two words, or before the first. */
+static void line_next(struct line *line)
+{
+    if (line->begun)
+        writer_put(line->w, "  ");
+    else
+        label(line->w, line->name);
+    line->begun = true;
+}
+
+static void line_text(struct line *line, const char *text)
 {
     if (!has(text))
         return;
-    writer_format(w, "%s ", name);
-    writer_escaped(w, text);
-    writer_put(w, "  ");
+    line_next(line);
+    writer_escaped(line->w, text);
+}
+
+static void line_field(struct line *line, const char *name, const char *text)
+{
+    if (!has(text))
+        return;
+    line_next(line);
+    writer_format(line->w, "%s ", name);
+    writer_escaped(line->w, text);
+}
+
+static void line_end(struct line *line)
+{
+    if (line->begun)
+        writer_put(line->w, "\n");
+}
+
+static void put_line(struct writer *w, const char *name, const char *text)
+{
+    struct line line = {w, name, false};
+    line_text(&line, text);
+    line_end(&line);
 }
 
 static void put_origin(struct writer *w, const Sensebus__V1__Origin *o)
@@ -192,37 +230,28 @@ static void put_origin(struct writer *w, const Sensebus__V1__Origin *o)
                   o->source_sequence);
 }
 
+static void put_kernel_names(struct writer *w, const Sensebus__V1__Device *d)
+{
+    struct line line = {w, "kernel", false};
+    for (size_t i = 0; i < d->n_kernel_names; i++)
+        line_text(&line, d->kernel_names[i]);
+    line_end(&line);
+}
+
 static void put_device(struct writer *w, const Sensebus__V1__Device *d)
 {
-    const char *type = names_word(NAMES_DEVICE_TYPE, d->device_type);
-    label(w, "device");
-    if (type)
-        writer_format(w, "%s  ", type);
-    put_field(w, "vendor", d->vendor);
-    put_field(w, "product", d->product);
-    put_field(w, "revision", d->revision);
-    put_field(w, "serial", d->serial);
-    writer_put(w, "\n");
-    if (has(d->designator)) {
-        label(w, "wwid");
-        writer_escaped(w, d->designator);
-        writer_put(w, "\n");
-    }
-    if (has(d->target_name) || has(d->portal)) {
-        label(w, "target");
-        writer_escaped(w, has(d->target_name) ? d->target_name : "-");
-        writer_put(w, "  ");
-        put_field(w, "portal", d->portal);
-        writer_put(w, "\n");
-    }
-    if (d->n_kernel_names > 0) {
-        label(w, "kernel");
-        for (size_t i = 0; i < d->n_kernel_names; i++) {
-            writer_escaped(w, d->kernel_names[i]);
-            writer_put(w, " ");
-        }
-        writer_put(w, "\n");
-    }
+    struct line device = {w, "device", false}, target = {w, "target", false};
+    line_text(&device, names_word(NAMES_DEVICE_TYPE, d->device_type));
+    line_field(&device, "vendor", d->vendor);
+    line_field(&device, "product", d->product);
+    line_field(&device, "revision", d->revision);
+    line_field(&device, "serial", d->serial);
+    line_end(&device);
+    put_line(w, "wwid", d->designator);
+    line_text(&target, d->target_name);
+    line_field(&target, "portal", d->portal);
+    line_end(&target);
+    put_kernel_names(w, d);
 }
 
 static void put_sense(struct writer *w, const Sensebus__V1__Sense *s)
@@ -245,14 +274,18 @@ static void put_sense(struct writer *w, const Sensebus__V1__Sense *s)
 
 static void put_native(struct writer *w, const Sensebus__V1__Native *n)
 {
-    label(w, "native");
-    writer_escaped(w, has(n->name) ? n->name : "-");
-    writer_format(w, "  code %" PRIu32 "  subcode 0x%" PRIx32, n->code, n->subcode);
-    if (n->raw_length)
-        writer_format(w, "  %" PRIu32 " bytes", n->raw_length);
-    writer_put(w, "  ");
-    put_field(w, "detail", n->detail);
-    writer_put(w, "\n");
+    struct line line = {w, "native", false};
+    line_text(&line, n->name);
+    if (n->code || n->subcode) {
+        line_next(&line);
+        writer_format(w, "code %" PRIu32 "  subcode 0x%" PRIx32, n->code, n->subcode);
+    }
+    if (n->raw_length) {
+        line_next(&line);
+        writer_format(w, "%" PRIu32 " bytes", n->raw_length);
+    }
+    line_field(&line, "detail", n->detail);
+    line_end(&line);
 }
 
 static void put_count(struct writer *w, const Sensebus__V1__Event *e, bool utc)
@@ -285,16 +318,14 @@ static void put_heading(struct writer *w, const Sensebus__V1__Event *e, bool utc
 
 void event_text_wide(struct writer *w, const Sensebus__V1__Event *e, const struct event_text_options *options)
 {
+    char address[ADDRESS_TEXT_BYTES];
+    struct line session = {w, "session", false};
     put_heading(w, e, options->utc);
     put_classes(w, e);
     if (e->origin)
         put_origin(w, e->origin);
-    if (e->address) {
-        char address[ADDRESS_TEXT_BYTES];
-        label(w, "address");
-        writer_escaped(w, address_text(e->address, address));
-        writer_put(w, "\n");
-    }
+    if (e->address && strcmp(address_text(e->address, address), "-") != 0)
+        put_line(w, "address", address);
     if (e->device)
         put_device(w, e->device);
     if (e->sense)
@@ -310,17 +341,10 @@ void event_text_wide(struct writer *w, const Sensebus__V1__Event *e, const struc
     }
     if (e->count > 1)
         put_count(w, e, options->utc);
-    if (has(e->session_id) || has(e->origin_session)) {
-        label(w, "session");
-        put_field(w, "of", e->session_id);
-        put_field(w, "caused by", e->origin_session);
-        writer_put(w, "\n");
-    }
-    if (has(e->summary)) {
-        label(w, "summary");
-        writer_escaped(w, e->summary);
-        writer_put(w, "\n");
-    }
+    line_field(&session, "of", e->session_id);
+    line_field(&session, "caused by", e->origin_session);
+    line_end(&session);
+    put_line(w, "summary", e->summary);
     if (options->remedy) {
         label(w, "remedy");
         writer_format(w, "%s\n", remedy_of(e));

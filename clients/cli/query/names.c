@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -160,4 +161,20 @@ const char *names_nearest(enum names_kind kind, const char *word)
 const char *names_plural(enum names_kind kind)
 {
     return TABLES[kind].plural;
+}
+
+const char *names_all(enum names_kind kind, char *buf, size_t len)
+{
+    const char *word;
+    int64_t number;
+    size_t used = 0;
+    if (kind == NAMES_CODE)
+        return "'sensebus explain \"*\"' lists them";
+    buf[0] = 0;
+    for (size_t i = 0; (word = names_at(kind, i, &number)); i++) {
+        if (used + strlen(word) + sizeof ", …" > len)
+            return strcat(buf, "…");
+        used += (size_t)snprintf(buf + used, len - used, "%s%s", word, names_at(kind, i + 1, &number) ? ", " : "");
+    }
+    return buf;
 }

@@ -26,6 +26,8 @@ const char *names_word(enum names_kind kind, int64_t number);
 const char *names_nearest(enum names_kind kind, const char *word);
 /* Words of a kind, one after the other: NULL behind the last. */
 const char *names_at(enum names_kind kind, size_t i, int64_t *out_number);
+/* All words of a kind, "a, b, c", cut when there are too many for `buf`. Codes: the command that lists them. */
+const char *names_all(enum names_kind kind, char *buf, size_t len);
 /* "codes", "severities": for messages. */
 const char *names_plural(enum names_kind kind);
 

@@ -80,7 +80,9 @@ static bool unknown_word(struct filter_builder *b, enum names_kind kind, const c
     if (nearest)
         return selector_fail(b, UV_EINVAL, "'%.60s' is none of the %s; did you mean %s?", word, names_plural(kind),
                              nearest);
-    return selector_fail(b, UV_EINVAL, "'%.60s' is none of the %s", word, names_plural(kind));
+    char all[200];
+    return selector_fail(b, UV_EINVAL, "'%.60s' is none of the %s: %s", word, names_plural(kind),
+                         names_all(kind, all, sizeof all));
 }
 
 static bool read_word(struct filter_builder *b, enum names_kind kind, const char *word, int64_t min, int64_t max,

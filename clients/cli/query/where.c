@@ -203,7 +203,9 @@ static bool read_value(struct parser *p, const char *at, struct node *node)
     if (nearest)
         return fail(p, at, "'%.40s' is none of the %s; did you mean %s?", node->text, names_plural(field->names),
                     nearest);
-    return fail(p, at, "'%.40s' is none of the %s", node->text, names_plural(field->names));
+    char all[120];
+    return fail(p, at, "'%.40s' is none of the %s: %s", node->text, names_plural(field->names),
+                names_all(field->names, all, sizeof all));
 }
 
 static bool parse_field(struct parser *p, const struct field **out_field)

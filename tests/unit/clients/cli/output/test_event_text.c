@@ -83,6 +83,34 @@ Test(event_text, an_empty_event_is_still_a_line)
     cr_expect(strstr(text(), "CODE_0"), "%s", out.buf);
 }
 
+Test(event_text, wide_leaves_out_what_is_empty)
+{
+    struct sample s;
+    make(&s);
+    Sensebus__V1__Native native = SENSEBUS__V1__NATIVE__INIT;
+    s.event.native = &native;
+    s.device.device_type = -1;
+    s.device.designator = "";
+    event_text_wide(&out, &s.event, &UTC);
+    cr_expect_null(strstr(text(), "    device"), "%s", out.buf);
+    for (const char *label = "wwid\0target\0native\0summary\0session\0kernel\0"; *label; label += strlen(label) + 1)
+        cr_expect_null(strstr(out.buf, label), "%s: %s", label, out.buf);
+    cr_expect_null(strstr(out.buf, " \n"), "no space at the end of a line: %s", out.buf);
+
+    make(&s);
+    s.device.device_type = -1;
+    s.device.serial = "S1";
+    s.device.portal = "10.0.0.5:3260";
+    native.name = "login";
+    native.detail = "logged in";
+    s.event.native = &native;
+    event_text_wide(&out, &s.event, &UTC);
+    cr_expect(strstr(text(), "    device    serial S1\n"), "%s", out.buf);
+    cr_expect(strstr(out.buf, "    target    portal 10.0.0.5:3260\n"), "%s", out.buf);
+    cr_expect(strstr(out.buf, "    native    login  detail logged in\n"), "%s", out.buf);
+    cr_expect_null(strstr(out.buf, " \n"), "%s", out.buf);
+}
+
 static bool is_safe(const char *t)
 {
     for (; *t; t++)
