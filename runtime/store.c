@@ -2,7 +2,8 @@
 /* The store over LMDB.
  *
  * Opening: lock file (one process at a time), marker of the relaxed mode, environment, check that the file is as long
- * as its meta page says (reading a cut file through the map would be a SIGBUS), stale readers cleared. Full disk: LMDB
+ * as its meta page says (reading a cut file through the map would be a SIGBUS) or, when it is shorter, that nothing in
+ * use is missing, stale readers cleared. Full disk: LMDB
  * fails the commit and keeps the old meta page, so nothing of the transaction exists and the environment goes on. Only
  * when writing the meta page itself fails does it declare the environment dead (MDB_PANIC): then it is closed and
  * opened again before the next transaction, once the last one is over. The map is never written through (no
@@ -13,12 +14,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -205,8 +209,71 @@ static void clear_marker(struct store *s)
 
 /* ---- the environment */
 
-/* The file must hold every page that its meta page speaks of. */
-static int check_length(MDB_env *env)
+/* Touch every page that a transaction can reach. Runs in a process of its own: a page beyond the end of the file is a
+ * SIGBUS, a page of zeros may be an abort. */
+static int walk_table(MDB_txn *txn, MDB_dbi dbi)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != 0)
+        return rc;
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        volatile const char *bytes = value.mv_data;
+        for (size_t i = 0; i < value.mv_size; i += 4096)
+            (void)bytes[i];
+        if (value.mv_size > 0)
+            (void)bytes[value.mv_size - 1];
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int walk_all(const struct store *s, size_t map)
+{
+    enum { FREE_TABLE, MAIN_TABLE };
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_cursor *names;
+    MDB_val name, unused;
+    int rc = mdb_env_create(&env);
+    if (rc != 0 || (rc = mdb_env_set_mapsize(env, map)) != 0 || (rc = mdb_env_set_maxdbs(env, s->max_tables)) != 0 ||
+        (rc = mdb_env_open(env, s->path, MDB_RDONLY | MDB_NOLOCK, 0600)) != 0 ||
+        (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 || (rc = walk_table(txn, FREE_TABLE)) != 0 ||
+        (rc = mdb_cursor_open(txn, MAIN_TABLE, &names)) != 0)
+        return rc;
+    while ((rc = mdb_cursor_get(names, &name, &unused, MDB_NEXT)) == 0) {
+        char text[512];
+        MDB_dbi dbi;
+        snprintf(text, sizeof text, "%.*s", (int)name.mv_size, (const char *)name.mv_data);
+        if ((rc = mdb_dbi_open(txn, text, 0, &dbi)) != 0 || (rc = walk_table(txn, dbi)) != 0)
+            return rc;
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static bool can_be_walked(const struct store *s, size_t map)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGBUS, SIG_DFL);
+        signal(SIGABRT, SIG_DFL);
+        _exit(walk_all(s, map) != 0);
+    }
+    if (pid < 0)
+        return false;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* The file holds every page that its meta page speaks of, or at least every page that is in use: those at the end that
+ * a transaction took and gave back again were never written. */
+static int check_length(const struct store *s, MDB_env *env)
 {
     MDB_envinfo info;
     MDB_stat stat;
@@ -221,7 +288,9 @@ static int check_length(MDB_env *env)
     struct stat file;
     if (fstat(fd, &file) < 0)
         return -errno;
-    return (uint64_t)file.st_size / stat.ms_psize < info.me_last_pgno + 1 ? UV_EIO : 0;
+    if ((uint64_t)file.st_size / stat.ms_psize > info.me_last_pgno)
+        return 0;
+    return can_be_walked(s, info.me_mapsize) ? 0 : UV_EIO;
 }
 
 static uint64_t reserve_bytes(uint64_t limit)
@@ -242,7 +311,7 @@ static int open_env(struct store *s)
         (rc = mdb_env_open(env, s->path, flags, 0600)) != 0)
         rc = translate_write(s, rc);
     else
-        rc = check_length(env);
+        rc = check_length(s, env);
     int n_stale;
     if (rc == 0)
         rc = translate(mdb_reader_check(env, &n_stale));
