@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <uv.h>
@@ -70,6 +71,7 @@ static void setup(void)
     static const struct commit_ops ops = {on_seal, on_committed, on_failed, on_room};
     static const struct retention_limits retention = {0};
     memset(&told, 0, sizeof told);
+    setenv("UV_THREADPOOL_SIZE", "1", 1); /* see run_into_a_write */
     log_directory_make(&directory);
     log_open(&journal, &directory, 64 * MIB, 0);
     test_loop_init(&loop);
@@ -128,10 +130,35 @@ static bool is_working(void *data)
     return commit.flight != NULL;
 }
 
+static uv_sem_t gate;
+static uv_work_t gatekeeper;
+
+static void wait_at_gate(uv_work_t *work)
+{
+    (void)work;
+    uv_sem_wait(&gate);
+}
+
+static void on_gate_passed(uv_work_t *work, int status)
+{
+    (void)work;
+    cr_assert_eq(status, 0);
+}
+
+/* Run until a write is under way. The pool's one thread is held meanwhile, so the write cannot end unseen; it goes on
+ * now, and its end is told when the loop runs again. */
+static void run_into_a_write(void)
+{
+    cr_assert_eq(uv_sem_init(&gate, 0), 0);
+    cr_assert_eq(uv_queue_work(&loop.loop, &gatekeeper, wait_at_gate, on_gate_passed), 0);
+    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    uv_sem_post(&gate);
+}
+
 Test(commit, what_comes_during_a_write_shares_the_next_one)
 {
     append(1, 1000);
-    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    run_into_a_write();
     for (uint64_t n = 2; n <= 50; n++)
         append(n, n * 1000);
     settle();
@@ -170,7 +197,7 @@ Test(commit, waiters_run_once_after_everything_before_them)
     append(1, 1000);
     commit_wait(&commit, &first.waiter);
     append(2, 2000);
-    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    run_into_a_write();
     append(3, 3000);
     commit_wait(&commit, &second.waiter);
     commit_wait(&commit, &forgotten.waiter);
@@ -188,7 +215,7 @@ Test(commit, waiter_in_the_write_under_way_can_be_forgotten)
 {
     struct counted_waiter w = {.waiter.cb = on_waited};
     commit_wait(&commit, &w.waiter);
-    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    run_into_a_write();
     commit_forget(&w.waiter, &commit);
     settle();
     cr_assert_eq(w.n, 0);
@@ -309,7 +336,7 @@ Test(commit, retention_ends_also_when_nothing_more_comes)
 Test(commit, close_waits_for_the_write_under_way)
 {
     append(1, 1000);
-    cr_assert(test_loop_until_true(&loop, is_working, NULL));
+    run_into_a_write();
     append(2, 2000);
     commit_close(&commit, on_closed);
     cr_assert(test_loop_until(&loop, &told.closed));
