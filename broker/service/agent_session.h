@@ -42,7 +42,7 @@ enum session_state {
 };
 
 struct agent_session {
-    LIST_ENTRY(agent_session) entry;
+    TAILQ_ENTRY(agent_session) entry;
     struct agents *agents;
     struct broker *broker;
     struct grpc_call *call;

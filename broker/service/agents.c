@@ -30,7 +30,8 @@
 
 #define CONTRACT_VERSION 1u
 #define WINDOW_EVENTS    65536u
-#define HELD_MAX_BYTES   (8u * 1024 * 1024) /* more than any window of ours lets through */
+#define HELD_MAX_BYTES   (8u * 1024 * 1024) /* of one stream: more than any window of ours lets through */
+#define HELD_MAX_ALL     (256u * 1024 * 1024)
 #define FIELD_PUBLISH    2u
 
 /* Attached when the log was closed. */
@@ -70,6 +71,14 @@ static int agent_store(struct broker *b, const struct directory_agent *agent, Se
     }
     if (rc)
         log_error("agent.state_not_stored", "host=%s reason=\"%s\"", agent->host, uv_strerror(rc));
+    return rc;
+}
+
+static int agent_unstore(struct broker *b, const char *host)
+{
+    int rc = commit_put(&b->commit, JOURNAL_AGENTS, host, strlen(host), NULL, 0);
+    if (rc)
+        log_warn("agent.state_kept", "host=%s reason=\"%s\"", host, uv_strerror(rc));
     return rc;
 }
 
@@ -160,6 +169,13 @@ static void on_grace_over(uv_timer_t *timer)
     struct agent_expected *e;
     char summary[REASON_MAX + 128];
 
+    if (a->broker->state != BROKER_RUNNING)
+        return;
+    if (!broker_accepting(a->broker)) {
+        a->grace_owed = true;
+        log_info("agent.grace_prolonged", "reason=\"%s\"", a->broker->not_accepting);
+        return;
+    }
     while ((e = LIST_FIRST(&a->expected))) {
         snprintf(summary, sizeof summary, "agent %s did not come back after the broker started", e->host);
         announce(a->broker, SENSEBUS__V1__CODE__AGENT_LOST, e->host, summary);
@@ -184,8 +200,9 @@ static struct agent_source *source_open(struct agents *a, const Sensebus__V1__He
                           &dedupe, &evicted);
     if (*out_rc)
         return NULL;
-    if (evicted.len > 0 && commit_put(&b->commit, JOURNAL_DEDUPE, evicted.bytes, evicted.len, NULL, 0))
-        log_warn("agent.dedupe_entry_kept", "reason=\"out of memory\"");
+    int rc = evicted.len > 0 ? commit_put(&b->commit, JOURNAL_DEDUPE, evicted.bytes, evicted.len, NULL, 0) : 0;
+    if (rc)
+        log_warn("agent.dedupe_entry_kept", "reason=\"%s\"", uv_strerror(rc));
     LIST_FOREACH(s, &a->sources, entry)
     {
         if (s->dedupe == dedupe) { /* its former stream left records on their way: it holds the entry already */
@@ -303,6 +320,7 @@ static void session_drop_held(struct agent_session *s)
         STAILQ_REMOVE_HEAD(&s->held, entry);
         free(m);
     }
+    s->agents->held_bytes -= s->held_bytes;
     s->held_bytes = 0;
 }
 
@@ -370,8 +388,11 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
         session_fail(s, GRPC_UNAVAILABLE, "not accepting: %s", b->not_accepting);
         return;
     }
+    uint64_t n_forgotten = b->directory.n_forgotten;
     enum directory_verdict verdict = directory_attach(&b->directory, hello, grpc_call_peer(s->call), s, clock_wall_ns(),
                                                       &s->agent, (void **)&old, err, sizeof err);
+    if (b->directory.n_forgotten != n_forgotten)
+        agent_unstore(b, b->directory.last_forgotten);
     if (verdict == DIRECTORY_REFUSE || verdict == DIRECTORY_FULL || verdict == DIRECTORY_NO_MEMORY) {
         s->agent = NULL;
         session_fail(s, verdict == DIRECTORY_REFUSE ? GRPC_ALREADY_EXISTS : GRPC_RESOURCE_EXHAUSTED, "%s",
@@ -484,17 +505,20 @@ static void take_message(struct agent_session *s, const uint8_t *bytes, size_t l
 static void hold(struct agent_session *s, const uint8_t *bytes, size_t len)
 {
     struct held_message *m = NULL;
+    size_t cost = sizeof *m + len;
 
-    if (s->held_bytes + len <= HELD_MAX_BYTES)
-        m = malloc(sizeof *m + len);
+    if (s->held_bytes + cost <= HELD_MAX_BYTES && s->agents->held_bytes + cost <= HELD_MAX_ALL)
+        m = malloc(cost);
     if (!m) {
-        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "the log takes nothing now, and %zu bytes wait", s->held_bytes);
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "the log takes nothing now, and %zu bytes wait (%zu of all agents)",
+                     s->held_bytes, s->agents->held_bytes);
         return;
     }
     m->len = len;
     memcpy(m->bytes, bytes, len);
     STAILQ_INSERT_TAIL(&s->held, m, entry);
-    s->held_bytes += len;
+    s->held_bytes += cost;
+    s->agents->held_bytes += cost;
 }
 
 static void session_pause(struct agent_session *s)
@@ -511,7 +535,8 @@ static void session_resume(struct agent_session *s)
 
     while (s->state != SESSION_OVER && (m = STAILQ_FIRST(&s->held)) && !commit_full(&s->broker->commit)) {
         STAILQ_REMOVE_HEAD(&s->held, entry);
-        s->held_bytes -= m->len;
+        s->held_bytes -= sizeof *m + m->len;
+        s->agents->held_bytes -= sizeof *m + m->len;
         take_message(s, m->bytes, m->len);
         free(m);
     }
@@ -579,7 +604,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     session_leave(s, false, reason);
     session_drop_held(s);
     commit_forget(&s->detach_written, &s->broker->commit);
-    LIST_REMOVE(s, entry);
+    TAILQ_REMOVE(&s->agents->sessions, s, entry);
     free(s);
 }
 
@@ -604,7 +629,7 @@ static void on_attach(struct grpc_call *call, void *service)
     s->call = call;
     s->heard_ms = now_ms();
     STAILQ_INIT(&s->held);
-    LIST_INSERT_HEAD(&a->sessions, s, entry);
+    TAILQ_INSERT_TAIL(&a->sessions, s, entry);
     grpc_call_accept(call, &ops, s);
 }
 
@@ -615,8 +640,8 @@ static void on_tick(uv_timer_t *timer)
     struct agent_session *s, *next;
     uint64_t limit_ms = 3 * (uint64_t)a->broker->options.heartbeat_ms, now = now_ms();
 
-    for (s = LIST_FIRST(&a->sessions); s; s = next) {
-        next = LIST_NEXT(s, entry);
+    for (s = TAILQ_FIRST(&a->sessions); s; s = next) {
+        next = TAILQ_NEXT(s, entry);
         if (s->state != SESSION_OVER && !s->paused && now - s->heard_ms > limit_ms)
             session_fail(s, GRPC_DEADLINE_EXCEEDED, "silent for %" PRIu64 " ms", now - s->heard_ms);
     }
@@ -659,17 +684,26 @@ void agents_on_committed(struct agents *a, uint64_t through)
 void agents_pause(struct agents *a)
 {
     struct agent_session *s;
-    LIST_FOREACH(s, &a->sessions, entry)
+    TAILQ_FOREACH(s, &a->sessions, entry)
     if (s->state == SESSION_ATTACHED)
         session_pause(s);
 }
 
 void agents_resume(struct agents *a)
 {
-    struct agent_session *s, *next;
-    for (s = LIST_FIRST(&a->sessions); s; s = next) {
-        next = LIST_NEXT(s, entry);
+    struct agent_session *s, *last = TAILQ_LAST(&a->sessions, agent_sessions);
+
+    if (a->grace_owed && broker_accepting(a->broker)) {
+        a->grace_owed = false;
+        uv_timer_start(&a->grace, on_grace_over, a->broker->options.agent_grace_ms, 0);
+    }
+    /* Who was heard goes to the end of the line: with more agents than there is room for, each has its turn. */
+    while ((s = TAILQ_FIRST(&a->sessions)) && !commit_full(&a->broker->commit)) {
         session_resume(s);
+        TAILQ_REMOVE(&a->sessions, s, entry);
+        TAILQ_INSERT_TAIL(&a->sessions, s, entry);
+        if (s == last)
+            break;
     }
 }
 
@@ -681,6 +715,7 @@ int agents_start(struct agents *a, struct broker *broker)
     uint64_t tick_ms = broker->options.heartbeat_ms / 2 > 50 ? broker->options.heartbeat_ms / 2 : 50;
 
     a->broker = broker;
+    TAILQ_INIT(&a->sessions);
     uv_timer_init(broker->loop, &a->tick);
     uv_timer_init(broker->loop, &a->grace);
     a->tick.data = a->grace.data = a;
@@ -710,7 +745,7 @@ void agents_deinit(struct agents *a)
     struct agent_expected *e;
     struct agent_source *s;
 
-    assert(LIST_EMPTY(&a->sessions));
+    assert(TAILQ_EMPTY(&a->sessions));
     while ((e = LIST_FIRST(&a->expected)))
         expected_drop(e);
     while ((s = LIST_FIRST(&a->sources)))

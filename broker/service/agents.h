@@ -21,11 +21,13 @@ struct agent_expected;
 
 struct agents {
     struct broker *broker;
-    LIST_HEAD(agent_sessions, agent_session) sessions;
+    TAILQ_HEAD(agent_sessions, agent_session) sessions;  /* whose turn it is when there is room again */
+    size_t held_bytes;                                   /* of all sessions: arrived while the log took nothing */
     LIST_HEAD(agent_sources, agent_source) sources;      /* (host, epoch) pairs with a stream or records not on disk */
     LIST_HEAD(agent_expecteds, agent_expected) expected; /* attached before the start, not back yet */
     uv_timer_t tick;                                     /* who is silent? */
     uv_timer_t grace;                                    /* who did not come back? */
+    bool grace_owed; /* it was over while nothing was taken, and nobody could come back: once more */
     unsigned n_handles;
     struct log_limit ended_limit;
 };

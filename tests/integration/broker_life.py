@@ -163,7 +163,9 @@ def test_a_log_that_is_full_stops_taking_and_says_so():
         check_equal(agent.acked(), acked, "acknowledged after the log was full")
 
 
-def test_a_full_disk_recovers_and_nothing_is_lost():
+@contextlib.contextmanager
+def small_file_system():
+    """A directory on a file system of 16 MiB."""
     if os.geteuid() != 0:
         raise Skip("needs root to mount a small file system")
     directory = tempfile.mkdtemp(prefix="sensebus-small.")
@@ -171,6 +173,41 @@ def test_a_full_disk_recovers_and_nothing_is_lost():
         os.rmdir(directory)
         raise Skip("cannot mount a small file system here")
     try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+        os.rmdir(directory)
+
+
+def test_agents_kept_out_by_a_full_disk_are_not_lost():
+    with small_file_system() as directory:
+        filler = os.path.join(directory, "filler")
+        with Broker("--agent-grace", "5s", data=os.path.join(directory, "data")) as broker:
+            agents = [FakeAgent(broker, host=host, epoch=1, instance=1) for host in ("first", "second")]
+            broker.wait_newest(2)
+            broker.kill()
+            for agent in agents:
+                agent.vanish()
+            with open(filler, "wb") as file, contextlib.suppress(OSError):
+                while True:
+                    os.write(file.fileno(), b"\0" * 4096)
+            broker.restart()
+            with FakeAgent(broker, host="first", epoch=1, instance=1) as first:
+                first.publish_range(1, 1)
+                wait_until(lambda: not broker.info().accepting, "the disk to be full")
+                wait_until(lambda: "agent.grace_prolonged" in broker.log(), "the grace to be over")
+                os.unlink(filler)
+                wait_until(lambda: broker.info().accepting, "space to be seen")
+                with FakeAgent(broker, host="second", epoch=1, instance=1) as second:
+                    second.publish_range(1, 1)
+                    second.wait_acked(1)
+                    first.wait_acked(1)
+                    news = sorted((e.origin.host, code_pb2.Code.Name(e.code)) for e in broker.read_all()[2:])
+                    check_equal(news, [("first", "LUN_RESET"), ("second", "LUN_RESET")])
+
+
+def test_a_full_disk_recovers_and_nothing_is_lost():
+    with small_file_system() as directory:
         filler = os.path.join(directory, "filler")
         with open(filler, "wb") as file:
             file.write(b"\0" * (14 << 20))
@@ -193,9 +230,6 @@ def test_a_full_disk_recovers_and_nothing_is_lost():
             check_equal(broker.log().count("log.writable_again"), 1, "lines about the recovery")
             s.cancel()
             agent.detach()
-    finally:
-        subprocess.run(["umount", directory], check=True)
-        os.rmdir(directory)
 
 
 def test_a_damaged_range_is_a_gap_and_the_rest_is_readable():
