@@ -10,11 +10,12 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "broker/core/status.h"
 #include "broker/service/matcher.h"
 #include "runtime/log.h"
 
-#define EVENTS_MAX_SUBSCRIPTIONS    10000u
-#define EVENTS_MAX_SNAPSHOT_RECORDS (4u * 1024 * 1024) /* waiting to be sent, over all snapshots */
+#define EVENTS_MAX_SUBSCRIPTIONS  10000u
+#define EVENTS_MAX_SNAPSHOT_BYTES ((size_t)2 * STATUS_MAX_BYTES) /* waiting to be sent, over all snapshots */
 
 struct broker;
 struct subscription;
@@ -25,7 +26,7 @@ struct events {
     TAILQ_HEAD(subscription_ready, subscription) ready;
     size_t n_all, n_ready;
     uint64_t next_id;
-    size_t n_snapshot_records;
+    size_t snapshot_bytes;
     struct matcher matcher;
     struct log_limit damaged_limit; /* many may read the same range */
     uv_idle_t turns;

@@ -23,12 +23,11 @@
 #include "runtime/clock.h"
 #include "sensebus/v1/events.pb-c.h"
 
-#define BATCH_BYTES           (64u * 1024)
-#define TURN_BYTES            (256u * 1024)
-#define SCAN_TURN_BYTES       (1024u * 1024)
-#define GAP_COUNT_MAX_RECORDS 1000000u /* beyond, the matches in a gap are not counted exactly */
-#define MARK_MIN_MS           100u
-#define MARK_MAX_MS           3600000u
+#define BATCH_BYTES     (64u * 1024)
+#define TURN_BYTES      (256u * 1024)
+#define SCAN_TURN_BYTES (1024u * 1024)
+#define MARK_MIN_MS     100u
+#define MARK_MAX_MS     3600000u
 
 /* Records of a snapshot, in sequence order; each is held. */
 struct snapshot_record {
@@ -37,8 +36,9 @@ struct snapshot_record {
 };
 struct snapshot {
     uint64_t through;
-    size_t n, next;
-    struct snapshot_record records[];
+    size_t n, cap, next;
+    size_t bytes; /* as counted in events->snapshot_bytes */
+    struct snapshot_record *records;
 };
 
 static struct broker *broker_of(const struct subscription *s)
@@ -104,27 +104,7 @@ static int by_sequence(const void *a, const void *b)
 static bool record_matches(const struct subscription *s, const struct chunk *record)
 {
     struct journal_run run = {.bytes = record->bytes, .len = record->len};
-    return matcher_nth(s->matcher, &run, 0) != 0;
-}
-
-/* Walk over every kept record that matches; with `out` NULL only count. */
-static size_t snapshot_walk(const struct subscription *s, struct snapshot *out)
-{
-    const struct status *status = &broker_of(s)->status;
-    const struct status_device *device;
-    size_t n = 0;
-
-    for (size_t i = 0; (device = status_at(status, i)); i++) {
-        for (size_t k = 0; k < device->n_last; k++) {
-            if (!record_matches(s, device->last[k].record))
-                continue;
-            if (out)
-                out->records[n] = (struct snapshot_record){.sequence = device->last[k].sequence,
-                                                           .bytes = chunk_ref(device->last[k].record)};
-            n++;
-        }
-    }
-    return n;
+    return filter_matches_all(s->matcher->filter) || matcher_nth(s->matcher, &run, 0) != 0;
 }
 
 static void snapshot_free(struct subscription *s)
@@ -135,25 +115,52 @@ static void snapshot_free(struct subscription *s)
         return;
     for (size_t i = snapshot->next; i < snapshot->n; i++)
         chunk_unref(snapshot->records[i].bytes);
-    s->events->n_snapshot_records -= snapshot->n;
+    s->events->snapshot_bytes -= snapshot->bytes;
+    free(snapshot->records);
     free(snapshot);
     s->snapshot = NULL;
 }
 
+static int snapshot_add(struct subscription *s, const struct status_last *last)
+{
+    struct snapshot *snapshot = s->snapshot;
+    size_t bytes = sizeof *snapshot->records + last->record->len;
+
+    if (s->events->snapshot_bytes + bytes > EVENTS_MAX_SNAPSHOT_BYTES)
+        return UV_ENOBUFS;
+    if (snapshot->n == snapshot->cap) {
+        size_t cap = snapshot->cap ? 2 * snapshot->cap : 64;
+        struct snapshot_record *records = realloc(snapshot->records, cap * sizeof *records);
+        if (!records)
+            return UV_ENOMEM;
+        snapshot->records = records;
+        snapshot->cap = cap;
+    }
+    snapshot->records[snapshot->n++] =
+        (struct snapshot_record){.sequence = last->sequence, .bytes = chunk_ref(last->record)};
+    snapshot->bytes += bytes;
+    s->events->snapshot_bytes += bytes;
+    return 0;
+}
+
+/* Hold every kept record that matches. On failure what was taken stays until snapshot_free. */
 static int snapshot_take(struct subscription *s)
 {
-    size_t n = snapshot_walk(s, NULL);
+    const struct status *status = &broker_of(s)->status;
+    const struct status_device *device;
+    int rc = 0;
 
-    if (n > EVENTS_MAX_SNAPSHOT_RECORDS - s->events->n_snapshot_records)
-        return UV_ENOBUFS;
-    s->snapshot = calloc(1, sizeof *s->snapshot + n * sizeof s->snapshot->records[0]);
+    s->snapshot = calloc(1, sizeof *s->snapshot);
     if (!s->snapshot)
         return UV_ENOMEM;
-    s->snapshot->through = broker_of(s)->status.through;
-    s->snapshot->n = snapshot_walk(s, s->snapshot);
-    s->events->n_snapshot_records += n;
-    qsort(s->snapshot->records, n, sizeof s->snapshot->records[0], by_sequence);
-    return 0;
+    s->snapshot->through = status->through;
+    for (size_t i = 0; !rc && (device = status_at(status, i)); i++)
+        for (size_t k = 0; !rc && k < device->n_last; k++)
+            if (record_matches(s, device->last[k].record))
+                rc = snapshot_add(s, &device->last[k]);
+    if (!rc && s->snapshot->n > 0)
+        qsort(s->snapshot->records, s->snapshot->n, sizeof *s->snapshot->records, by_sequence);
+    return rc;
 }
 
 static void begin_follow(struct subscription *s, uint64_t cursor, bool synced)
@@ -253,32 +260,69 @@ static size_t scan_step(struct subscription *s)
 
 /* ------------------------------------------------------------------------------------------------ following */
 
-/* How many of the records in a gap would have matched? Exact where they are still in the log. */
-static void gap_count(const struct subscription *s, struct gap_content *gap)
+static void skip_begin(struct subscription *s, const struct hub_gap *gap)
+{
+    s->skip =
+        (struct skip){.active = true, .from = gap->from, .to = gap->to, .at = gap->from + 1, .reason = gap->reason};
+}
+
+/* Everything is counted: announce it, unless nothing that matches was left out. */
+static void skip_end(struct subscription *s, uint64_t now_ns)
+{
+    const struct skip *skip = &s->skip;
+    struct hub_gap gap = {.from = skip->from, .to = skip->to};
+    struct gap_content content = {
+        .stage = HUB_STAGE_SUBSCRIPTION,
+        .from_epoch = broker_of(s)->journal.epoch,
+        .from = skip->from,
+        .to = skip->to,
+        .count = skip->count,
+        .at_least = skip->at_least,
+        .aix_bits = skip->aix_bits,
+        .reason = skip->reason,
+    };
+
+    s->skip.active = false;
+    if (skip->count == 0 && !skip->at_least)
+        hub_looked(&s->reader, skip->to, false, now_ns);
+    else if (batch_gap(s, &content) == 0)
+        hub_gap_sent(&s->reader, &gap, now_ns);
+}
+
+/* Count some more. Returns the bytes looked at. */
+static size_t skip_step(struct subscription *s, uint64_t now_ns)
 {
     struct journal *j = &broker_of(s)->journal;
-    uint64_t at = gap->from + 1, n_looked = 0, count = 0;
+    struct skip *skip = &s->skip;
     struct journal_run run;
+    uint64_t n;
+    uint32_t bits;
+    size_t len = 0;
 
-    gap->aix_bits = 0;
-    while (at <= gap->to && n_looked < GAP_COUNT_MAX_RECORDS) {
-        int rc = journal_read(j, at, gap->to, SIZE_MAX, &run);
-        if (rc != JOURNAL_RUN) {
-            gap->at_least = true;
-            break;
-        }
-        uint64_t n;
-        uint32_t bits;
-        matcher_count(s->matcher, &run, &n, &bits);
-        count += n;
-        gap->aix_bits |= bits;
-        n_looked += run.last - run.first + 1;
-        at = run.last + 1;
-        journal_run_release(&run);
+    if (skip->at > skip->to) {
+        skip_end(s, now_ns);
+        return 0;
     }
-    if (at <= gap->to)
-        gap->at_least = true;
-    gap->count = count;
+    int rc = journal_read(j, skip->at, skip->to, BATCH_BYTES, &run);
+    if (rc == JOURNAL_RUN) {
+        matcher_count(s->matcher, &run, &n, &bits);
+        skip->count += n;
+        skip->aix_bits |= bits;
+        skip->at = run.last + 1;
+        len = run.len;
+        journal_run_release(&run);
+        return len;
+    }
+    skip->at_least = true;
+    if (rc == JOURNAL_DAMAGED) {
+        skip->at = run.last + 1;
+    } else if (rc == JOURNAL_TRIMMED) {
+        skip->aix_bits |= j->trimmed_bits;
+        skip->at = j->oldest;
+    } else {
+        skip->at = skip->to + 1;
+    }
+    return 0;
 }
 
 static void follow_gap(struct subscription *s, const struct hub_gap *gap, uint64_t now_ns)
@@ -293,15 +337,9 @@ static void follow_gap(struct subscription *s, const struct hub_gap *gap, uint64
         .aix_bits = broker_of(s)->journal.trimmed_bits,
         .reason = gap->reason,
     };
-    if (gap->stage == HUB_STAGE_SUBSCRIPTION) {
-        content.at_least = false;
-        gap_count(s, &content);
-        if (content.count == 0 && !content.at_least) { /* nothing that matches was skipped */
-            hub_looked(&s->reader, gap->to, false, now_ns);
-            return;
-        }
-    }
-    if (batch_gap(s, &content) == 0)
+    if (gap->stage == HUB_STAGE_SUBSCRIPTION)
+        skip_begin(s, gap);
+    else if (batch_gap(s, &content) == 0)
         hub_gap_sent(&s->reader, gap, now_ns);
 }
 
@@ -384,9 +422,13 @@ static bool follow_step(struct subscription *s, size_t *used)
 {
     struct hub_log log = log_of(s);
     uint64_t now_ns = clock_mono_ns();
-    struct hub_step step = hub_next(&s->reader, &log, now_ns);
     char reason[128];
 
+    if (s->skip.active) {
+        *used += skip_step(s, now_ns);
+        return true;
+    }
+    struct hub_step step = hub_next(&s->reader, &log, now_ns);
     switch (step.action) {
     case HUB_IDLE: return !follow_idle(s, &step, now_ns);
     case HUB_SEND: *used += follow_send(s, &step, now_ns); break;
@@ -497,6 +539,7 @@ static void start_snapshot(struct subscription *s)
     if (rc) {
         finish(s, GRPC_RESOURCE_EXHAUSTED,
                rc == UV_ENOBUFS ? "SubscribeRequest.snapshot: too many snapshots are under way" : "out of memory");
+        snapshot_free(s);
         return;
     }
     s->state = SUBSCRIPTION_SNAPSHOT;

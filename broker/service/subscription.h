@@ -31,6 +31,17 @@ enum subscription_state {
     SUBSCRIPTION_OVER, /* the call is finished: on_close follows */
 };
 
+/* Policy LIVE leaves records out: how many of those behind `from` up to `to` would have matched? */
+struct skip {
+    bool active;
+    uint64_t from, to;
+    uint64_t at; /* next to look at */
+    uint64_t count;
+    bool at_least; /* some cannot be read any more */
+    uint32_t aix_bits;
+    const char *reason;
+};
+
 struct subscription {
     TAILQ_ENTRY(subscription) all, ready;
     bool is_ready;
@@ -47,6 +58,7 @@ struct subscription {
     size_t correlator_len;
     uint64_t scan_wanted, scan_found, scan_at; /* SUBSCRIPTION_SCAN */
     struct snapshot *snapshot;
+    struct skip skip;
     uint64_t n_delivered, n_gaps, since_unix_ns;
     char cursor[CURSOR_MAX_NAME + 1];
     uv_timer_t timer;
