@@ -17,7 +17,8 @@
 #define USAGE                                                                                                          \
     "usage: sensebus-agent [OPTION]...\n"                                                                              \
     "\n"                                                                                                               \
-    "Watches iSCSI targets for SCSI asynchronous events and delivers them to a broker."
+    "Watches iSCSI targets for SCSI asynchronous events and delivers them to a\n"                                      \
+    "broker."
 
 static void set_defaults(struct config *c)
 {

@@ -18,10 +18,10 @@
 #define DEFAULT_LOG_MAX_BYTES ((uint64_t)8 << 30)
 #define NOT_GIVEN             UINT64_MAX
 
-static const char usage[] =
-    "usage: sensebus-broker [OPTION]...\n"
-    "\n"
-    "Keeps the log of SCSI events: takes them in from agents, and streams them to subscribers over gRPC.";
+static const char usage[] = "usage: sensebus-broker [OPTION]...\n"
+                            "\n"
+                            "Keeps the log of SCSI events: takes them in from agents, and streams them to\n"
+                            "subscribers over gRPC.";
 
 struct arguments {
     struct option_list listen;

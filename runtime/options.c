@@ -269,13 +269,26 @@ enum options_result options_parse(const struct option *options, size_t n_options
     return result;
 }
 
+enum { HELP_COLUMN = 32, HELP_WIDTH = 80 };
+
+/* How much of `line` goes on one line: all, or up to the last space that fits. */
+static size_t wrapped(const char *line)
+{
+    size_t max = HELP_WIDTH - HELP_COLUMN, len = strcspn(line, "\n"), cut = 0;
+    if (len <= max)
+        return len;
+    for (size_t i = 1; i <= max; i++)
+        if (line[i] == ' ')
+            cut = i;
+    return cut ? cut : strcspn(line, " \n"); /* a long word stays whole */
+}
+
 static void print_help_text(FILE *out, const char *text)
 {
-    enum { COLUMN = 32 };
     for (const char *line = text; *line;) {
-        size_t len = strcspn(line, "\n");
-        fprintf(out, "%*s%.*s\n", line == text ? 0 : COLUMN, "", (int)len, line);
-        line += len + (line[len] == '\n');
+        size_t len = wrapped(line);
+        fprintf(out, "%*s%.*s\n", line == text ? 0 : HELP_COLUMN, "", (int)len, line);
+        line += len + (line[len] != 0);
     }
 }
 
@@ -291,12 +304,12 @@ void options_print_help(FILE *out, const char *usage, const struct option *optio
         snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
         if (strlen(left) > 29)
-            fprintf(out, "  %s\n%32s", left, "");
+            fprintf(out, "  %s\n%*s", left, HELP_COLUMN, "");
         else
             fprintf(out, "  %-30s", left);
         print_help_text(out, o->help);
         if (o->env)
-            fprintf(out, "%32s[environment: %s]\n", "", o->env);
+            fprintf(out, "%*s[environment: %s]\n", HELP_COLUMN, "", o->env);
     }
     fprintf(out, "  -h, --help                    show this text\n");
 }

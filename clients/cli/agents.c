@@ -11,15 +11,15 @@
 #include "runtime/clock.h"
 #include "sensebus/v1/admin.pb-c.h"
 
-static const char USAGE[] =
-    "usage: sensebus agents [-o FORMAT]\n"
-    "\n"
-    "List the agents that the broker knows: state, what they see, and how far behind they are.\n"
-    "\n"
-    "Examples:\n"
-    "  sensebus agents\n"
-    "  sensebus agents -o wide          # with every source and why it is not armed\n"
-    "  sensebus agents -o ndjson";
+static const char USAGE[] = "usage: sensebus agents [-o FORMAT]\n"
+                            "\n"
+                            "List the agents that the broker knows: state, what they see, and how far behind\n"
+                            "they are.\n"
+                            "\n"
+                            "Examples:\n"
+                            "  sensebus agents\n"
+                            "  sensebus agents -o wide          # with every source and why it is not armed\n"
+                            "  sensebus agents -o ndjson";
 
 static const char *const HEADINGS[] = {"HOST",    "STATE",   "SINCE",   "SOURCES",
                                        "DEVICES", "BACKLOG", "DROPPED", "LAST EVENT"};

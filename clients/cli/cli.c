@@ -19,7 +19,7 @@ void cli_options(struct cli *cli, struct option *o)
                            .value = &cli->broker_option,
                            .argument = "ADDRESS",
                            .env = "SENSEBUS_BROKER",
-                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " BROKER_ADDRESS_DEFAULT ";\n"
+                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " BROKER_ADDRESS_DEFAULT "; "
                                    "SENSEBUS_URL is used when SENSEBUS_BROKER is not set)"};
     o[1] = (struct option){.name = "timeout",
                            .kind = OPTION_DURATION,

@@ -7,6 +7,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/list.h"
 #include "clients/cli/output/event_text.h"
+#include "clients/cli/output/size_text.h"
 #include "clients/cli/output/table.h"
 #include "clients/cli/query/names.h"
 #include "proto/message.h"
@@ -28,16 +29,8 @@ enum { COLUMNS = sizeof HEADINGS / sizeof *HEADINGS, WIDE_COLUMNS = sizeof WIDE_
 
 static void put_size(struct table *t, const Sensebus__V1__InventoryDevice *d)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double size = (double)d->n_blocks * d->block_bytes;
-    size_t unit = 0;
-    if (d->n_blocks == 0) {
-        table_cell(t, "-");
-        return;
-    }
-    for (; size >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
-        size /= 1024;
-    table_cellf(t, size < 10 && unit > 0 ? "%.1f %s" : "%.0f %s", size, units[unit]);
+    char size[SIZE_TEXT_BYTES];
+    table_cell(t, d->n_blocks == 0 ? "-" : size_text((double)d->n_blocks * d->block_bytes, size));
 }
 
 static const char *type_name(const Sensebus__V1__Device *device, char buf[16])

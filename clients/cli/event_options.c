@@ -20,7 +20,7 @@ void event_options(struct event_options *e, const char *since_help, struct optio
                            .kind = OPTION_STRING,
                            .value = &e->where,
                            .argument = "EXPR",
-                           .help = "only events for which this holds: 'asc==0x29 && host!=\"db-01\"';\n"
+                           .help = "only events for which this holds: 'asc==0x29 && host!=\"db-01\"'; "
                                    "'sensebus explain where' tells all of it"};
     *o++ = (struct option){
         .name = "since", .kind = OPTION_STRING, .value = &e->since, .argument = "POINT", .help = since_help};

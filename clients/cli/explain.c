@@ -17,17 +17,17 @@
 #include "proto/sense.h"
 #include "runtime/glob.h"
 
-static const char USAGE[] =
-    "usage: sensebus explain [KEY/]ASC/ASCQ | CODE | 'PATTERN' | where\n"
-    "\n"
-    "Say what an additional sense code or an event code means and what to look at. Works offline.\n"
-    "\n"
-    "Examples:\n"
-    "  sensebus explain 29/03\n"
-    "  sensebus explain LUN_RESET\n"
-    "  sensebus explain 203\n"
-    "  sensebus explain 'RESERVATIONS_*'\n"
-    "  sensebus explain where           # the language of --where";
+static const char USAGE[] = "usage: sensebus explain [KEY/]ASC/ASCQ | CODE | 'PATTERN' | where\n"
+                            "\n"
+                            "Say what an additional sense code or an event code means and what to look at.\n"
+                            "Works offline.\n"
+                            "\n"
+                            "Examples:\n"
+                            "  sensebus explain 29/03\n"
+                            "  sensebus explain LUN_RESET\n"
+                            "  sensebus explain 203\n"
+                            "  sensebus explain 'RESERVATIONS_*'\n"
+                            "  sensebus explain where           # the language of --where";
 
 #define UNIT_ATTENTION 6
 

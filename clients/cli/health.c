@@ -6,15 +6,15 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "proto/message.h"
 
-static const char USAGE[] =
-    "usage: sensebus health [SERVICE]\n"
-    "\n"
-    "Ask the broker's health service (grpc.health.v1): exit code 0 when SERVICE is serving, 1 when it is\n"
-    "not, 3 when the broker cannot be reached. Without SERVICE the whole broker is meant;\n"
-    "sensebus.v1.Agents is not serving while the disk is full.\n"
-    "\n"
-    "Example:\n"
-    "  sensebus health sensebus.v1.Agents --broker unix:/run/sensebus/broker.sock";
+static const char USAGE[] = "usage: sensebus health [SERVICE]\n"
+                            "\n"
+                            "Ask the broker's health service (grpc.health.v1): exit code 0 when SERVICE is\n"
+                            "serving, 1 when it is not, 3 when the broker cannot be reached. Without SERVICE\n"
+                            "the whole broker is meant; sensebus.v1.Agents is not serving while the log\n"
+                            "cannot be written.\n"
+                            "\n"
+                            "Example:\n"
+                            "  sensebus health sensebus.v1.Agents --broker unix:/run/sensebus/broker.sock";
 
 static const char *status_text(Grpc__Health__V1__HealthCheckResponse__ServingStatus status)
 {

@@ -8,6 +8,7 @@
 #include "clients/cli/list.h"
 #include "clients/cli/output/clock_text.h"
 #include "clients/cli/output/event_text.h"
+#include "clients/cli/output/size_text.h"
 #include "clients/cli/output/table.h"
 #include "clients/cli/query/select.h"
 #include "clients/cli/query/since.h"
@@ -18,13 +19,14 @@
 
 static const char USAGE[] = "usage: sensebus status [SELECTORS] [-o FORMAT]\n"
                             "\n"
-                            "Show the broker, and for each device what happened last and which bits are pending.\n"
+                            "Show the broker, and for each device what happened last and which bits are\n"
+                            "pending. "
                             "In JSON the broker is the first object: {\"broker\": …}.\n"
                             "\n"
                             "Examples:\n"
                             "  sensebus status\n"
                             "  sensebus status --severity warn --host 'db-*'\n"
-                            "  sensebus status --wwid 'naa.6001405*' -o wide   # with the last event of each code";
+                            "  sensebus status --host db-07 -o wide      # with the last event of each code";
 
 #define PAGE 200 /* devices: each may carry 32 events */
 
@@ -45,7 +47,7 @@ static const char *durability_name(Sensebus__V1__Durability durability)
 static void print_broker(struct list *l, const Sensebus__V1__GetBrokerResponse *b)
 {
     struct writer *w = &l->cli->out;
-    char position[POSITION_TEXT_BYTES], started[CLOCK_TEXT_BYTES];
+    char position[POSITION_TEXT_BYTES], started[CLOCK_TEXT_BYTES], used[SIZE_TEXT_BYTES], limit[SIZE_TEXT_BYTES];
     writer_put(w, "broker ");
     writer_escaped(w, l->cli->broker);
     writer_put(w, "  version ");
@@ -56,8 +58,8 @@ static void print_broker(struct list *l, const Sensebus__V1__GetBrokerResponse *
         writer_format(w, "newest %s  ", position_text(b->newest->epoch, b->newest->sequence, position));
     if (b->oldest)
         writer_format(w, "oldest #%" PRIu64 "  ", b->oldest->sequence + 1);
-    writer_format(w, "%" PRIu64 " of %" PRIu64 " bytes  durability %s\n", b->log_bytes, b->log_bytes_limit,
-                  durability_name(b->durability));
+    writer_format(w, "%s of %s  durability %s\n", size_text((double)b->log_bytes, used),
+                  size_text((double)b->log_bytes_limit, limit), durability_name(b->durability));
     if (!b->accepting) {
         writer_style(w, STYLE_ERROR);
         writer_put(w, "not accepting events: ");

@@ -5,14 +5,13 @@
 #include "proto/message.h"
 #include "sensebus/v1/admin.pb-c.h"
 
-static const char USAGE[] =
-    "usage: sensebus version\n"
-    "\n"
-    "Print the version of this program, and of the broker when it can be reached. A broker that\n"
-    "cannot be reached is said so and is no failure.\n"
-    "\n"
-    "Example:\n"
-    "  sensebus version --broker unix:/run/sensebus/broker.sock";
+static const char USAGE[] = "usage: sensebus version\n"
+                            "\n"
+                            "Print the version of this program, and of the broker when it can be reached. A\n"
+                            "broker that is not there is no failure.\n"
+                            "\n"
+                            "Example:\n"
+                            "  sensebus version --broker unix:/run/sensebus/broker.sock";
 
 static int print_broker(struct cli *cli, struct broker *broker)
 {

@@ -9,20 +9,22 @@
 #include "clients/cli/output/presenter.h"
 #include "clients/cli/query/where.h"
 
-static const char USAGE[] =
-    "usage: sensebus wait --for CONDITION [--timeout TIME]\n"
-    "\n"
-    "Wait until something holds, for scripts: exit code 0 when it does, 6 when the time is over. A broker that is not "
-    "there\n"
-    "yet is dialled until then. Conditions:\n"
-    "  synced             an agent (--agent: this one) is attached, sees what it should, and is not behind\n"
-    "  agent [HOST]       an agent (this one) is attached\n"
-    "  event: EXPR, EXPR  an event comes for which the --where expression holds; it is printed\n"
-    "\n"
-    "Examples:\n"
-    "  sensebus wait --for synced --agent db-07 --timeout 20s\n"
-    "  sensebus wait --for 'event: asc==0x3f && ascq==0x0e && lun==3' --timeout 2s\n"
-    "  sensebus wait --for 'code==LUN_RESET' --since oldest     # one that already came will do";
+static const char USAGE[] = "usage: sensebus wait --for CONDITION [--timeout TIME]\n"
+                            "\n"
+                            "Wait until something holds, for scripts: exit code 0 when it does, 6 when the\n"
+                            "time is over. A broker that is not there yet is dialled until then.\n"
+                            "\n"
+                            "Conditions:\n"
+                            "  synced                any agent, or the one of --agent, is attached, sees all\n"
+                            "                        that it was told to watch, and is not behind\n"
+                            "  agent [HOST]          any agent, or the one of HOST, is attached\n"
+                            "  [event:] EXPR         an event comes for which EXPR holds, and is printed;\n"
+                            "                        'sensebus explain where' tells what EXPR may be\n"
+                            "\n"
+                            "Examples:\n"
+                            "  sensebus wait --for synced --agent db-07 --timeout 20s\n"
+                            "  sensebus wait --for 'event: asc==0x3f && ascq==0x0e && lun==3' --timeout 2s\n"
+                            "  sensebus wait --for 'code==LUN_RESET' --since oldest  # one that came will do";
 
 enum { OWN_OPTIONS = 2 };
 
@@ -97,6 +99,17 @@ static int dispatch(struct cli *cli, struct wait *w)
     return wait_event(cli, w, rest ? rest : text);
 }
 
+/* --where is for the others: here it is refused with a hint, and not shown. It moves behind the shown ones. */
+static void hide_where(struct option *options, size_t *n_shown)
+{
+    size_t at = 0;
+    while (strcmp(options[at].name, "where") != 0)
+        at++;
+    const struct option where = options[at];
+    memmove(options + at, options + at + 1, (--*n_shown - at) * sizeof *options);
+    options[*n_shown] = where;
+}
+
 int wait_run(struct cli *cli, int argc, char **argv)
 {
     struct wait w = {0};
@@ -106,14 +119,14 @@ int wait_run(struct cli *cli, int argc, char **argv)
                                    .kind = OPTION_STRING,
                                    .value = &w.condition,
                                    .argument = "CONDITION",
-                                   .help = "synced, agent [HOST], event: EXPR, or EXPR"};
+                                   .help = "synced, agent [HOST], or [event:] EXPR"};
     options[n++] = (struct option){.name = "agent",
                                    .kind = OPTION_STRING,
                                    .value = &w.agent,
                                    .argument = "HOST",
                                    .help = "the agent that must be there or synced (default any)"};
     event_options(&w.events,
-                  "for events: now, oldest, 5m, 2026-01-31T12:00:00Z, #884213 or\nEPOCH.SEQUENCE (default now)",
+                  "for events: now, oldest, 5m, 2026-01-31T12:00:00Z, #884213 or EPOCH.SEQUENCE (default now)",
                   options + n);
     n += EVENT_OPTIONS;
     cli_options(cli, options + n);
@@ -127,13 +140,14 @@ int wait_run(struct cli *cli, int argc, char **argv)
     }
     n += CLI_OPTIONS;
     event_options_hidden(&w.events, options + n);
+    hide_where(options, &n);
 
     char err[160];
     int n_operands;
     argc = select_merge_not(argc, argv, err, sizeof err);
     if (argc < 0)
         return cli_usage(cli, "%s", err);
-    int code = cli_parse(cli, USAGE, options, n, n + EVENT_OPTIONS_HIDDEN, argc, argv, &n_operands);
+    int code = cli_parse(cli, USAGE, options, n, n + 1 + EVENT_OPTIONS_HIDDEN, argc, argv, &n_operands);
     if (code < 0)
         code = cli_no_operands(cli, n_operands, argv);
     return code >= 0 ? code : dispatch(cli, &w);

@@ -5,32 +5,36 @@
 #include "clients/cli/event_options.h"
 #include "clients/cli/output/presenter.h"
 
-static const char WATCH_USAGE[] =
-    "usage: sensebus watch [SELECTORS] [--where EXPR] [--since POINT | --last N] [-o FORMAT]\n"
-    "\n"
-    "Show events as they come. A lost connection is dialled again and the stream resumed: no event comes twice, and\n"
-    "none is missing without a gap being reported. Ctrl-C prints where to resume.\n"
-    "\n"
-    "Selectors: the same one twice is OR, different ones are AND, lists take commas; --not turns the next one round.\n"
-    "\n"
-    "Examples:\n"
-    "  sensebus watch --severity warn\n"
-    "  sensebus watch --code 'LUN_*,TARGET_RESET' --not --host 'test-*'\n"
-    "  sensebus watch --addr '*:*:1:0-7' --where 'asc==0x29 && ascq!=0' -o ndjson\n"
-    "  sensebus watch --since 5m --count 10 --strict\n"
-    "  sensebus watch --since 9f3c21d4.884213";
+static const char WATCH_USAGE[] = "usage: sensebus watch [SELECTORS] [--where EXPR] [--since POINT | --last N]\n"
+                                  "                      [-o FORMAT]\n"
+                                  "\n"
+                                  "Show events as they come. A lost connection is dialled again and the stream\n"
+                                  "resumed: no event comes twice, and none is missing without a gap being\n"
+                                  "reported. Ctrl-C prints where to resume.\n"
+                                  "\n"
+                                  "Selectors: the same one twice is OR, different ones are AND, lists take commas;\n"
+                                  "--not turns the next one round.\n"
+                                  "\n"
+                                  "Examples:\n"
+                                  "  sensebus watch --severity warn\n"
+                                  "  sensebus watch --code 'LUN_*,TARGET_RESET' --not --host 'test-*'\n"
+                                  "  sensebus watch --addr '*:*:1:0-7' --where 'asc==0x29 && ascq!=0' -o ndjson\n"
+                                  "  sensebus watch --since 5m --count 10 --strict\n"
+                                  "  sensebus watch --since 9f3c21d4.884213";
 
-static const char GET_USAGE[] =
-    "usage: sensebus get [SELECTORS] [--where EXPR] [--since POINT | --last N] [-o FORMAT]\n"
-    "\n"
-    "Show the events that are kept, from the oldest to what is the newest now, and end.\n"
-    "\n"
-    "Selectors: the same one twice is OR, different ones are AND, lists take commas; --not turns the next one round.\n"
-    "\n"
-    "Examples:\n"
-    "  sensebus get --since 2h --code 'RESERVATIONS_*' -o wide\n"
-    "  sensebus get --last 20 --severity error\n"
-    "  sensebus get -o json > events.json";
+static const char GET_USAGE[] = "usage: sensebus get [SELECTORS] [--where EXPR] [--since POINT | --last N]\n"
+                                "                    [-o FORMAT]\n"
+                                "\n"
+                                "Show the events that are kept, from the oldest to what is the newest now, and\n"
+                                "end.\n"
+                                "\n"
+                                "Selectors: the same one twice is OR, different ones are AND, lists take commas;\n"
+                                "--not turns the next one round.\n"
+                                "\n"
+                                "Examples:\n"
+                                "  sensebus get --since 2h --code 'RESERVATIONS_*' -o wide\n"
+                                "  sensebus get --last 20 --severity error\n"
+                                "  sensebus get -o json > events.json";
 
 #define POINTS "5m, 2026-01-31T12:00:00Z, #884213 or EPOCH.SEQUENCE"
 
@@ -42,7 +46,7 @@ static int run(struct cli *cli, bool live, int argc, char **argv)
     struct event_options events = {0};
     struct follow_options follow = {.stop_at_newest = !live};
     struct option options[EVENT_OPTIONS + OWN_OPTIONS + CLI_OPTIONS + EVENT_OPTIONS_HIDDEN];
-    event_options(&events, live ? "now, oldest, " POINTS "\n(default now)" : "oldest, " POINTS "\n(default oldest)",
+    event_options(&events, live ? "now, oldest, " POINTS " (default now)" : "oldest, " POINTS " (default oldest)",
                   options);
     size_t n = EVENT_OPTIONS;
     options[n++] = (struct option){.name = "count",

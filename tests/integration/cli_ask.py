@@ -221,7 +221,7 @@ def test_usage_is_2():
                       ("watch", "--since", "yesterday"), ("watch", "--since", "5m", "--last", "3"),
                       ("watch", "--code", "NOPE"), ("watch", "--not"), ("watch", "--where", "lun=="),
                       ("watch", "--broker", "a:b:c"), ("watch", "--broker", "localhost:70000"),
-                      ("wait",), ("wait", "--for", "lun=="), ("wait", "--for", "synced", "--code", "LUN_RESET"),
+                      ("wait",), ("wait", "--for", "lun=="), ("wait", "--for", "lun==1", "--where", "lun==1"), ("wait", "--for", "synced", "--code", "LUN_RESET"),
                       ("wait", "--for", "lun==1", "--agent", "x"), ("wait", "--for", "agent a", "--agent", "b"),
                       ("status", "-o", "xml"), ("agents", "x"), ("devices", "x"), ("get", "--snapshot")):
         result = sensebus(*arguments, expect=2)
@@ -293,6 +293,8 @@ def test_help_is_on_standard_output_with_examples():
         check(f"usage: sensebus {command}" in text and "Example" in text and "--color" in text, text)
         check(("--insecure" in text) == (command != "explain"), text)
         check_equal(sensebus(command, "--help").out, text)
+        check(("--where EXPR" in text) == (command in ("watch", "get")), text)
+        check_equal([line for line in text.splitlines() if len(line) > 80], [])
         check("--not-" not in text, "hidden options are hidden")
     check("Exit codes:" in sensebus("-h").out)
 

@@ -133,3 +133,21 @@ Test(options, helps)
     cr_assert_not_null(strstr(text, "[environment: T_TARGET]"));
     free(text);
 }
+
+Test(options, help_fits_80_columns_and_loses_no_word)
+{
+    static const char words[] = "one two three four five six seven eight nine ten eleven twelve thirteen\n"
+                                "a-word-that-is-much-too-long-for-the-room-that-there-is-on-one-line after";
+    bool flag;
+    const struct option option = {.name = "x", .kind = OPTION_FLAG, .value = &flag, .help = words};
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+    options_print_help(f, "usage: program", &option, 1);
+    fclose(f);
+    cr_expect(strstr(text, "nine ten\n                                eleven twelve"), "%s", text);
+    cr_expect(strstr(text, "on-one-line\n                                after\n"), "%s", text);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        cr_expect(strlen(line) <= 80 || strstr(line, "a-word"), "%s", line);
+    free(text);
+}
