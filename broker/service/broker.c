@@ -51,6 +51,8 @@ static int fold_committed(struct broker *b)
         if (result == JOURNAL_CAUGHT_UP)
             return 0;
         if (result == JOURNAL_TRIMMED) {
+            log_warn("status.not_seen", "first=%" PRIu64 " last=%" PRIu64 " reason=\"removed by retention\"", at,
+                     b->journal.oldest - 1);
             at = b->journal.oldest;
             continue;
         }
@@ -200,6 +202,9 @@ static int restore(struct broker *b)
         rc = cursor_store_load(&b->cursors, &b->journal);
     if (!rc)
         rc = fold_committed(b);
+    if (!rc)
+        log_info("status.restored", "devices=%zu folded=%" PRIu64, b->status.n,
+                 b->journal.newest - b->journal.status_through);
     return rc;
 }
 
@@ -422,6 +427,11 @@ static void on_tick(uv_timer_t *timer)
         log_error("broker.stopping_not_written", "reason=\"the disk did not take the last records in time\"");
         drain(b);
     }
-    if (b->state == BROKER_RUNNING && b->options.retention.max_age_ns && ++b->n_ticks % RETENTION_POKE_TICKS == 0)
+    if (b->state != BROKER_RUNNING)
+        return;
+    bool retention_due = b->options.retention.max_age_ns && ++b->n_ticks % RETENTION_POKE_TICKS == 0;
+    /* When it is quiet the checkpoints go on until the store knows every device: a start then folds nothing. */
+    bool checkpoint_due = !TAILQ_EMPTY(&b->status.dirty) && now_ms - b->checkpoint_ms >= CHECKPOINT_MS;
+    if (retention_due || (checkpoint_due && commit_idle(&b->commit)))
         commit_poke(&b->commit);
 }

@@ -127,6 +127,27 @@ def test_restart_keeps_epoch_sequence_status_and_dedupe():
         check_equal(sequences, list(range(1, 111)))
 
 
+def test_a_quiet_broker_brings_its_status_to_the_disk():
+    """A start folds what came after the last checkpoint: after a quiet while that must be nothing."""
+    n = 10000
+    with Broker() as broker, FakeAgent(broker) as agent:
+        for start in range(1, n + 1, 100):
+            agent.publish(*[make_event(agent.host, agent.epoch, k, lun=k) for k in range(start, start + 100)])
+        agent.wait_acked(n)
+        seen = [0, 0]
+
+        def is_quiet():
+            commits = broker.counters()["sensebus_store_commits_total"]
+            if commits != seen[0]:
+                seen[:] = commits, time.monotonic()
+            return time.monotonic() - seen[1] > 5
+
+        wait_until(is_quiet, "five seconds without a commit")
+        broker.kill()
+        broker.restart()
+        check_equal(broker.log().split("status.restored ")[-1].split("\n")[0], f"devices={n + 1} folded=0")
+
+
 def test_broker_time_never_goes_back_over_restarts():
     with Broker() as broker:
         for n in range(3):
