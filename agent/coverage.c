@@ -66,17 +66,6 @@ void coverage_prove(struct coverage *c, uint32_t source, const char *instance, u
         e->last_proof_ns = wall_ns;
 }
 
-void coverage_remove(struct coverage *c, uint32_t source, const char *instance)
-{
-    struct coverage_entry *e = find(c, source, instance);
-
-    if (!e)
-        return;
-    free(e->instance);
-    *e = c->entries[--c->n];
-    c->version++;
-}
-
 int coverage_encode(const struct coverage *c, uint8_t **out_bytes, size_t *out_len)
 {
     Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;

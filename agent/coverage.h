@@ -26,7 +26,6 @@ struct coverage {
 int coverage_set(struct coverage *c, uint32_t source, const char *instance, uint32_t state, const char *reason);
 /* The source has just proved to be alive. Unknown ones are ignored. */
 void coverage_prove(struct coverage *c, uint32_t source, const char *instance, uint64_t wall_ns);
-void coverage_remove(struct coverage *c, uint32_t source, const char *instance);
 /* The AgentMessage that says all of it; malloc'd, the caller frees. Returns 0 or UV_ENOMEM. */
 int coverage_encode(const struct coverage *c, uint8_t **out_bytes, size_t *out_len);
 void coverage_free(struct coverage *c);

@@ -256,8 +256,13 @@ static void watch_signal(struct agent *a, uv_signal_t *handle, int number)
  * the kernel, except the spool, which is consistent at any moment. */
 static int agent_start(struct agent *a)
 {
-    int rc = open_spool(a);
+    int rc;
 
+    uv_timer_init(a->loop, &a->flush);
+    a->flush.data = a;
+    watch_signal(a, &a->term, SIGTERM);
+    watch_signal(a, &a->interrupt, SIGINT);
+    rc = open_spool(a);
     if (rc == 0)
         rc = coverage_set(&a->coverage, SENSEBUS__V1__SOURCE__SOURCE_AGENT, "spool",
                           SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED, "");
@@ -265,14 +270,9 @@ static int agent_start(struct agent *a)
         rc = start_targets(a);
     if (rc == 0)
         rc = start_publish(a);
-    if (rc < 0)
-        return rc;
-    uv_timer_init(a->loop, &a->flush);
-    a->flush.data = a;
-    watch_signal(a, &a->term, SIGTERM);
-    watch_signal(a, &a->interrupt, SIGINT);
-    add_targets(a);
-    return 0;
+    if (rc == 0)
+        add_targets(a);
+    return rc;
 }
 
 int main(int argc, char **argv)

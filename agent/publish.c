@@ -492,11 +492,6 @@ void publish_inventory_changed(struct publish *p)
     news(p);
 }
 
-bool publish_attached(const struct publish *p)
-{
-    return p->state == PUBLISH_ATTACHED;
-}
-
 /* ------------------------------------------------------------------------------------------------ life */
 
 static void on_up(struct link *link, void *data)

@@ -80,7 +80,6 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
 void publish_held(struct publish *p);
 void publish_coverage_changed(struct publish *p);
 void publish_inventory_changed(struct publish *p);
-bool publish_attached(const struct publish *p);
 /* Send what is held, say Detach, end. `cb` runs from the loop, within a few seconds also when the broker is away.
  * `reason` is borrowed until then. */
 void publish_stop(struct publish *p, const char *reason, void (*cb)(void *data), void *data);

@@ -13,6 +13,7 @@
 #include "runtime/chunk.h"
 #include "sensebus/v1/event.pb-c.h"
 
+#define TIDY_MS              500
 #define RETRY_MS             1000
 #define DEFAULT_MEMORY_BYTES (16u << 20)
 #define ORIGIN_BYTES         512 /* at most, with the prefixes */
@@ -321,6 +322,7 @@ static void commit_start(struct spool *s)
     c->n_dropped_memory = s->n_dropped_memory;
     c->state.n_dropped += s->n_dropped_memory;
 
+    uv_timer_stop(&s->tidy);
     s->first = s->last = NULL;
     s->n_pending_bytes = 0;
     s->n_dropped_memory = 0;
@@ -554,6 +556,14 @@ int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_ev
     return 0;
 }
 
+static void on_tidy(uv_timer_t *timer)
+{
+    struct spool *s = timer->data;
+
+    s->dirty = true;
+    commit_start(s);
+}
+
 void spool_free_upto(struct spool *s, uint64_t sequence)
 {
     uint64_t key = sequence + s->held.base;
@@ -561,8 +571,8 @@ void spool_free_upto(struct spool *s, uint64_t sequence)
     if (key > s->held.last_key || key <= s->free_key)
         return;
     s->free_key = key;
-    s->dirty = true;
-    commit_start(s);
+    if (!uv_is_active((uv_handle_t *)&s->tidy))
+        uv_timer_start(&s->tidy, on_tidy, TIDY_MS, 0);
 }
 
 int spool_renew(struct spool *s, uint64_t epoch)
@@ -667,15 +677,19 @@ int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *opt
     s->options.directory = NULL; /* was borrowed for the opening alone */
     s->last_key = s->held.last_key;
     uv_timer_init(loop, &s->retry);
-    s->retry.data = s;
+    uv_timer_init(loop, &s->tidy);
+    s->retry.data = s->tidy.data = s;
+    s->n_open_timers = 2;
     s->opened = true;
     return 0;
 }
 
-static void on_retry_closed(uv_handle_t *handle)
+static void on_timer_closed(uv_handle_t *handle)
 {
     struct spool *s = handle->data;
 
+    if (--s->n_open_timers > 0)
+        return;
     store_close(&s->store);
     entries_free(s->first);
     free(s->spare);
@@ -688,11 +702,14 @@ static void on_retry_closed(uv_handle_t *handle)
 static void close_step(struct spool *s)
 {
     if (s->disk_error == 0) {
+        s->dirty = s->dirty || uv_is_active((uv_handle_t *)&s->tidy);
         uv_timer_stop(&s->retry);
         commit_start(s);
     }
-    if (!s->commit)
-        uv_close((uv_handle_t *)&s->retry, on_retry_closed);
+    if (!s->commit) {
+        uv_close((uv_handle_t *)&s->retry, on_timer_closed);
+        uv_close((uv_handle_t *)&s->tidy, on_timer_closed);
+    }
 }
 
 void spool_close(struct spool *s, void (*cb)(void *data), void *data)

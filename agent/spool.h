@@ -67,7 +67,9 @@ struct spool {
 
     uv_work_t work;
     struct spool_commit *commit; /* the one that runs, or NULL */
-    uv_timer_t retry;
+    uv_timer_t retry;            /* after a failed commit */
+    uv_timer_t tidy;             /* what was acknowledged is freed with the next events, or after a while without any */
+    int n_open_timers;
     int disk_error; /* of the last commit, 0 = fine */
     bool dirty;     /* something besides appended events is to be written */
     bool opened, closing;
@@ -90,7 +92,7 @@ uint64_t spool_epoch(const struct spool *s);
 uint64_t spool_newest(const struct spool *s);
 uint64_t spool_oldest(struct spool *s);
 uint64_t spool_n_dropped(const struct spool *s);
-/* Everything appended is held, and the disk is fine. */
+/* Everything appended is held, and the disk is fine. What was acknowledged may not be freed yet. */
 bool spool_settled(const struct spool *s);
 
 /* Held events from sequence `from` on as elements of Publish.events: at most `max_events`, at most `max_bytes` (but one
@@ -98,7 +100,7 @@ bool spool_settled(const struct spool *s);
  * Returns 0, UV_ENOENT when there is none yet, or another negative errno. */
 int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_events, struct chunk **out_records,
                uint64_t *out_last, uint64_t *out_n);
-/* Acknowledged: free everything up to this sequence, with the next commit. */
+/* Acknowledged: free everything up to this sequence, with a later commit. */
 void spool_free_upto(struct spool *s, uint64_t sequence);
 /* Begin a new epoch, numbered from 1 at the oldest event: for a broker that has seen sequences of this epoch that the
  * spool does not know (its directory was restored from a copy). `epoch` is random, not 0. Wait for spool_settled. */

@@ -514,7 +514,6 @@ static void on_login(struct iscsi_session *s, void *data, const char *portal)
     w->time2wait_ms = 0;
     report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED, &native);
     w->lost = false;
-    w->ever_up = true;
     w->survey_retries = 0;
     w->survey_problem[0] = 0;
     judge_health(w);

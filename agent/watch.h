@@ -97,7 +97,6 @@ struct watch {
     uint64_t up_since_ns;
 
     bool stopping; /* watch_stop was called */
-    bool ever_up;  /* a login succeeded since the start */
     bool lost;     /* ended without logout, not yet restored */
     struct {
         bool any;

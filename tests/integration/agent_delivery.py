@@ -105,7 +105,8 @@ def test_kill_9_loses_nothing_that_was_held():
                 held = newest_held(agent)
             for unit in target.units.values():
                 unit.senses.clear()
-        with Broker(listen=address) as broker, agent_for(target, address, state=state):
+        with Broker(listen=address) as broker, agent_for(target, address, state=state) as agent:
+            agent.wait_log("publish.attached")
             wait_until(lambda: len(sequences(broker.read_all())) >= held, "all that was held")
             got = sequences(broker.read_all())
             check_equal(got[:held], list(range(1, held + 1)), "sequences")
@@ -128,7 +129,8 @@ def test_kill_9_while_delivering_repeats_nothing():
                 agent.kill()
                 held = newest_held(agent)
             target.units[0].senses.clear()
-        with agent_for(target, broker, state=state):
+        with agent_for(target, broker, state=state) as agent:
+            agent.wait_log("publish.attached")
             wait_until(lambda: len(sequences(broker.read_all())) >= held, "all that was held")
             got = sequences(broker.read_all())
             check_equal(got[:held], list(range(1, held + 1)), "sequences")
