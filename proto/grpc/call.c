@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/grpc/h2.h"
+#include "proto/grpc/metadata.h"
 
 /* ------------------------------------------------------------------------------------------------ making, freeing */
 
@@ -47,6 +48,9 @@ static void call_free(struct grpc_call *call)
     wire_framer_deinit(&call->framer);
     sendq_deinit(&call->out);
     headers_deinit(&call->headers);
+    headers_deinit(&call->trailers);
+    headers_deinit(&call->initial);
+    headers_deinit(&call->trailing);
     free(call->message);
     free(call);
 }
@@ -183,8 +187,8 @@ static int status_of_http(const char *http_status)
 
 static void end_with_trailers(struct grpc_call *call)
 {
-    const char *text = headers_get(&call->headers, "grpc-status");
-    const char *encoded = headers_get(&call->headers, "grpc-message");
+    const char *text = headers_get(&call->trailers, "grpc-status");
+    const char *encoded = headers_get(&call->trailers, "grpc-message");
     char *end = NULL;
     long status = text ? strtol(text, &end, 10) : -1;
     if (!text || end == text || *end != '\0' || status < 0) {
@@ -206,15 +210,17 @@ void call_on_response(struct grpc_call *call, bool end_stream)
 {
     const char *http_status = headers_get(&call->headers, ":status");
     const char *content_type = headers_get(&call->headers, "content-type");
+    const struct headers *newest = call->n_header_blocks > 1 ? &call->trailers : &call->headers;
     char text[128];
 
-    if (call->headers.list_bytes > call->h2->limits->max_header_bytes) {
-        snprintf(text, sizeof text, "response headers of %zu bytes exceed the limit of %u bytes",
-                 call->headers.list_bytes, call->h2->limits->max_header_bytes);
+    if (newest->list_bytes > call->h2->limits->max_header_bytes) {
+        snprintf(text, sizeof text, "response headers of %zu bytes exceed the limit of %u bytes", newest->list_bytes,
+                 call->h2->limits->max_header_bytes);
         call_end(call, GRPC_RESOURCE_EXHAUSTED, text);
     } else if (http_status && http_status[0] == '1') {
+        /* Not the response yet. */
         headers_deinit(&call->headers);
-        return;
+        call->n_header_blocks = 0;
     } else if (!http_status || strcmp(http_status, "200") != 0) {
         snprintf(text, sizeof text, "the server answered HTTP status %.3s", http_status ? http_status : "?");
         call_end(call, status_of_http(http_status), text);
@@ -222,6 +228,10 @@ void call_on_response(struct grpc_call *call, bool end_stream)
         snprintf(text, sizeof text, "the server answered with content-type '%.60s'", content_type ? content_type : "");
         call_end(call, GRPC_UNKNOWN, text);
     } else if (end_stream) {
+        if (call->n_header_blocks == 1) {
+            call->trailers = call->headers;
+            call->headers = (struct headers){0};
+        }
         end_with_trailers(call);
     } else if (call->n_header_blocks > 1) {
         call_end(call, GRPC_INTERNAL, "headers in the middle of the response");
@@ -438,7 +448,8 @@ void grpc_call_finish(struct grpc_call *call, int status, const char *format, ..
         return;
     }
     call->responded = true;
-    if (h2_respond_only(call, 200) != 0)
+    /* A response of one block would have its initial metadata taken for trailing. */
+    if ((call->initial.n > 0 ? h2_respond(call) : h2_respond_only(call, 200)) != 0)
         call_end(call, GRPC_INTERNAL, "out of memory");
 }
 
@@ -467,6 +478,32 @@ const char *grpc_call_metadata(const struct grpc_call *call, const char *name)
     return headers_get(&call->headers, name);
 }
 
+const char *grpc_call_trailer(const struct grpc_call *call, const char *name)
+{
+    return headers_get(&call->trailers, name);
+}
+
+static int add_metadata(struct grpc_call *call, struct headers *list, bool has_left, const char *name,
+                        const char *value)
+{
+    assert(call->h2->side == H2_SERVER);
+    if (call->ended)
+        return UV_ECANCELED;
+    if (has_left)
+        return UV_EALREADY;
+    return metadata_add(list, name, value, call->h2->limits->max_header_bytes);
+}
+
+int grpc_call_set_initial(struct grpc_call *call, const char *name, const char *value)
+{
+    return add_metadata(call, &call->initial, call->responded, name, value);
+}
+
+int grpc_call_set_trailing(struct grpc_call *call, const char *name, const char *value)
+{
+    return add_metadata(call, &call->trailing, call->finishing, name, value);
+}
+
 uint64_t grpc_call_remaining_ms(const struct grpc_call *call)
 {
     uint64_t now_ms = h2_now_ms();
@@ -480,7 +517,20 @@ uv_loop_t *grpc_call_loop(const struct grpc_call *call)
     return call->h2->loop;
 }
 
-int call_start(struct h2 *h2, const char *path, const char *authority, uint32_t deadline_ms,
+/* Submit the request of a new call. */
+static int request(struct grpc_call *call, const char *path, const char *authority,
+                   const struct grpc_call_options *options)
+{
+    for (size_t i = 0; i < options->n_metadata; i++) {
+        const struct grpc_metadata *field = &options->metadata[i];
+        int rc = metadata_add(&call->initial, field->name, field->value, call->h2->limits->max_header_bytes);
+        if (rc != 0)
+            return rc;
+    }
+    return h2_request(call, path, authority, options->deadline_ms);
+}
+
+int call_start(struct h2 *h2, const char *path, const char *authority, const struct grpc_call_options *options,
                const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call)
 {
     if (h2->closed || h2->failed || h2->goaway_received)
@@ -490,15 +540,15 @@ int call_start(struct h2 *h2, const char *path, const char *authority, uint32_t 
     struct grpc_call *call = call_new(h2, 0);
     if (!call)
         return UV_ENOMEM;
-    int rc = h2_request(call, path, authority, deadline_ms);
+    int rc = request(call, path, authority, options);
     if (rc != 0) {
         call_free(call);
         return rc;
     }
     call->ops = ops;
     call->data = data;
-    if (deadline_ms > 0)
-        set_deadline(call, deadline_ms);
+    if (options->deadline_ms > 0)
+        set_deadline(call, options->deadline_ms);
     *out_call = call;
     return 0;
 }

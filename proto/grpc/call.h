@@ -37,8 +37,11 @@ struct grpc_call {
 
     const struct grpc_call_ops *ops; /* NULL until accepted */
     void *data;
-    struct unary *unary;    /* owned; state of grpc_unary_accept */
-    struct headers headers; /* server: of the request; client: of the response and its trailers */
+    struct unary *unary;     /* owned; state of grpc_unary_accept */
+    struct headers headers;  /* received: the first block, of the request or the response */
+    struct headers trailers; /* received: what came behind it; the only block of a response that is just a status */
+    struct headers initial;  /* the owner's metadata, until it is submitted: of the request or the response … */
+    struct headers trailing; /* … and, server only, with the status */
     size_t n_header_blocks;
     uint64_t deadline_ms; /* UINT64_MAX = none */
 
@@ -84,7 +87,7 @@ void call_drain(struct grpc_call *call);
 /* Do what attention asks for; the call may be freed. */
 void call_attend(struct grpc_call *call);
 /* grpc_call_start, below the channel. */
-int call_start(struct h2 *h2, const char *path, const char *authority, uint32_t deadline_ms,
+int call_start(struct h2 *h2, const char *path, const char *authority, const struct grpc_call_options *options,
                const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call);
 /* Free the state of a unary call (unary.c). NULL is accepted. */
 void unary_free(struct unary *u);

@@ -245,7 +245,14 @@ const char *grpc_channel_peer(const struct grpc_channel *ch)
 int grpc_call_start(struct grpc_channel *ch, const char *path, uint32_t deadline_ms, const struct grpc_call_ops *ops,
                     void *data, struct grpc_call **out_call)
 {
+    struct grpc_call_options options = {.deadline_ms = deadline_ms};
+    return grpc_call_start_with(ch, path, &options, ops, data, out_call);
+}
+
+int grpc_call_start_with(struct grpc_channel *ch, const char *path, const struct grpc_call_options *options,
+                         const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call)
+{
     if (!ch->up || ch->down || ch->closed || !ch->conn)
         return UV_ENOTCONN;
-    return call_start(&ch->conn->h2, path, ch->authority, deadline_ms, ops, data, out_call);
+    return call_start(&ch->conn->h2, path, ch->authority, options, ops, data, out_call);
 }

@@ -40,7 +40,7 @@ const char *grpc_status_name(int status);
 /* Zero in a member means its default, given here. */
 struct grpc_limits {
     uint32_t max_message_bytes;       /* 4 MiB; a longer one is refused by its length prefix, before memory is taken */
-    uint32_t max_header_bytes;        /* 16 KiB of header list, names + values + 32 each */
+    uint32_t max_header_bytes;        /* 16 KiB of header list, names + values + 32 each; 64 KiB at most */
     uint32_t max_streams;             /* 1,000 concurrent calls a connection */
     uint32_t max_connections;         /* 10,000 a server; further ones are accepted and closed at once */
     uint32_t max_queued_bytes;        /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
@@ -98,11 +98,36 @@ int grpc_call_half_close(struct grpc_call *call);
 
 /* "10.0.0.1:5123", "[::1]:5123", "unix:/run/sensebus.sock"; lives as long as the call. */
 const char *grpc_call_peer(const struct grpc_call *call);
-/* Metadata of the request (server side) by lower-case name, or NULL. "-bin" values are still base64. */
-const char *grpc_call_metadata(const struct grpc_call *call, const char *name);
 /* Milliseconds until the deadline of the call; UINT64_MAX when it has none. */
 uint64_t grpc_call_remaining_ms(const struct grpc_call *call);
 uv_loop_t *grpc_call_loop(const struct grpc_call *call);
+
+/* ------------------------------------------------------------------------------------------------ metadata
+ * Fields that travel with a call beside its messages. Names are lower case: a-z, 0-9, "_", "-" and "."; not "grpc-…",
+ * and not the names of HTTP such as content-type. Values are printable ASCII that neither begins nor ends with a space.
+ * Values of names in "-bin" are base64, in both directions: encoding and decoding them is the owner's business. */
+
+struct grpc_metadata {
+    const char *name;
+    const char *value;
+};
+
+/* NULL when the field may be sent; otherwise what is wrong with it, in words. */
+const char *grpc_metadata_fault(const char *name, const char *value);
+
+/* Server side: metadata of the request. Client side: of the beginning of the answer, NULL until it has come; in
+ * on_message it has. By lower-case name; the first value when there are several; lives as long as the call. */
+const char *grpc_call_metadata(const struct grpc_call *call, const char *name);
+/* Client side, in on_close: metadata that came with the status. An answer of nothing but a status has only this. */
+const char *grpc_call_trailer(const struct grpc_call *call, const char *name);
+
+/* Server side: add a field to the beginning of the answer (copied). Until it leaves: with the first message, with
+ * grpc_call_finish, or after the callback that called grpc_call_accept has returned.
+ * 0; UV_EINVAL: see grpc_metadata_fault; UV_E2BIG: more than max_header_bytes in all; UV_EALREADY: it has left;
+ * UV_ECANCELED: the call is over; UV_ENOMEM. Nothing was added unless 0. */
+int grpc_call_set_initial(struct grpc_call *call, const char *name, const char *value);
+/* Server side: add a field to the end of the answer, until grpc_call_finish. Returns as above. */
+int grpc_call_set_trailing(struct grpc_call *call, const char *name, const char *value);
 
 /* ------------------------------------------------------------------------------------------------ server */
 
@@ -173,6 +198,17 @@ const char *grpc_channel_peer(const struct grpc_channel *channel);
 /* Start a call on a channel that is up. `deadline_ms` 0 = none. On failure no callback comes. */
 int grpc_call_start(struct grpc_channel *channel, const char *path, uint32_t deadline_ms,
                     const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call);
+
+/* Zero in a member: none. */
+struct grpc_call_options {
+    uint32_t deadline_ms;
+    const struct grpc_metadata *metadata; /* of the request; copied */
+    size_t n_metadata;
+};
+/* The same with metadata. UV_EINVAL: a field is refused by grpc_metadata_fault; UV_E2BIG: more than max_header_bytes.
+ */
+int grpc_call_start_with(struct grpc_channel *channel, const char *path, const struct grpc_call_options *options,
+                         const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call);
 
 /* ------------------------------------------------------------------------------------------------ services */
 

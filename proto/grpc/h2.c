@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "proto/grpc/call.h"
+#include "proto/grpc/fields.h"
 
 /* ------------------------------------------------------------------------------------------------ set-up */
+
+enum { MAX_HEADER_BYTES = 64 * 1024 };
 
 static uint32_t or_default(uint32_t value, uint32_t preset)
 {
@@ -19,6 +22,9 @@ struct grpc_limits h2_limits_resolve(const struct grpc_limits *limits)
     struct grpc_limits l = limits ? *limits : (struct grpc_limits){0};
     l.max_message_bytes = or_default(l.max_message_bytes, 4u << 20);
     l.max_header_bytes = or_default(l.max_header_bytes, 16u << 10);
+    /* nghttp2 itself takes no longer field, and no more than 8 CONTINUATION frames. */
+    if (l.max_header_bytes > MAX_HEADER_BYTES)
+        l.max_header_bytes = MAX_HEADER_BYTES;
     l.max_streams = or_default(l.max_streams, 1000);
     l.max_connections = or_default(l.max_connections, 10000);
     l.max_queued_bytes = or_default(l.max_queued_bytes, 4u << 20);
@@ -87,33 +93,16 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return 0;
 }
 
-static nghttp2_nv field(const char *name, const char *value)
-{
-    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
-}
-
-enum { MESSAGE_MAX = 1024, STATUS_FIELDS = 2 };
-
-/* grpc-status and grpc-message; `message` is room for the encoded text, `number` for the code. */
-static size_t status_fields(const struct grpc_call *call, nghttp2_nv *out, char *number, size_t number_len,
-                            char message[MESSAGE_MAX])
-{
-    snprintf(number, number_len, "%d", call->status);
-    out[0] = field("grpc-status", number);
-    if (!call->message)
-        return 1;
-    wire_message_encode(call->message, message, MESSAGE_MAX);
-    out[1] = field("grpc-message", message);
-    return STATUS_FIELDS;
-}
-
 static int submit_trailers(struct grpc_call *call)
 {
-    nghttp2_nv fields[STATUS_FIELDS];
-    char number[12];
-    char message[MESSAGE_MAX];
-    size_t n = status_fields(call, fields, number, sizeof number, message);
-    return nghttp2_submit_trailer(call->h2->session, call->stream_id, fields, n);
+    struct fields f;
+    int rc = NGHTTP2_ERR_NOMEM;
+    fields_init(&f);
+    fields_add_status(&f, call->status, call->message);
+    if (fields_add_metadata(&f, &call->trailing))
+        rc = nghttp2_submit_trailer(call->h2->session, call->stream_id, f.list, f.n);
+    fields_deinit(&f);
+    return rc;
 }
 
 /* How much of the body can go now. A finished body ends with its last byte; a server's is followed by trailers. */
@@ -172,6 +161,8 @@ static int new_session(struct h2 *h2, nghttp2_session_callbacks *callbacks, nght
     h2_set_event_callbacks(callbacks);
     /* The window opens when the owner of a call has its message, not when bytes arrive. */
     nghttp2_option_set_no_auto_window_update(option, 1);
+    /* nghttp2 reckons generously what a list may come to; no list of ours must fail for that. */
+    nghttp2_option_set_max_send_header_block_length(option, (size_t)h2->limits->max_header_bytes + FIELDS_BLOCK_BYTES);
     /* Resets and acknowledgements are counted by our own buckets, which act first and say why; nghttp2's stay behind
      * them as a second fence. */
     nghttp2_option_set_stream_reset_rate_limit(option, 2ULL * h2->limits->reset_burst + 1000,
@@ -322,35 +313,41 @@ int h2_goaway_final(struct h2 *h2)
 
 int h2_respond(struct grpc_call *call)
 {
-    const nghttp2_nv fields[] = {field(":status", "200"), field("content-type", "application/grpc"),
-                                 field("grpc-accept-encoding", "identity")};
     nghttp2_data_provider body = {.read_callback = on_read};
+    struct fields f;
+    int rc = NGHTTP2_ERR_NOMEM;
     if (call->stream_id == 0)
         return 0;
-    int rc = nghttp2_submit_response(call->h2->session, call->stream_id, fields, 3, &body);
+    fields_init(&f);
+    fields_add_response(&f);
+    if (fields_add_metadata(&f, &call->initial))
+        rc = nghttp2_submit_response(call->h2->session, call->stream_id, f.list, f.n, &body);
+    fields_deinit(&f);
+    headers_deinit(&call->initial);
     call->h2->host->wake(call->h2);
     return translate(rc);
 }
 
 int h2_respond_only(struct grpc_call *call, int http_status)
 {
-    nghttp2_nv fields[3 + STATUS_FIELDS];
     char http_number[12];
-    char number[12];
-    char message[MESSAGE_MAX];
-    size_t n = 0;
+    struct fields f;
+    int rc = NGHTTP2_ERR_NOMEM;
     if (call->stream_id == 0)
         return 0;
-    snprintf(http_number, sizeof http_number, "%d", http_status);
-    fields[n++] = field(":status", http_number);
+    fields_init(&f);
     if (http_status == 200) {
-        fields[n++] = field("content-type", "application/grpc");
-        fields[n++] = field("grpc-accept-encoding", "identity");
-        n += status_fields(call, fields + n, number, sizeof number, message);
-    } else if (http_status == 405) {
-        fields[n++] = field("allow", "POST");
+        fields_add_response(&f);
+        fields_add_status(&f, call->status, call->message);
+    } else {
+        snprintf(http_number, sizeof http_number, "%d", http_status);
+        fields_add(&f, ":status", http_number);
+        if (http_status == 405)
+            fields_add(&f, "allow", "POST");
     }
-    int rc = nghttp2_submit_response(call->h2->session, call->stream_id, fields, n, NULL);
+    if (fields_add_metadata(&f, &call->trailing))
+        rc = nghttp2_submit_response(call->h2->session, call->stream_id, f.list, f.n, NULL);
+    fields_deinit(&f);
     call->h2->host->wake(call->h2);
     return translate(rc);
 }
@@ -359,24 +356,26 @@ int h2_request(struct grpc_call *call, const char *path, const char *authority, 
 {
     struct h2 *h2 = call->h2;
     char timeout[WIRE_TIMEOUT_MAX];
-    nghttp2_nv fields[] = {
-        field(":method", "POST"),
-        field(":scheme", "http"),
-        field(":path", path),
-        field(":authority", authority),
-        field("te", "trailers"),
-        field("content-type", "application/grpc"),
-        field("user-agent", "sensebus/" SENSEBUS_VERSION),
-        field("grpc-accept-encoding", "identity"),
-        {0},
-    };
-    size_t n = sizeof fields / sizeof fields[0] - 1;
+    nghttp2_data_provider body = {.read_callback = on_read};
+    struct fields f;
+    int32_t id = NGHTTP2_ERR_NOMEM;
+    fields_init(&f);
+    fields_add(&f, ":method", "POST");
+    fields_add(&f, ":scheme", "http");
+    fields_add(&f, ":path", path);
+    fields_add(&f, ":authority", authority);
+    fields_add(&f, "te", "trailers");
+    fields_add(&f, "content-type", "application/grpc");
+    fields_add(&f, "user-agent", "sensebus/" SENSEBUS_VERSION);
+    fields_add(&f, "grpc-accept-encoding", "identity");
     if (timeout_ms > 0) {
         wire_timeout_format(timeout_ms, timeout);
-        fields[n++] = field("grpc-timeout", timeout);
+        fields_add(&f, "grpc-timeout", timeout);
     }
-    nghttp2_data_provider body = {.read_callback = on_read};
-    int32_t id = nghttp2_submit_request(h2->session, NULL, fields, n, &body, call);
+    if (fields_add_metadata(&f, &call->initial))
+        id = nghttp2_submit_request(h2->session, NULL, f.list, f.n, &body, call);
+    fields_deinit(&f);
+    headers_deinit(&call->initial);
     if (id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE)
         h2_fail(h2, H2_NO_ERROR, "the connection has used up its stream numbers");
     if (id < 0)

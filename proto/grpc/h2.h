@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One HTTP/2 session and its gRPC calls, server or client side: bytes in, bytes out, no socket and no timer.
  *
- * nghttp2 speaks HTTP/2; h2.c sets it up and submits to it, h2_events.c hears from it, and nobody else includes it.
- * Neither calls the owner of a call from within nghttp2 or from within a function of grpc.h, with one exception:
- * request headers, messages and half-close are handed over while bytes are received. Everything else waits on the
- * attention list for h2_turn.
+ * nghttp2 speaks HTTP/2; h2.c sets it up and submits to it the header lists of fields.c, h2_events.c hears from it, and
+ * nobody else includes it. None calls the owner of a call from within nghttp2 or from within a function of grpc.h, with
+ * one exception: request headers, messages and half-close are handed over while bytes are received. Everything else
+ * waits on the attention list for h2_turn.
  *
  * Invariant: a call is on `calls` from its creation until its on_close has run in h2_turn. */
 #pragma once

@@ -68,11 +68,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     if (!call)
         return 0;
-    int rc = headers_add(&call->headers, name, name_len, value, value_len, h2->limits->max_header_bytes);
+    /* Trailers have a list of their own: what the owner was told of the first block stays where it is. */
+    struct headers *list = call->n_header_blocks > 1 ? &call->trailers : &call->headers;
+    int rc = headers_add(list, name, name_len, value, value_len, h2->limits->max_header_bytes);
     if (rc == UV_ENOMEM)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     /* A list that is too long is answered when it is complete. */
-    if (call->headers.list_bytes / HEADER_FLOOD > h2->limits->max_header_bytes && !h2->failed) {
+    if (list->list_bytes / HEADER_FLOOD > h2->limits->max_header_bytes && !h2->failed) {
         h2->counters->flood_closures++;
         h2_fail(h2, H2_ENHANCE_YOUR_CALM, "the peer sends an endless header list");
     }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { FIELD_OVERHEAD = 32, FIRST_CAP = 512 };
+enum { FIRST_CAP = 512 };
 
 void headers_deinit(struct headers *h)
 {
@@ -31,11 +31,12 @@ static bool reserve(struct headers *h, size_t more)
 int headers_add(struct headers *h, const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len,
                 size_t max_bytes)
 {
-    h->list_bytes += name_len + value_len + FIELD_OVERHEAD;
+    h->list_bytes += name_len + value_len + HEADERS_FIELD_OVERHEAD;
     if (h->list_bytes > max_bytes)
         return UV_E2BIG;
     if (!reserve(h, name_len + value_len + 2))
         return UV_ENOMEM;
+    h->n++;
     memcpy(h->text + h->len, name, name_len);
     h->len += name_len;
     h->text[h->len++] = '\0';
@@ -48,13 +49,23 @@ int headers_add(struct headers *h, const uint8_t *name, size_t name_len, const u
 
 const char *headers_get(const struct headers *h, const char *name)
 {
-    const char *at = h->text;
-    const char *end = at ? at + h->len : NULL;
-    while (at < end) {
-        const char *value = at + strlen(at) + 1;
+    const char *value;
+    for (const char *at = headers_next(h, NULL, &value); at; at = headers_next(h, at, &value)) {
         if (strcmp(at, name) == 0)
             return value;
-        at = value + strlen(value) + 1;
     }
     return NULL;
+}
+
+const char *headers_next(const struct headers *h, const char *name, const char **out_value)
+{
+    const char *at = h->text;
+    if (name) {
+        at = name + strlen(name) + 1;
+        at += strlen(at) + 1;
+    }
+    if (h->n == 0 || at == h->text + h->len)
+        return NULL;
+    *out_value = at + strlen(at) + 1;
+    return at;
 }

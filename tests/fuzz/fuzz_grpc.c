@@ -25,6 +25,17 @@ static void require(bool what)
 /* ------------------------------------------------------------------------------------------------ calls
  * What a call does depends on what it gets, so that inputs reach every way a call can end. */
 
+/* The message as the value of a field; most are refused. */
+static void fuzz_metadata(struct grpc_call *call, const uint8_t *bytes, size_t len)
+{
+    char value[64];
+    size_t n = len - 1 < sizeof value - 1 ? len - 1 : sizeof value - 1;
+    memcpy(value, bytes + 1, n);
+    value[n] = '\0';
+    grpc_call_set_initial(call, "x-initial", value);
+    grpc_call_set_trailing(call, "x-trailing-bin", value);
+}
+
 static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
 {
     struct slice part = {.ptr = bytes, .len = len};
@@ -34,8 +45,10 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     case 2: grpc_call_resume(call); break;
     case 3: grpc_call_cancel(call); break;
     case 4:
-        if (call->h2->side == H2_SERVER)
-            grpc_call_finish(call, bytes[0] >> 4, "%.*s", (int)len, (const char *)bytes);
+        if (call->h2->side == H2_CLIENT)
+            break;
+        fuzz_metadata(call, bytes, len);
+        grpc_call_finish(call, bytes[0] >> 4, "%.*s", (int)len, (const char *)bytes);
         break;
     default: grpc_call_send(call, &part, 1); break;
     }
@@ -55,8 +68,8 @@ static void on_writable(struct grpc_call *call, void *data)
 
 static void on_close(struct grpc_call *call, void *data, int status, const char *message)
 {
-    (void)call;
     (void)data;
+    (void)grpc_call_trailer(call, "x-trailing");
     require(status >= GRPC_OK && status <= GRPC_UNAUTHENTICATED && message != NULL);
     n_open--;
 }
@@ -133,7 +146,8 @@ static void run_session(const uint8_t *bytes, size_t len, unsigned options)
     if (h2_init(&h2, client ? H2_CLIENT : H2_SERVER, uv_default_loop(), &host, &limits, &counters, "fuzz") != 0)
         abort();
     for (size_t i = 0; client && i < sizeof calls / sizeof calls[0]; i++) {
-        if (call_start(&h2, "/a/b", "fuzz", i == 0 ? 0 : 60000, &ops, NULL, &calls[i]) == 0)
+        struct grpc_call_options call_options = {.deadline_ms = i == 0 ? 0 : 60000};
+        if (call_start(&h2, "/a/b", "fuzz", &call_options, &ops, NULL, &calls[i]) == 0)
             n_open++;
     }
     turn(&h2);

@@ -7,6 +7,11 @@
 
 /* ------------------------------------------------------------------------------------------------ probes */
 
+static void copy(char out[64], const char *text)
+{
+    snprintf(out, 64, "%s", text ? text : "");
+}
+
 static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
 {
     struct probe *probe = data;
@@ -48,6 +53,8 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     probe->closed = true;
     probe->status = status;
     snprintf(probe->message, sizeof probe->message, "%s", message);
+    copy(probe->initial, grpc_call_metadata(call, "x-initial"));
+    copy(probe->trailing, grpc_call_trailer(call, "x-trailing"));
 }
 
 const struct grpc_call_ops probe_ops = {on_message, on_half_close, on_writable, on_drain, on_close};

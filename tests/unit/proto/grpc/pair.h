@@ -17,7 +17,9 @@ struct probe {
     unsigned n_closes;
     int status;
     char message[256];
-    bool opened; /* server side: the call came */
+    char initial[64];  /* of a client, at the end: x-initial of the answer … */
+    char trailing[64]; /* … and x-trailing; "" = none */
+    bool opened;       /* server side: the call came */
     bool closed;
 };
 
@@ -37,8 +39,8 @@ struct pair {
     bool up;
     bool down;
     bool server_closed;
-    const struct probe *watched; /* may be NULL */
-    bool closed_before_down;     /* `watched` was closed when on_down came */
+    const struct probe *watched;                           /* may be NULL */
+    bool closed_before_down;                               /* `watched` was closed when on_down came */
     void (*on_serve)(struct pair *p, struct probe *probe); /* instead of just accepting; may be NULL */
     struct grpc_call_ops server_ops;                       /* may be changed before the first call */
 };

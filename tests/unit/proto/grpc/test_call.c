@@ -188,6 +188,126 @@ Test(call, peers_are_named)
     cr_assert_null(grpc_call_metadata(served->call, "x-nothing"));
 }
 
+/* ------------------------------------------------------------------------------------------------ metadata */
+
+static void start_with(const struct grpc_metadata *metadata, size_t n)
+{
+    struct grpc_call_options options = {.metadata = metadata, .n_metadata = n};
+    client = (struct probe){0};
+    cr_assert_eq(grpc_call_start_with(p->channel, "/test/Call", &options, &probe_ops, &client, &client.call), 0);
+    pair_until(p, &p->served[0].opened);
+}
+
+Test(call, metadata_of_the_request_reaches_the_server)
+{
+    static const struct grpc_metadata metadata[] = {{"x-test", "seen"}, {"x-test", "again"}, {"x-bytes-bin", "CgsK"}};
+    start_with(metadata, 3);
+    cr_assert_str_eq(grpc_call_metadata(p->served[0].call, "x-test"), "seen");
+    cr_assert_str_eq(grpc_call_metadata(p->served[0].call, "x-bytes-bin"), "CgsK");
+}
+
+Test(call, metadata_that_is_refused_starts_no_call)
+{
+    static char value[17000];
+    static const struct grpc_metadata bad[] = {{"x-test", "good"}, {"Upper", "x"}};
+    static const struct grpc_metadata long_one[] = {{"x-test", value}};
+    struct grpc_call_options options = {.metadata = bad, .n_metadata = 2};
+    struct grpc_call *call;
+    memset(value, 'x', sizeof value - 1);
+    cr_assert_eq(grpc_call_start_with(p->channel, "/test/Call", &options, &probe_ops, &client, &call), UV_EINVAL);
+    options = (struct grpc_call_options){.metadata = long_one, .n_metadata = 1};
+    cr_assert_eq(grpc_call_start_with(p->channel, "/test/Call", &options, &probe_ops, &client, &call), UV_E2BIG);
+    pair_call(p, &client, 0);
+    cr_assert_eq(p->n_served, 1);
+}
+
+static void set_both(struct pair *pr, struct probe *probe)
+{
+    grpc_call_accept(probe->call, &pr->server_ops, probe);
+    cr_assert_eq(grpc_call_set_initial(probe->call, "x-initial", "first"), 0);
+    cr_assert_eq(grpc_call_set_trailing(probe->call, "x-trailing", "last"), 0);
+}
+
+Test(call, metadata_of_the_answer_comes_at_both_ends)
+{
+    p->on_serve = set_both;
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(probe_send(served, "message"), 0);
+    cr_assert_eq(grpc_call_set_initial(served->call, "x-late", "x"), UV_EALREADY);
+    pair_until_count(p, &client.n_messages, 1);
+    cr_assert_str_eq(grpc_call_metadata(client.call, "x-initial"), "first");
+    cr_assert_null(grpc_call_trailer(client.call, "x-trailing"));
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-second", "x"), 0);
+    grpc_call_finish(served->call, GRPC_OK, NULL);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-late", "x"), UV_EALREADY);
+    pair_until(p, &client.closed);
+    cr_assert_str_eq(client.trailing, "last");
+    cr_assert_eq(client.status, GRPC_OK);
+}
+
+static void refuse_with_metadata(struct pair *pr, struct probe *probe)
+{
+    set_both(pr, probe);
+    grpc_call_finish(probe->call, GRPC_NOT_FOUND, "nothing there");
+}
+
+Test(call, metadata_comes_with_a_refusal)
+{
+    p->on_serve = refuse_with_metadata;
+    pair_call(p, &client, 0);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_NOT_FOUND);
+    cr_assert_str_eq(client.message, "nothing there");
+    cr_assert_str_eq(client.initial, "first");
+    cr_assert_str_eq(client.trailing, "last");
+}
+
+Test(call, metadata_of_the_answer_is_checked_and_bounded)
+{
+    static char value[16000];
+    struct probe *served = pair_call(p, &client, 0);
+    memset(value, 'x', sizeof value - 1);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "grpc-status", "0"), UV_EINVAL);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-trailing", "line\nbreak"), UV_EINVAL);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-long", value), 0);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-longer", value), UV_E2BIG);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-trailing", "last"), 0);
+    grpc_call_finish(served->call, GRPC_OK, NULL);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_OK, "%s", client.message);
+    cr_assert_str_eq(client.trailing, "last");
+}
+
+Test(call, metadata_may_be_as_long_as_the_limits_say)
+{
+    static char value[30000];
+    struct grpc_limits limits = {.max_header_bytes = 64 << 10};
+    const struct grpc_metadata metadata[] = {{"x-long", value}, {"x-longer", value}, {"x-last", "seen"}};
+    struct grpc_call_options options = {.metadata = metadata, .n_metadata = 3};
+    pair_deinit(p);
+    pair_init(p, &limits, &limits, "127.0.0.1:0");
+    memset(value, '~', sizeof value - 1);
+    client = (struct probe){0};
+    cr_assert_eq(grpc_call_start_with(p->channel, "/test/Call", &options, &probe_ops, &client, &client.call), 0);
+    pair_until(p, &p->served[0].opened);
+    cr_assert_str_eq(grpc_call_metadata(p->served[0].call, "x-last"), "seen");
+    cr_assert_eq(grpc_call_set_trailing(p->served[0].call, "x-long", value), 0);
+    cr_assert_eq(grpc_call_set_trailing(p->served[0].call, "x-longer", value), 0);
+    cr_assert_eq(grpc_call_set_trailing(p->served[0].call, "x-trailing", "last"), 0);
+    grpc_call_finish(p->served[0].call, GRPC_OK, NULL);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_OK, "%s", client.message);
+    cr_assert_str_eq(client.trailing, "last");
+}
+
+Test(call, metadata_of_a_call_that_is_over_is_refused)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    grpc_call_cancel(served->call);
+    cr_assert_eq(grpc_call_set_initial(served->call, "x-initial", "x"), UV_ECANCELED);
+    cr_assert_eq(grpc_call_set_trailing(served->call, "x-trailing", "x"), UV_ECANCELED);
+}
+
 /* ------------------------------------------------------------------------------------------------ back-pressure */
 
 Test(call, queue_is_bounded_and_says_when_there_is_room)

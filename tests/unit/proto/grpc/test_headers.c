@@ -35,6 +35,25 @@ Test(headers, list_is_bounded_and_what_is_too_much_is_still_counted)
     headers_deinit(&h);
 }
 
+Test(headers, fields_come_one_by_one_in_order)
+{
+    struct headers h = {0};
+    const char *value;
+    cr_assert_null(headers_next(&h, NULL, &value));
+    add(&h, "a", "1", 1000);
+    add(&h, "too-long", "2", 1);
+    add(&h, "b", "", 1000);
+    cr_assert_eq(h.n, 2);
+    const char *name = headers_next(&h, NULL, &value);
+    cr_assert_str_eq(name, "a");
+    cr_assert_str_eq(value, "1");
+    name = headers_next(&h, name, &value);
+    cr_assert_str_eq(name, "b");
+    cr_assert_str_eq(value, "");
+    cr_assert_null(headers_next(&h, name, &value));
+    headers_deinit(&h);
+}
+
 Test(headers, many_fields_stay_readable)
 {
     struct headers h = {0};

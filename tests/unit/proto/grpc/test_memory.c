@@ -101,6 +101,8 @@ static void on_call(struct h2 *h2, struct grpc_call *call)
     } else {
         n_served++;
         grpc_call_accept(call, &ops, NULL);
+        grpc_call_set_initial(call, "x-initial", "first");
+        grpc_call_set_trailing(call, "x-trailing", "last");
     }
 }
 
@@ -138,8 +140,10 @@ static void start(const char *path, size_t message_len)
 {
     static const uint8_t bytes[30000];
     struct slice part = {.ptr = bytes, .len = message_len};
+    static const struct grpc_metadata metadata[] = {{"x-test", "seen"}, {"x-more", "too"}};
+    struct grpc_call_options options = {.deadline_ms = 60000, .metadata = metadata, .n_metadata = 2};
     struct grpc_call *call;
-    if (call_start(&client.h2, path, "test", 60000, &ops, NULL, &call) != 0)
+    if (call_start(&client.h2, path, "test", &options, &ops, NULL, &call) != 0)
         return;
     n_started++;
     grpc_call_send(call, &part, 1);
