@@ -53,6 +53,20 @@ static void finish_as_asked(struct grpc_call *call, const Request *request)
                      request->message);
 }
 
+/* What the client sent as x-echo-… comes back at the beginning and at the end of the answer. */
+static void echo_metadata(struct grpc_call *call)
+{
+    static const char *const at_start[] = {"x-echo-initial", "x-echo-initial-bin"};
+    static const char *const at_end[] = {"x-echo-trailing", "x-echo-trailing-bin"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *initial = grpc_call_metadata(call, at_start[i]);
+        const char *trailing = grpc_call_metadata(call, at_end[i]);
+        if ((initial && grpc_call_set_initial(call, at_start[i], initial) != 0) ||
+            (trailing && grpc_call_set_trailing(call, at_end[i], trailing) != 0))
+            abort();
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------ Say
  * Answers at once, or after sleep_ms: then the call may be gone before. */
 
@@ -128,6 +142,7 @@ static void handle_say(struct grpc_call *call, void *service, const uint8_t *byt
 static void start_say(struct grpc_call *call, void *service)
 {
     grpc_unary_accept(call, service, handle_say);
+    echo_metadata(call);
 }
 
 /* ------------------------------------------------------------------------------------------------ streams */
@@ -242,6 +257,7 @@ static void start_stream(struct grpc_call *call, const struct grpc_call_ops *ops
     if (!s)
         abort();
     grpc_call_accept(call, ops, s);
+    echo_metadata(call);
 }
 
 static void start_count(struct grpc_call *call, void *service)

@@ -76,6 +76,39 @@ def unary_and_metadata():
         assert (reply.text, reply.metadata) == ("grüße", "seen")
 
 
+INITIAL = {"x-echo-initial": "first", "x-echo-initial-bin": b"\x00\x01\xff"}
+TRAILING = {"x-echo-trailing": "last", "x-echo-trailing-bin": b"\n\x0b" * 3}
+ECHOED = tuple({**INITIAL, **TRAILING}.items())
+
+
+def echoed(metadata):
+    return {key: value for key, value in metadata if key.startswith("x-echo-")}
+
+
+def metadata_of_a_unary_answer():
+    with Client() as c:
+        for status in (0, 5):
+            future = c.echo.Say.future(Say(text="x", status=status, message="m"), metadata=ECHOED, timeout=LIMIT_S)
+            assert future.code().value[0] == status, future.code()
+            assert echoed(future.initial_metadata()) == INITIAL, future.initial_metadata()
+            assert echoed(future.trailing_metadata()) == TRAILING, future.trailing_metadata()
+
+
+def metadata_of_a_stream():
+    with Client() as c:
+        call = c.echo.Count(Say(repeat=3), metadata=ECHOED, timeout=LIMIT_S)
+        assert echoed(call.initial_metadata()) == INITIAL
+        assert len(list(call)) == 3
+        assert echoed(call.trailing_metadata()) == TRAILING
+
+
+def metadata_of_a_refusal_in_one_block():
+    with Client() as c:
+        error = fails_with(grpc.StatusCode.NOT_FOUND, c.echo.Say, Say(status=5, message="m"),
+                           metadata=tuple(TRAILING.items()), timeout=LIMIT_S)
+        assert echoed(error.initial_metadata()) == {} and echoed(error.trailing_metadata()) == TRAILING
+
+
 def long_reply():
     with Client() as c:
         reply = c.echo.Say(Say(reply_bytes=3 << 20), timeout=LIMIT_S)
@@ -362,7 +395,8 @@ def a_call_by_reflection_alone():
 
 
 sys.exit(run([
-    unary_and_metadata, long_reply, long_request_up_to_the_limit, status_with_utf8_message, every_status_arrives,
+    unary_and_metadata, metadata_of_a_unary_answer, metadata_of_a_stream, metadata_of_a_refusal_in_one_block,
+    long_reply, long_request_up_to_the_limit, status_with_utf8_message, every_status_arrives,
     unknown_method_and_service, compressed_request_is_refused, not_a_message, server_stream_in_order,
     server_stream_of_long_messages, server_stream_ends_with_a_status_after_its_messages, client_stream,
     chat_takes_turns, chat_at_full_speed, headers_come_before_the_first_message, cancel_frees_the_call,

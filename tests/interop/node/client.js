@@ -76,6 +76,25 @@ const tests = {
     assert.deepStrictEqual([reply.text, reply.metadata], ['grüße', 'seen']);
   }),
 
+  metadataOfTheAnswer: () => withServer([], {}, async echo => {
+    for (const [method, request, code] of [
+      ['Say', {text: 'x'}, 0], ['Say', {status: 5, message: 'm'}, 5], ['Count', {repeat: 3}, 0],
+    ]) {
+      const metadata = new grpc.Metadata();
+      metadata.set('x-echo-initial', 'first');
+      metadata.set('x-echo-trailing', 'last');
+      metadata.set('x-echo-trailing-bin', Buffer.from([0, 10, 255]));
+      const call = method === 'Say' ? echo.Say(request, metadata, () => {}) : echo.Count(request, metadata);
+      call.on('data', () => {});
+      call.on('error', () => {});
+      const [[initial], [status]] = await Promise.all([once(call, 'metadata'), once(call, 'status')]);
+      assert.strictEqual(status.code, code);
+      assert.deepStrictEqual(initial.get('x-echo-initial'), ['first']);
+      assert.deepStrictEqual(status.metadata.get('x-echo-trailing'), ['last']);
+      assert.deepStrictEqual(status.metadata.get('x-echo-trailing-bin'), [Buffer.from([0, 10, 255])]);
+    }
+  }),
+
   serverStream: () => withServer([], {}, async echo => {
     const replies = await collect(echo.Count({repeat: 5000, reply_bytes: 1000}));
     assert.deepStrictEqual(replies.map(r => r.number), Array.from({length: 5000}, (_, i) => i + 1));
