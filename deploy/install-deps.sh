@@ -22,7 +22,7 @@ DEMO="tgt libiscsi-bin"
 TEST="
     libcriterion-dev valgrind git
     clang libclang-rt-14-dev llvm clang-tidy clang-format
-    python3-grpcio python3-protobuf protobuf-compiler-grpc nghttp2-client ca-certificates"
+    python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"
 
 say() { printf 'install-deps: %s\n' "$*"; }
