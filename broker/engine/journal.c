@@ -54,6 +54,16 @@ struct journal_put {
 
 /* ------------------------------------------------------------------------------------------------ open, close */
 
+/* What an error of the store means to who starts the broker. */
+static const char *open_error(int rc)
+{
+    switch (rc) {
+    case UV_EBUSY: return "another process has it open";
+    case UV_EIO: return "data.mdb is damaged, cut off, or on a failing disk (i/o error)";
+    default: return uv_strerror(rc);
+    }
+}
+
 static int meta_get(struct store_txn *t, unsigned table, const char *name, void *out, size_t len)
 {
     struct store_value value;
@@ -79,7 +89,7 @@ static int journal_load_meta(struct journal *j, uint64_t new_epoch, char *err, s
     uint32_t format = JOURNAL_FORMAT;
     int rc = store_begin(&j->store, true, &txn);
     if (rc) {
-        snprintf(err, err_len, "cannot write: %s", uv_strerror(rc));
+        snprintf(err, err_len, "cannot write: %s", open_error(rc));
         return rc;
     }
     rc = meta_get(&txn, j->meta_table, "format", &format, sizeof format);
@@ -105,7 +115,7 @@ static int journal_load_meta(struct journal *j, uint64_t new_epoch, char *err, s
         rc = store_commit(&txn);
     }
     if (rc) {
-        snprintf(err, err_len, "cannot read or make the log's description: %s", uv_strerror(rc));
+        snprintf(err, err_len, "cannot read or make the log's description: %s", open_error(rc));
         return rc;
     }
     j->newest = state.newest;
@@ -157,7 +167,7 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
     if (!rc)
         rc = store_open(&j->store, &store_options);
     if (rc) {
-        snprintf(err, err_len, "%s", rc == UV_EBUSY ? "another process has it open" : uv_strerror(rc));
+        snprintf(err, err_len, "%s", open_error(rc));
         goto fail;
     }
     rc = store_table(&j->store, "log", STORE_INTEGER_KEYS, &j->log_table);
@@ -166,7 +176,7 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
     for (size_t i = 0; !rc && i < JOURNAL_N_TABLES; i++)
         rc = store_table(&j->store, names[i], 0, &j->tables[i]);
     if (rc) {
-        snprintf(err, err_len, "cannot make its tables: %s", uv_strerror(rc));
+        snprintf(err, err_len, "cannot open its tables: %s", open_error(rc));
         goto fail;
     }
     rc = journal_load_meta(j, options->new_epoch, err, err_len);
@@ -174,7 +184,7 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
         goto fail;
     rc = journal_load_oldest(j);
     if (rc) {
-        snprintf(err, err_len, "cannot read: %s", uv_strerror(rc));
+        snprintf(err, err_len, "cannot read: %s", open_error(rc));
         goto fail;
     }
     return 0;

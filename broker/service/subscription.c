@@ -93,6 +93,17 @@ static void end(struct subscription *s, int status, const char *reason)
     finish(s, status, message);
 }
 
+/* The log cannot be read at all, which is worse than a damaged range: with what status does the call end? */
+static int unreadable_status(struct subscription *s, int rc)
+{
+    if (rc == UV_ENOMEM)
+        return GRPC_RESOURCE_EXHAUSTED;
+    if (log_limit_allow(&s->events->damaged_limit, clock_mono_ns() / 1000000, 10, NULL))
+        log_error("log.unreadable", "reason=\"%s\" subscription=s%" PRIu64 " behind=%" PRIu64, uv_strerror(rc), s->id,
+                  s->reader.cursor);
+    return GRPC_DATA_LOSS;
+}
+
 /* ------------------------------------------------------------------------------------------------ snapshot */
 
 static int by_sequence(const void *a, const void *b)
@@ -242,7 +253,7 @@ static size_t scan_step(struct subscription *s)
     if (rc == JOURNAL_TRIMMED)
         return 0;
     if (rc != JOURNAL_RUN) {
-        finish(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL, "cannot read the log");
+        finish(s, unreadable_status(s, rc), "cannot read the log");
         return 0;
     }
     size_t len = run.len;
@@ -375,7 +386,7 @@ static size_t follow_send(struct subscription *s, const struct hub_step *step, u
     if (rc == JOURNAL_TRIMMED || rc == JOURNAL_CAUGHT_UP)
         return 0; /* the log changed under us: hub_next sees it */
     if (rc != JOURNAL_RUN) {
-        end(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL, "cannot read the log");
+        end(s, unreadable_status(s, rc), "cannot read the log");
         return 0;
     }
     size_t len = run.len;
@@ -585,7 +596,7 @@ static void start_since(struct subscription *s, uint64_t since_ns)
     int rc = journal_find_time(&broker_of(s)->journal, since_ns, &sequence);
 
     if (rc)
-        finish(s, GRPC_INTERNAL, "cannot read the log");
+        finish(s, unreadable_status(s, rc), "cannot read the log");
     else
         open_at(s, sequence - 1);
 }

@@ -46,6 +46,11 @@ def test_start_is_refused_in_words():
         check(broker.address in output and "in use" in output, output)
         output = refused_start("--data", broker.data, "--listen", "127.0.0.1:0")
         check("another process has it open" in output, output)
+        broker.stop()
+        with open(os.path.join(broker.data, "data.mdb"), "r+b") as file:
+            file.truncate(9000)
+        output = refused_start("--data", broker.data, "--listen", "127.0.0.1:0")
+        check(broker.data in output and "damaged, cut off" in output, output)
 
 
 def test_unix_socket():
@@ -290,6 +295,30 @@ def test_relaxed_durability_says_so():
         check_equal(broker.info().durability, admin_pb2.DURABILITY_RELAXED)
     with Broker() as broker:
         check_equal(broker.info().durability, admin_pb2.DURABILITY_SYNC)
+
+
+def test_a_relaxed_log_is_started_over_when_the_machine_went_down():
+    with Broker("--durability", "relaxed") as broker:
+        with FakeAgent(broker) as agent:
+            agent.publish_range(1, 5)
+            agent.wait_acked(5)
+            before = broker.info().newest
+            broker.kill()
+        with open(os.path.join(broker.data, "relaxed"), "w") as file:
+            file.write("another boot")
+        broker.restart()
+        lines = [line for line in broker.log().split("\n") if "log.started_over" in line]
+        check_equal(len(lines), 1, "lines")
+        check(" error " in lines[0] and broker.data in lines[0], lines[0])
+        check(broker.info().newest.epoch != before.epoch, "the epoch is the old one")
+        with expect_status(grpc.StatusCode.OUT_OF_RANGE, "another log"):
+            broker.read_all(oldest=None, position=before)
+        with FakeAgent(broker, host=agent.host, epoch=agent.epoch, oldest=4, newest=5) as agent:
+            agent.publish_range(4, 5)
+            agent.wait_acked(5)
+        broker.stop()
+        broker.restart()
+        check_equal(broker.log().count("log.started_over"), 1, "lines after another start")
 
 
 def test_operators_see_subscriptions_in_pages():
