@@ -8,8 +8,9 @@
 #include "broker/core/filter.h"
 #include "broker/engine/journal.h"
 
-struct matcher_class *matcher_join(struct matcher *m, struct filter *filter)
+int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class)
 {
+    size_t key_bytes = strlen(filter_key(filter));
     struct matcher_class *c;
 
     LIST_FOREACH(c, &m->classes, entry)
@@ -17,18 +18,25 @@ struct matcher_class *matcher_join(struct matcher *m, struct filter *filter)
         if (strcmp(filter_key(c->filter), filter_key(filter)) == 0) {
             filter_free(filter);
             c->n_users++;
-            return c;
+            *out_class = c;
+            return 0;
         }
     }
-    c = calloc(1, sizeof *c);
-    if (!c) {
+    int rc = m->key_bytes + key_bytes > MATCHER_MAX_BYTES ? UV_ENOBUFS : 0;
+    if (!rc && !(c = calloc(1, sizeof *c)))
+        rc = UV_ENOMEM;
+    if (rc) {
         filter_free(filter);
-        return NULL;
+        return rc;
     }
+    c->matcher = m;
     c->filter = filter;
+    c->key_bytes = key_bytes;
     c->n_users = 1;
+    m->key_bytes += key_bytes;
     LIST_INSERT_HEAD(&m->classes, c, entry);
-    return c;
+    *out_class = c;
+    return 0;
 }
 
 static void class_forget(struct matcher_class *c)
@@ -43,6 +51,7 @@ void matcher_leave(struct matcher_class *c)
     if (--c->n_users > 0)
         return;
     class_forget(c);
+    c->matcher->key_bytes -= c->key_bytes;
     filter_free(c->filter);
     LIST_REMOVE(c, entry);
     free(c);

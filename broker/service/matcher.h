@@ -5,6 +5,7 @@
  * matcher_forget. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -13,9 +14,14 @@
 struct filter;
 struct journal_run;
 
+#define MATCHER_MAX_BYTES                                                                                              \
+    ((size_t)64 * 1024 * 1024) /* of the keys of distinct filters; the filters take as much again */
+
 struct matcher_class {
     LIST_ENTRY(matcher_class) entry;
+    struct matcher *matcher;
     struct filter *filter;
+    size_t key_bytes;
     unsigned n_users;
     /* The last result. */
     uint64_t first, last;  /* of the run; first 0 = none */
@@ -25,10 +31,11 @@ struct matcher_class {
 
 struct matcher {
     LIST_HEAD(matcher_classes, matcher_class) classes;
+    size_t key_bytes; /* of all */
 };
 
-/* The class of a filter, which is taken over in any case. NULL when memory is out. */
-struct matcher_class *matcher_join(struct matcher *m, struct filter *filter);
+/* The class of a filter, which is taken over in any case. Returns 0, UV_ENOBUFS (MATCHER_MAX_BYTES) or UV_ENOMEM. */
+int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class);
 void matcher_leave(struct matcher_class *c);
 
 /* The records of `run` that match, as on the wire. *out_records holds its own reference (chunk_unref); it is empty when

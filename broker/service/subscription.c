@@ -655,8 +655,10 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
         if (rc)
             finish(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT,
                    rc == UV_ENOMEM ? "out of memory" : err);
-        else if (!(s->matcher = matcher_join(&s->events->matcher, filter)))
-            finish(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        else if ((rc = matcher_join(&s->events->matcher, filter, &s->matcher)))
+            finish(s, GRPC_RESOURCE_EXHAUSTED,
+                   rc == UV_ENOBUFS ? "SubscribeRequest.filter: the filters of all subscriptions take too much memory"
+                                    : "out of memory");
     }
     if (s->state == SUBSCRIPTION_NEW) {
         take_options(s, r);
