@@ -22,6 +22,7 @@
 #include "runtime/directory.h"
 
 #define TICK_MS              1000u
+#define LAST_WORDS_MS        1000u /* at a stop: for streams to end when the disk took all of the grace */
 #define RETENTION_POKE_TICKS 60u
 #define CHECKPOINT_DEVICES   4096u
 #define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
@@ -379,17 +380,21 @@ static void on_drained(void *data)
     close_all(data);
 }
 
+/* One grace for the disk and for the streams together. */
 static void drain(struct broker *b)
 {
     struct subscription *s;
+    uint64_t now_ms = clock_mono_ns() / 1000000, left_ms = now_ms < b->stop_by_ms ? b->stop_by_ms - now_ms : 0;
 
     if (b->state != BROKER_STOPPING)
         return;
+    if (left_ms < LAST_WORDS_MS)
+        left_ms = LAST_WORDS_MS < b->options.drain_grace_ms ? LAST_WORDS_MS : b->options.drain_grace_ms;
     b->state = BROKER_DRAINING;
     commit_forget(&b->stopping_written, &b->commit);
     TAILQ_FOREACH(s, &b->events.all, all) /* those who keep up hear BROKER_STOPPING before their stream ends */
     subscription_turn(s);
-    grpc_server_drain(b->server, b->options.drain_grace_ms, on_drained, b);
+    grpc_server_drain(b->server, (uint32_t)left_ms, on_drained, b);
 }
 
 static void on_stopping_written(struct commit_waiter *waiter)

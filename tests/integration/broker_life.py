@@ -189,6 +189,25 @@ def test_a_log_that_is_full_stops_taking_and_says_so():
         check_equal(agent.acked(), acked, "acknowledged after the log was full")
 
 
+def test_a_stop_is_bounded_whatever_the_disk_and_the_readers_do():
+    with Broker("--log-max-bytes", "4M", "--retain-bytes", "0", "--drain-grace", "6s") as broker, \
+            FakeAgent(broker) as agent:
+        channel = broker.channel(**{"grpc.http2.lookahead_bytes": 0, "grpc.http2.bdp_probe": 0})
+        stuck = events_pb2_grpc.EventsStub(channel).Subscribe(events_pb2.SubscribeRequest(), timeout=10 * LIMIT_S)
+        next(stuck)  # and no more
+        for start in range(1, 20001, 100):
+            agent.publish(*[make_event(agent.host, agent.epoch, n, summary="f" * 250)
+                            for n in range(start, start + 100)])
+        wait_until(lambda: not broker.info().accepting, "the log to be full")
+        began = time.monotonic()
+        broker.process.send_signal(signal.SIGTERM)
+        broker.process.send_signal(signal.SIGINT)  # a second one changes nothing
+        check_equal(broker.wait(), 0)
+        took = time.monotonic() - began
+        check(took < 10, f"took {took:.1f} s")
+        check("broker.stopping_not_written" in broker.log(), broker.log())
+
+
 @contextlib.contextmanager
 def small_file_system():
     """A directory on a file system of 16 MiB."""
