@@ -72,14 +72,22 @@ int cli_usage(struct cli *cli, const char *format, ...)
     return EXIT_USAGE;
 }
 
+/* What to do about it, for the two reasons that mean a wrong address most of the time. */
+static const char *way_out(const char *reason)
+{
+    if (strstr(reason, "connection refused") || strstr(reason, "no such file"))
+        return "; start sensebus-broker there, or name another with --broker";
+    if (strstr(reason, "HTTP/2") || strstr(reason, "no answer"))
+        return "; does a broker listen there?";
+    return "";
+}
+
 void cli_cannot_connect(struct cli *cli, const char *within, const char *reason)
 {
     size_t len = strlen(cli->broker);
-    bool nobody = strstr(reason, "connection refused") || strstr(reason, "no such file");
     if (strncmp(reason, cli->broker, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
         reason += len + 2; /* once is enough */
-    cli_error(cli, "cannot connect to %s%s: %s%s", cli->broker, within, reason,
-              nobody ? "; start sensebus-broker there, or name another with --broker" : "");
+    cli_error(cli, "cannot connect to %s%s: %s%s", cli->broker, within, reason, way_out(reason));
 }
 
 int cli_refused(struct cli *cli, int grpc_status, const char *message)

@@ -349,6 +349,27 @@ def test_somebody_silent_is_3_after_the_timeout():
         for command in ("watch", "agents"):
             result = sensebus(command, "--broker", address, "--timeout", "300ms", expect=3)
             check(f"cannot connect to {address}" in result.err, result.err)
+            check("does a broker listen there?" in result.err, result.err)
+
+
+def test_another_protocol_is_3_and_asks_whether_it_is_a_broker():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(16)
+
+        def answer():
+            for _ in range(2):
+                connection, _ = other.accept()
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                connection.recv(1)
+                connection.close()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        for command in ("watch", "agents"):
+            result = sensebus(command, "--broker", "127.0.0.1:%d" % other.getsockname()[1], expect=3)
+            check("does a broker listen there?" in result.err, result.err)
+        thread.join(LIMIT_S)
 
 
 class Refusing(grpc.GenericRpcHandler):

@@ -115,10 +115,11 @@ static bool parse_time(const char *text, uint64_t *out_unix_ns)
 
 /* ------------------------------------------------------------------------------------------------ the rest */
 
+/* "EPOCH.SEQUENCE"; the broker's messages write it as 16 digits, ':', sequence. */
 static bool parse_position(const char *text, struct since *s)
 {
-    const char *dot = strchr(text, '.');
-    if (!dot || dot == text || dot - text > 16)
+    const char *dot = strpbrk(text, ".:");
+    if (!dot || dot == text || dot - text > 16 || (*dot == ':' && dot - text != 16))
         return false;
     s->epoch = 0;
     for (const char *p = text; p < dot; p++) {

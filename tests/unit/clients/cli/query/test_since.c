@@ -62,6 +62,10 @@ Test(since, sequences_and_positions)
     cr_expect_eq(s.kind, SINCE_POSITION);
     cr_expect_eq(s.epoch, 0x9f3c21d4);
     cr_expect_eq(s.sequence, 884213);
+    s = parse("000000009f3c21d4:884214"); /* as the broker writes it */
+    cr_expect_eq(s.kind, SINCE_POSITION);
+    cr_expect_eq(s.epoch, 0x9f3c21d4);
+    cr_expect_eq(s.sequence, 884214);
     s = parse("ffffffffffffffff.0");
     cr_expect_eq(s.epoch, UINT64_MAX);
 }
