@@ -116,7 +116,10 @@ for stage in $stages; do
   valgrind) # uninitialised reads, which the sanitizers do not see
     step valgrind valgrind_daemons
     ;;
-  demo) step demo sh deploy/demo.sh --no-install ;;
+  demo) # as a stranger runs it; then interrupted, kept, misused, with sanitizers
+    step demo sh deploy/demo.sh --no-install
+    step build-asan build asan && step demo-misused suite asan -L demo
+    ;;
   containers) step containers sh tests/containers/run.sh ;;
   *)
     echo "unknown stage: $stage"
