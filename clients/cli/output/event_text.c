@@ -360,10 +360,21 @@ static const char *stage_name(uint32_t stage)
     return stage < sizeof names / sizeof *names ? names[stage] : "unknown stage";
 }
 
+/* Records that cannot be read any more are all counted, whether the filter wanted them or not. */
+static const char *how_exact(const Sensebus__V1__Gap *gap)
+{
+    bool gone = gap->stage == SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE ||
+                gap->stage == SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION;
+    return !gap->at_least ? "" : gone ? "up to " : "at least ";
+}
+
 void event_text_gap(struct writer *w, const Sensebus__V1__Gap *gap)
 {
     writer_style(w, STYLE_GAP);
-    writer_format(w, "GAP %s%" PRIu64 " events missing", gap->at_least ? "at least " : "", gap->count);
+    if (gap->count)
+        writer_format(w, "GAP %s%" PRIu64 " events missing", how_exact(gap), gap->count);
+    else
+        writer_put(w, "GAP events missing, it is not known how many");
     writer_style(w, STYLE_NONE);
     if (gap->from && gap->to)
         writer_format(w, " after #%" PRIu64 " up to #%" PRIu64, gap->from->sequence, gap->to->sequence);

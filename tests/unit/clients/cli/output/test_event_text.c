@@ -194,6 +194,27 @@ Test(event_text, a_gap_tells_where)
     cr_expect_str_eq(text(), "GAP 3 events missing after #10 up to #13 (retention: trimmed\\u{0a})", "%s", out.buf);
 }
 
+Test(event_text, a_gap_tells_how_exact_its_count_is)
+{
+    static const struct {
+        Sensebus__V1__LossStage stage;
+        uint64_t count;
+        const char *words;
+    } cases[] = {{SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION, 3, "GAP up to 3 events missing ("},
+                 {SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE, 3, "GAP up to 3 events missing ("},
+                 {SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION, 3, "GAP at least 3 events missing ("},
+                 {SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION, 0, "GAP events missing, it is not known how many ("}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Sensebus__V1__Gap gap = SENSEBUS__V1__GAP__INIT;
+        gap.stage = cases[i].stage;
+        gap.count = cases[i].count;
+        gap.at_least = true;
+        writer_init(&out, -1, false);
+        event_text_gap(&out, &gap);
+        cr_expect(strstr(text(), cases[i].words), "%s", out.buf);
+    }
+}
+
 Test(event_text, addresses)
 {
     Sensebus__V1__Address a = SENSEBUS__V1__ADDRESS__INIT;
