@@ -20,9 +20,17 @@ struct grpc_reflection {
 };
 
 /* ------------------------------------------------------------------------------------------------ answers
- * Each fills in the response and sends it, because it refers to memory of its own. */
+ * Each makes its response and sends it, because that refers to memory of its own. */
 
-static void send_response(struct grpc_call *call, Response *response)
+static Response response_to(Request *request)
+{
+    Response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
+    response.valid_host = request->host;
+    response.original_request = request;
+    return response;
+}
+
+static void send_response(struct grpc_call *call, const Response *response)
 {
     size_t len = grpc__reflection__v1__server_reflection_response__get_packed_size(response);
     struct chunk *chunk = chunk_new(len);
@@ -38,22 +46,24 @@ static void send_response(struct grpc_call *call, Response *response)
     chunk_unref(chunk);
 }
 
-static void send_error(struct grpc_call *call, Response *response, int status, const char *what)
+static void send_error(struct grpc_call *call, Request *request, int status, const char *what)
 {
+    Response response = response_to(request);
     Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
     error.error_code = status;
     error.error_message = (char *)what;
-    response->error_response = &error;
-    response->message_response_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
-    send_response(call, response);
+    response.error_response = &error;
+    response.message_response_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+    send_response(call, &response);
 }
 
-static void send_file(struct grpc_reflection *r, struct grpc_call *call, Response *response, size_t file,
+static void send_file(struct grpc_reflection *r, struct grpc_call *call, Request *request, size_t file,
                       const char *otherwise)
 {
+    Response response = response_to(request);
     Grpc__Reflection__V1__FileDescriptorResponse files = GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
     if (file == SIZE_MAX) {
-        send_error(call, response, GRPC_NOT_FOUND, otherwise);
+        send_error(call, request, GRPC_NOT_FOUND, otherwise);
         return;
     }
     size_t n = descriptors_closure(&r->descriptors, file, r->closure);
@@ -68,21 +78,22 @@ static void send_file(struct grpc_reflection *r, struct grpc_call *call, Respons
     }
     files.n_file_descriptor_proto = n;
     files.file_descriptor_proto = bytes;
-    response->file_descriptor_response = &files;
-    response->message_response_case =
+    response.file_descriptor_response = &files;
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
-    send_response(call, response);
+    send_response(call, &response);
     free(bytes);
 }
 
-static void send_extension_numbers(struct grpc_reflection *r, struct grpc_call *call, Response *response,
+static void send_extension_numbers(struct grpc_reflection *r, struct grpc_call *call, Request *request,
                                    const char *type)
 {
+    Response response = response_to(request);
     const struct descriptors *d = &r->descriptors;
     const struct descriptor_symbol *symbol = descriptors_symbol(d, type);
     Grpc__Reflection__V1__ExtensionNumberResponse numbers = GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
     if (!symbol || !symbol->is_message) {
-        send_error(call, response, GRPC_NOT_FOUND, "unknown message type");
+        send_error(call, request, GRPC_NOT_FOUND, "unknown message type");
         return;
     }
     numbers.base_type_name = symbol->name;
@@ -96,18 +107,19 @@ static void send_extension_numbers(struct grpc_reflection *r, struct grpc_call *
         if (e->extendee.len == strlen(type) && memcmp(e->extendee.ptr, type, e->extendee.len) == 0)
             numbers.extension_number[numbers.n_extension_number++] = e->number;
     }
-    response->all_extension_numbers_response = &numbers;
-    response->message_response_case =
+    response.all_extension_numbers_response = &numbers;
+    response.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
-    send_response(call, response);
+    send_response(call, &response);
     free(numbers.extension_number);
 }
 
-static void send_services(struct grpc_reflection *r, struct grpc_call *call, Response *response)
+static void send_services(struct grpc_reflection *r, struct grpc_call *call, Request *request)
 {
+    Response response = response_to(request);
     Grpc__Reflection__V1__ListServiceResponse list = GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
     Grpc__Reflection__V1__ServiceResponse *services = calloc(r->n_services + 1, sizeof *services);
-    Grpc__Reflection__V1__ServiceResponse **pointers = calloc(r->n_services + 1, sizeof *pointers);
+    Grpc__Reflection__V1__ServiceResponse **pointers = calloc(r->n_services + 1, sizeof(void *));
     if (services && pointers) {
         for (size_t i = 0; i < r->n_services; i++) {
             grpc__reflection__v1__service_response__init(&services[i]);
@@ -116,10 +128,10 @@ static void send_services(struct grpc_reflection *r, struct grpc_call *call, Res
         }
         list.n_service = r->n_services;
         list.service = pointers;
-        response->list_services_response = &list;
-        response->message_response_case =
+        response.list_services_response = &list;
+        response.message_response_case =
             GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
-        send_response(call, response);
+        send_response(call, &response);
     } else {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the answer");
     }
@@ -132,29 +144,26 @@ static void answer(struct grpc_reflection *r, struct grpc_call *call, Request *r
     const struct descriptors *d = &r->descriptors;
     const struct descriptor_symbol *symbol;
     const Grpc__Reflection__V1__ExtensionRequest *extension;
-    Response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
-    response.valid_host = request->host;
-    response.original_request = request;
     switch (request->message_request_case) {
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
-        send_file(r, call, &response, descriptors_file(d, request->file_by_filename), "unknown file");
+        send_file(r, call, request, descriptors_file(d, request->file_by_filename), "unknown file");
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
         symbol = descriptors_symbol(d, request->file_containing_symbol);
-        send_file(r, call, &response, symbol ? symbol->file : SIZE_MAX, "unknown symbol");
+        send_file(r, call, request, symbol ? symbol->file : SIZE_MAX, "unknown symbol");
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
         extension = request->file_containing_extension;
-        send_file(r, call, &response, descriptors_extension(d, extension->containing_type, extension->extension_number),
+        send_file(r, call, request, descriptors_extension(d, extension->containing_type, extension->extension_number),
                   "unknown extension");
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
-        send_extension_numbers(r, call, &response, request->all_extension_numbers_of_type);
+        send_extension_numbers(r, call, request, request->all_extension_numbers_of_type);
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
-        send_services(r, call, &response);
+        send_services(r, call, request);
         break;
-    default: send_error(call, &response, GRPC_INVALID_ARGUMENT, "no question, or one that is not known"); break;
+    default: send_error(call, request, GRPC_INVALID_ARGUMENT, "no question, or one that is not known"); break;
     }
 }
 

@@ -47,7 +47,7 @@ static void push(struct sendq *q, struct chunk *owner, const uint8_t *ptr, size_
         last->len += len;
         return;
     }
-    assert(q->n < q->cap);
+    assert(q->slices && q->n < q->cap);
     q->slices[(q->first + q->n) & (q->cap - 1)] = (struct slice){.owner = chunk_ref(owner), .ptr = ptr, .len = len};
     q->n++;
 }
