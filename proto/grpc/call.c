@@ -43,6 +43,7 @@ static void call_free(struct grpc_call *call)
     if (call->next)
         call->next->prev = call->prev;
     h2->n_calls--;
+    h2->kept_bytes -= call->kept_bytes;
     h2->counters->calls_open--;
     unary_free(call->unary);
     wire_framer_deinit(&call->framer);
@@ -240,6 +241,9 @@ void call_on_response(struct grpc_call *call, bool end_stream)
 
 /* ------------------------------------------------------------------------------------------------ messages in */
 
+/* What has come of messages that are not whole yet: flow control alone would let each call of a connection hold one. */
+enum { KEPT_MESSAGES = 8 };
+
 static void refuse_message(struct grpc_call *call, enum wire_step why)
 {
     const char *encoding = headers_get(&call->headers, "grpc-encoding");
@@ -265,12 +269,40 @@ static void refuse_message(struct grpc_call *call, enum wire_step why)
     call->discards = true;
 }
 
+bool call_keep(struct grpc_call *call, size_t more, size_t less)
+{
+    struct h2 *h2 = call->h2;
+    size_t limit = (size_t)KEPT_MESSAGES * h2->limits->max_message_bytes;
+    char text[160];
+    call->kept_bytes = call->kept_bytes + more - less;
+    h2->kept_bytes = h2->kept_bytes + more - less;
+    if (more <= less || h2->kept_bytes <= limit)
+        return true;
+    h2->counters->calls_refused++;
+    snprintf(text, sizeof text, "unfinished messages on this connection hold %zu bytes, more than the limit of %zu",
+             h2->kept_bytes, limit);
+    call_abort(call, GRPC_RESOURCE_EXHAUSTED, text);
+    return false;
+}
+
+/* The framer had `before` bytes of memory. Between messages it needs none. */
+static void keep_unfinished(struct grpc_call *call, size_t before)
+{
+    struct wire_framer *f = &call->framer;
+    bool kept = call_keep(call, f->cap, before);
+    if (kept && !call->discards && !wire_framer_between_messages(f))
+        return;
+    call_keep(call, 0, f->cap);
+    wire_framer_deinit(f);
+}
+
 void call_on_data(struct grpc_call *call, const uint8_t *bytes, size_t len)
 {
     const uint8_t *in = bytes;
     const uint8_t *message;
     size_t left = len;
     size_t message_len;
+    size_t framer_bytes = call->framer.cap;
 
     while (!call->discards) {
         enum wire_step step = wire_framer_step(&call->framer, &in, &left, &message, &message_len);
@@ -283,6 +315,7 @@ void call_on_data(struct grpc_call *call, const uint8_t *bytes, size_t len)
         call->h2->counters->messages_received++;
         call->ops->on_message(call, call->data, message, message_len);
     }
+    keep_unfinished(call, framer_bytes);
     if (call->paused && !call->discards)
         call->held_bytes += len;
     else

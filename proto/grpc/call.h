@@ -46,6 +46,7 @@ struct grpc_call {
     uint64_t deadline_ms; /* UINT64_MAX = none */
 
     struct wire_framer framer;
+    size_t kept_bytes; /* memory that received bytes are kept in: of a message not yet whole, or a unary request */
     size_t held_bytes; /* received while paused, not yet granted again */
     bool paused;
     bool discards; /* what still comes is of no interest */
@@ -89,5 +90,8 @@ void call_attend(struct grpc_call *call);
 /* grpc_call_start, below the channel. */
 int call_start(struct h2 *h2, const char *path, const char *authority, const struct grpc_call_options *options,
                const struct grpc_call_ops *ops, void *data, struct grpc_call **out_call);
+/* The call keeps `more` bytes of what it received, and `less` no longer. False: the calls of the connection keep too
+ * many; the call was ended, and the owner of the bytes lets go of them. */
+bool call_keep(struct grpc_call *call, size_t more, size_t less);
 /* Free the state of a unary call (unary.c). NULL is accepted. */
 void unary_free(struct unary *u);

@@ -39,7 +39,9 @@ const char *grpc_status_name(int status);
 
 /* Zero in a member means its default, given here. */
 struct grpc_limits {
-    uint32_t max_message_bytes;       /* 4 MiB; a longer one is refused by its length prefix, before memory is taken */
+    uint32_t max_message_bytes;       /* 4 MiB; a longer one is refused by its length prefix, before memory is taken.
+                                       * Unfinished messages and unary requests of one connection may hold 8 times
+                                       * as much; the call that wants more is refused */
     uint32_t max_header_bytes;        /* 16 KiB of header list, names + values + 32 each; 64 KiB at most */
     uint32_t max_streams;             /* 1,000 concurrent calls a connection */
     uint32_t max_connections;         /* 10,000 a server; further ones are accepted and closed at once */

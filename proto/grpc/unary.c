@@ -29,6 +29,10 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
         grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "more than one request message");
         return;
     }
+    if (!call_keep(call, len, 0)) {
+        call_keep(call, 0, len);
+        return;
+    }
     u->bytes = malloc(len ? len : 1);
     if (!u->bytes) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the request");
@@ -48,6 +52,7 @@ static void on_half_close(struct grpc_call *call, void *data)
         return;
     }
     u->handle(call, u->service, u->bytes, u->len);
+    call_keep(call, 0, u->len);
     free(u->bytes);
     u->bytes = NULL;
 }

@@ -15,6 +15,7 @@ void wire_framer_deinit(struct wire_framer *f)
 {
     free(f->body);
     f->body = NULL;
+    f->cap = 0;
 }
 
 bool wire_framer_between_messages(const struct wire_framer *f)
@@ -70,9 +71,7 @@ enum wire_step wire_framer_step(struct wire_framer *f, const uint8_t **in, size_
         return step;
     if (f->have == 0 && f->cap > 0) {
         /* A long message of the past must not hold its memory. */
-        free(f->body);
-        f->body = NULL;
-        f->cap = 0;
+        wire_framer_deinit(f);
     }
     uint32_t missing = f->len - f->have;
     if (f->have == 0 && *in_len >= missing) {

@@ -31,6 +31,7 @@ struct wire_framer {
     uint8_t *body;
 };
 
+/* Let go of the memory. Between messages the framer is then ready for the next one. */
 void wire_framer_deinit(struct wire_framer *f);
 /* Take from *in what the next message needs. On WIRE_MESSAGE *out_bytes points into the input or the framer and lives
  * until the next call. */

@@ -367,6 +367,44 @@ Test(call, message_over_the_limit_names_both_sizes)
     pair_until(p, &second->closed);
 }
 
+enum { UPLOADS = 10 };
+
+static unsigned n_refused(const struct probe *probes)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < UPLOADS; i++)
+        n += probes[i].status == GRPC_RESOURCE_EXHAUSTED;
+    return n;
+}
+
+static bool two_are_refused(void *data)
+{
+    return n_refused(data) >= 2;
+}
+
+Test(call, unfinished_requests_of_a_connection_are_bounded)
+{
+    static struct probe unary[UPLOADS];
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        pair_start(p, &unary[i], "/test/Unary", 0);
+        cr_assert_eq(send_long(&unary[i], 4000000), 0);
+    }
+    cr_assert(test_loop_until_true(&p->loop, two_are_refused, unary), "40 MB against 8 * 4 MiB");
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        if (!unary[i].closed)
+            grpc_call_half_close(unary[i].call);
+    }
+    for (unsigned i = 0; i < UPLOADS; i++)
+        pair_until(p, &unary[i].closed);
+    cr_assert_lt(n_refused(unary), UPLOADS / 2 + 1, "%u", n_refused(unary));
+
+    pair_start(p, &client, "/test/Unary", 0);
+    probe_send(&client, "there is room again");
+    grpc_call_half_close(client.call);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_OK, "%s", client.message);
+}
+
 /* ------------------------------------------------------------------------------------------------ endings */
 
 Test(call, closing_the_channel_ends_its_calls_with_cancelled)
