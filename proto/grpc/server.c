@@ -9,7 +9,7 @@
 #include "proto/grpc/listener.h"
 #include "runtime/log.h"
 
-enum { LOG_BURST = 20 };
+enum { LOG_BURST = 20, ACCEPT_AGAIN_MS = 100 };
 
 struct service {
     const struct grpc_method *methods;
@@ -27,6 +27,7 @@ struct grpc_server {
     struct conn *conns;
     unsigned n_parts; /* handles and connections: all must be gone before the memory goes */
     uv_timer_t drain_timer;
+    uv_timer_t accept_timer; /* a connection waits that there was no memory for */
     struct log_limit log_limit;
     bool draining;
     bool closing;
@@ -46,8 +47,9 @@ int grpc_server_new(uv_loop_t *loop, const struct grpc_limits *limits, struct gr
     s->loop = loop;
     s->limits = h2_limits_resolve(limits);
     uv_timer_init(loop, &s->drain_timer);
-    s->drain_timer.data = s;
-    s->n_parts = 1;
+    uv_timer_init(loop, &s->accept_timer);
+    s->drain_timer.data = s->accept_timer.data = s;
+    s->n_parts = 2;
     *out_server = s;
     return 0;
 }
@@ -133,8 +135,6 @@ static void on_down(struct conn *c, const char *reason)
                  (unsigned long long)n_suppressed);
 }
 
-static void accept_connection(struct listener *l);
-
 static void on_conn_closed(struct conn *c)
 {
     struct grpc_server *s = c->owner;
@@ -145,15 +145,23 @@ static void on_conn_closed(struct conn *c)
     if (c->next)
         c->next->prev = c->prev;
     s->counters.connections_open--;
-    for (struct listener *l = s->listeners; l; l = l->next) {
-        if (l->waiting)
-            accept_connection(l);
-    }
     check_drained(s);
     part_gone(s);
 }
 
 static const struct conn_ops conn_ops = {.on_call = on_call, .on_down = on_down, .on_closed = on_conn_closed};
+
+static void accept_connection(struct listener *l);
+
+/* The loop reports nothing more of a listener until the connection it has reported is taken. */
+static void accept_waiting(uv_timer_t *timer)
+{
+    struct grpc_server *s = timer->data;
+    for (struct listener *l = s->listeners; l; l = l->next) {
+        if (l->waiting)
+            accept_connection(l);
+    }
+}
 
 static void accept_connection(struct listener *l)
 {
@@ -161,8 +169,10 @@ static void accept_connection(struct listener *l)
     struct conn *c;
     int rc = conn_new(s->loop, l->kind, &s->limits, &s->counters, &conn_ops, s, &c);
     l->waiting = rc != 0;
-    if (rc != 0)
+    if (rc != 0) {
+        uv_timer_start(&s->accept_timer, accept_waiting, ACCEPT_AGAIN_MS, 0);
         return;
+    }
     c->next = s->conns;
     if (c->next)
         c->next->prev = c;
@@ -261,4 +271,5 @@ void grpc_server_close(struct grpc_server *s, void (*cb)(void *data), void *data
     for (struct conn *c = s->conns; c; c = c->next)
         conn_close(c, GRPC_UNAVAILABLE, "server closed");
     uv_close((uv_handle_t *)&s->drain_timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->accept_timer, on_timer_closed);
 }

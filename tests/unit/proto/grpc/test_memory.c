@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server session through a few calls, once for every allocation, with that one failing. The linker sends the
  * library's allocations here (--wrap). What the calls end with does not matter; that they end, once, does. */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "proto/grpc/call.h"
 #include "proto/grpc/h2.h"
+#include "tests/lib/loop.h"
 
 /* ------------------------------------------------------------------------------------------------ failing malloc */
 
@@ -186,4 +190,46 @@ Test(memory, any_allocation_may_fail)
     cr_assert_gt(n, 20, "the allocations do come here");
     for (fail_at = 1; fail_at <= n; fail_at++)
         run_scenario();
+}
+
+/* ------------------------------------------------------------------------------------------------ accepting */
+
+static bool has_accepted(void *data)
+{
+    struct grpc_server_counters counters;
+    grpc_server_counters(data, &counters);
+    return counters.connections_accepted == 1;
+}
+
+static void set_flag(void *data)
+{
+    bool *flag = data;
+    *flag = true;
+}
+
+Test(memory, connection_without_memory_is_taken_later)
+{
+    struct test_loop loop;
+    struct grpc_server *listening;
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char err[128] = "";
+    bool is_closed = false;
+    test_loop_init(&loop);
+    cr_assert_eq(grpc_server_new(&loop.loop, NULL, &listening), 0);
+    cr_assert_eq(grpc_server_listen(listening, "127.0.0.1:0", false, err, sizeof err), 0, "%s", err);
+    sin.sin_port = htons((uint16_t)atoi(strchr(grpc_server_address(listening, 0), ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&sin, sizeof sin), 0);
+
+    n_allocations = 0;
+    fail_at = 1;
+    armed = true;
+    cr_assert(test_loop_until_true(&loop, has_accepted, listening));
+    armed = false;
+    cr_assert_gt(n_allocations, 1, "the first one failed");
+
+    close(fd);
+    grpc_server_close(listening, set_flag, &is_closed);
+    cr_assert(test_loop_until(&loop, &is_closed));
+    test_loop_deinit(&loop);
 }
