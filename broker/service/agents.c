@@ -145,7 +145,8 @@ static int on_maybe_stale_agent(void *data, const struct store_value *key, const
         if (directory_find(&a->broker->directory, host))
             return 0;
     }
-    return commit_put(&a->broker->commit, JOURNAL_AGENTS, key->data, key->len, NULL, 0);
+    int rc = commit_put(&a->broker->commit, JOURNAL_AGENTS, key->data, key->len, NULL, 0);
+    return rc == UV_ENOBUFS ? 0 : rc; /* the others at the next start */
 }
 
 static struct agent_expected *expected_find(struct agents *a, const char *host)

@@ -99,10 +99,13 @@ static void acknowledge_move(struct broker *b, struct grpc_call *call, const cha
 
     cursor_encode(next, value);
     /* In memory first: should the put find no memory, a new try finds the cursor there already and stores it then. */
-    if (!a || cursor_store_set(&b->cursors, name, next) ||
-        commit_put(&b->commit, JOURNAL_CURSORS, name, strlen(name), value, sizeof value)) {
+    int rc = a ? cursor_store_set(&b->cursors, name, next) : UV_ENOMEM;
+    if (!rc)
+        rc = commit_put(&b->commit, JOURNAL_CURSORS, name, strlen(name), value, sizeof value);
+    if (rc) {
         free(a);
-        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%s",
+                         rc == UV_ENOBUFS ? "too much waits for the disk" : "out of memory");
         return;
     }
     a->broker = b;
