@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #define HUB_DEFAULT_LAG_LIMIT 65536
-#define HUB_GAP_INTERVAL_NS   1000000000ull /* at most one gap a second: what is lost meanwhile goes into the next one \
-                                             */
+/* At most one gap a second: what is lost meanwhile goes into the next one. */
+#define HUB_GAP_INTERVAL_NS 1000000000ull
 
 /* The log as a reader sees it. Empty: oldest == newest + 1. */
 struct hub_log {
