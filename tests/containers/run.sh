@@ -80,6 +80,7 @@ quiet compose build || die "the images cannot be built"
 say "images built"
 quiet compose up -d --no-build || die "compose up failed"
 sensebus wait --for synced --agent agent --timeout 60s || die "the agent does not see the target"
+until_true 60 healthy agent || die "the agent is attached and its health check does not say so"
 say "everything up; the agent is logged in to the target"
 
 raise lun-added
