@@ -577,7 +577,7 @@ void spool_free_upto(struct spool *s, uint64_t sequence)
 
 int spool_renew(struct spool *s, uint64_t epoch)
 {
-    uint64_t key;
+    uint64_t key = 0;
     int rc;
 
     assert(epoch != 0);

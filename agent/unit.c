@@ -312,6 +312,7 @@ static void answer_capacity_16(struct unit *u, const uint8_t *data, size_t len, 
 /* After a drain: what remains to be learnt, else rest. */
 static void poll_over(struct unit *u, bool good)
 {
+    u->polled = true;
     if (good && u->want_capacity)
         u->step = UNIT_CAPACITY_16;
     else
@@ -425,6 +426,7 @@ void unit_reset(struct unit *u)
     u->fresh = NULL;
     u->in_flight = false;
     u->step = UNIT_RESTING;
+    u->polled = false;
     u->skip = 0;
     u->poll.n_timeouts = 0;
     u->want_identify = true;

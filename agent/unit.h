@@ -45,6 +45,7 @@ struct unit {
     bool want_identify;  /* before the next poll */
     bool expect_changes; /* the unit itself said that its identity changes */
     bool want_capacity;
+    bool polled;  /* in this session: what it had to say was read */
     bool garbage; /* sense that cannot be decoded was reported, and it was not GOOD since */
     uint32_t n_capacity_retries;
     uint32_t n_luns_changed; /* times it said so since the last survey */

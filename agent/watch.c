@@ -118,11 +118,13 @@ static void judge_health(struct watch *w)
         return;
     }
     for (size_t i = 0; i < w->n_units; i++) {
-        if (w->units[i]->problem[0]) {
-            snprintf(reason, sizeof reason, "LUN %u: %s", w->units[i]->lun, w->units[i]->problem);
-            set_health(w, WATCH_DEGRADED, reason);
-            return;
-        }
+        const struct unit *u = w->units[i];
+
+        if (!u->problem[0] && (u->polled || u->absent))
+            continue;
+        snprintf(reason, sizeof reason, "LUN %u: %s", u->lun, u->problem[0] ? u->problem : "not polled yet");
+        set_health(w, WATCH_DEGRADED, reason);
+        return;
     }
     set_health(w, WATCH_ARMED, "");
 }

@@ -16,8 +16,15 @@ def watched(*options, **properties):
             Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
         seen = Seen(subscription, agent)
         seen.expect(("SESSION_STARTED", None))
+        target.wait(lambda: all(polled_after_capacity(target, lun) for lun in target.units), "all units polled")
         yield target, broker, agent, seen
         check_equal({bytes.fromhex(p["cdb"])[0] for p in target.pdus if p["opcode"] == 1} <= ALLOWED, True, "commands")
+
+
+def polled_after_capacity(target, lun):
+    """The unit is identified and polled: what is queued from now on answers a TEST UNIT READY."""
+    opcodes = [bytes.fromhex(p["cdb"])[0] for p in target.pdus if p["opcode"] == 1 and p["lun"] == lun]
+    return 0x9E in opcodes and 0x00 in opcodes[opcodes.index(0x9E):]
 
 
 class Seen:
