@@ -3,7 +3,8 @@
  * all acknowledged -> Detach -> the call ends with OK.
  *
  * Link lost: everything begins again when it is back; sent but not acknowledged events are sent again.
- * Attach refused (another agent of this host, another version): logged as an error, tried again after a long delay.
+ * Attach refused (another agent of this host, another version), or the broker says what cannot be: logged as an error,
+ * tried again after a long delay.
  * Attach ended otherwise (broker drains): tried again after a short one.
  * The broker knows more of this epoch than the spool: the spool begins a new epoch, then Attach again.
  *
@@ -207,6 +208,12 @@ static void end_call(struct publish *p)
         grpc_call_cancel(p->call); /* on_close follows */
 }
 
+static void end_in_distrust(struct publish *p)
+{
+    p->distrust = true;
+    end_call(p);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct publish *p = timer->data;
@@ -241,13 +248,13 @@ static void on_welcome(struct publish *p, const Sensebus__V1__Welcome *w)
 
     if (p->state != PUBLISH_HELLO) {
         log_error("publish.protocol", "broker=%s reason=\"a second Welcome\"", p->options.broker);
-        end_call(p);
+        end_in_distrust(p);
         return;
     }
     if (w->version != CONTRACT_VERSION) {
         log_error("publish.version", "broker=%s broker_version=%s contract=%u ours=%d", p->options.broker,
                   w->broker_version, w->version, CONTRACT_VERSION);
-        end_call(p);
+        end_in_distrust(p);
         return;
     }
     if (wait_for_new_epoch(p, w->committed_source_sequence)) {
@@ -263,7 +270,6 @@ static void on_welcome(struct publish *p, const Sensebus__V1__Welcome *w)
     if (p->heartbeat_ms < MIN_HEARTBEAT_MS)
         p->heartbeat_ms = MIN_HEARTBEAT_MS;
     backoff_reset(&p->retry);
-    backoff_reset(&p->refused);
     p->coverage_due = p->inventory_due = true;
     free(p->coverage_sent);
     p->coverage_sent = NULL;
@@ -278,11 +284,12 @@ static void on_ack(struct publish *p, uint64_t sequence)
     if (sequence > p->sent) {
         log_error("publish.protocol", "broker=%s reason=\"acknowledges %" PRIu64 ", sent is %" PRIu64 "\"",
                   p->options.broker, sequence, p->sent);
-        end_call(p);
+        end_in_distrust(p);
         return;
     }
     if (sequence > p->acknowledged)
         p->acknowledged = sequence;
+    backoff_reset(&p->refused);
     spool_free_upto(p->options.spool, p->acknowledged);
 }
 
@@ -304,7 +311,7 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     (void)call;
     if (!m) {
         log_error("publish.protocol", "broker=%s reason=\"a message that does not decode\"", p->options.broker);
-        end_call(p);
+        end_in_distrust(p);
         return;
     }
     switch (m->message_case) {
@@ -343,7 +350,7 @@ static bool needs_operator(int status)
 static void on_close(struct grpc_call *call, void *data, int status, const char *message)
 {
     struct publish *p = data;
-    bool hopeless = needs_operator(status);
+    bool hopeless = p->distrust || needs_operator(status);
     uint32_t delay;
 
     (void)call;
@@ -361,7 +368,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     else if (!p->reattach && link_channel(p->link))
         log_warn("publish.ended", "broker=%s status=%s message=\"%s\" retry_ms=%u", p->options.broker,
                  grpc_status_name(status), message, delay);
-    p->reattach = false;
+    p->reattach = p->distrust = false;
     uv_timer_start(&p->timer, on_attach_again, delay, 0);
 }
 

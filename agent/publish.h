@@ -63,6 +63,7 @@ struct publish {
     bool coverage_due, inventory_due;
     uint8_t *coverage_sent; /* as last told, to tell changes */
     size_t coverage_sent_len;
+    bool distrust; /* the broker said what we cannot work with: a long delay */
     bool reattach; /* the call was ended by us to begin another: no failure */
     bool stopping;
     const char *stop_reason;

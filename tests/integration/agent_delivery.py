@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """From the agent's spool to the subscriber: every event once, in order, through outages and kills; losses are counted."""
+import concurrent.futures
 import re
 import socket
 
@@ -183,6 +184,105 @@ def test_a_spool_restored_from_a_copy_begins_a_new_epoch():
             check_equal(len(epochs), 2, "epochs")
     shutil.rmtree(state)
     shutil.rmtree(copy)
+
+
+class FakeBroker(agents_pb2_grpc.AgentsServicer):
+    """A broker that says what a test wants: `script` gets each message and gives the replies."""
+
+    def __init__(self, script, window=1024):
+        self.script, self.messages, self.calls, self.window = script, [], 0, window
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        agents_pb2_grpc.add_AgentsServicer_to_server(self, self.server)
+        self.address = "127.0.0.1:%d" % self.server.add_insecure_port("127.0.0.1:0")
+
+    def Attach(self, requests, context):
+        self.calls += 1
+        for message in requests:
+            self.messages.append(message)
+            yield from self.script(message) or ()
+
+    def welcome(self, **members):
+        fields = dict(version=1, window_events=self.window, heartbeat_ms=200, broker_version="fake")
+        fields.update(members)
+        return agents_pb2.BrokerMessage(welcome=agents_pb2.Welcome(**fields))
+
+    def sent(self):
+        return [e.origin.source_sequence for m in list(self.messages) for e in m.publish.events]
+
+    def __enter__(self):
+        self.server.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(None).wait()
+
+
+def ack(sequence):
+    return agents_pb2.BrokerMessage(ack=agents_pb2.Ack(source_sequence=sequence))
+
+
+def test_the_window_is_kept_and_refusals_are_logged():
+    with ScriptedTarget() as target:
+        with FakeBroker(lambda m: [broker.welcome()] if m.HasField("hello") else None, window=5) as broker, \
+                agent_for(target, broker) as agent:
+            for n in range(30):
+                target.queue_sense(0, numbered(n))
+            wait_held(agent, 31)
+            wait_until(lambda: sum(m.HasField("heartbeat") for m in broker.messages) >= 3, "heartbeats")
+            check_equal(broker.sent(), [1, 2, 3, 4, 5], "sent without an acknowledgement")
+            newest = [m.heartbeat.newest_source_sequence for m in broker.messages if m.HasField("heartbeat")][-1]
+            check_equal(newest, 31, "the backlog is told")
+
+            def goes_on(message):
+                if message.HasField("hello"):
+                    return [broker.welcome(committed_source_sequence=5)]
+                if message.HasField("publish"):
+                    last = message.publish.events[-1].origin.source_sequence
+                    return [agents_pb2.BrokerMessage(refused=agents_pb2.Refused(source_sequence=last, reason="ugly")),
+                            ack(last)]
+                return None
+            broker.script = goes_on
+            broker.server.stop(None).wait()
+            broker.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+            agents_pb2_grpc.add_AgentsServicer_to_server(broker, broker.server)
+            check(broker.server.add_insecure_port(broker.address) > 0, "the same port again")
+            broker.server.start()
+            wait_until(lambda: 31 in broker.sent(), "the rest")
+            check_equal(broker.sent(), list(range(1, 32)), "each once")
+            agent.wait_log('publish.event_refused sequence=')
+            check("ugly" in agent.log(), "with its reason")
+
+
+def test_brokers_that_talk_nonsense_are_left_alone_for_long():
+    def another_version(broker, message):
+        return [broker.welcome(version=2, broker_version="9.9")] if message.HasField("hello") else None
+
+    def two_welcomes(broker, message):
+        return [broker.welcome(), broker.welcome()] if message.HasField("hello") else None
+
+    def ack_from_the_future(broker, message):
+        return [broker.welcome(), ack(1000)] if message.HasField("hello") else None
+
+    for script, text in ((another_version, "publish.version"), (two_welcomes, "a second Welcome"),
+                         (ack_from_the_future, "acknowledges 1000")):
+        with ScriptedTarget() as target:
+            with FakeBroker(lambda m, s=script: s(broker, m)) as broker, agent_for(target, broker) as agent:
+                agent.wait_log(text)
+                agent.wait_log("publish.refused")
+                line = next(line for line in agent.log().splitlines() if "publish.refused" in line)
+                check(int(re.search(r"retry_ms=(\d+)", line).group(1)) >= 2000, line)
+                check(broker.calls == 1 and agent.running(), "it waits")
+
+
+def test_something_that_is_no_broker():
+    with ScriptedTarget() as target:
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))  # no services: UNIMPLEMENTED
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with agent_for(target, f"127.0.0.1:{port}") as agent:
+            agent.wait_log("publish.refused")
+            check("UNIMPLEMENTED" in agent.log(), agent.log())
+        server.stop(None).wait()
 
 
 def test_nothing_to_watch_and_nobody_to_tell_is_no_reason_to_end():
