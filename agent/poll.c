@@ -103,7 +103,7 @@ struct poll_next poll_answer(struct poll_unit *u, enum poll_answer_kind kind, ui
             next.code = SENSEBUS__V1__CODE__DEVICE_ONLINE;
         u->state = POLL_READY;
         u->silent = false;
-        u->error_key = 0;
+        u->error_key = u->error_asc = u->error_ascq = 0;
         break;
     case POLL_ANSWER_SENSE:
         answered(u);

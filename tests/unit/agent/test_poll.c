@@ -104,6 +104,21 @@ Test(poll, silence_is_one_event_and_ever_longer_pauses)
     cr_assert_eq(poll_answer(&u, POLL_ANSWER_GOOD, 0).code, SENSEBUS__V1__CODE__DEVICE_ONLINE);
 }
 
+Test(poll, an_error_is_news_again_after_a_good_answer_whatever_its_key)
+{
+    static const uint8_t keys[] = {0, 1, 3, 4};
+
+    for (size_t i = 0; i < sizeof keys; i++) {
+        struct poll_unit u = {0};
+
+        for (int times = 0; times < 2; times++) {
+            cr_assert_eq(sensed(&u, keys[i], 0x5d, 0).code, SENSEBUS__V1__CODE__FAILURE_PREDICTED, "key %d", keys[i]);
+            cr_assert_eq(sensed(&u, keys[i], 0x5d, 0).code, 0);
+            poll_answer(&u, POLL_ANSWER_GOOD, 0);
+        }
+    }
+}
+
 Test(poll, busy_says_nothing)
 {
     struct poll_unit u = {.state = POLL_READY};
