@@ -6,11 +6,13 @@
 #include "agent/spool.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/chunk.h"
+#include "runtime/log.h"
 #include "sensebus/v1/event.pb-c.h"
 
 #define TIDY_MS              500
@@ -684,12 +686,23 @@ int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *opt
     return 0;
 }
 
+/* What the disk did not take ends here, and its numbers are given again: nobody but the log can tell. */
+static void tell_unwritten(const struct spool *s)
+{
+    if (s->first)
+        log_error("spool.lost",
+                  "first=%" PRIu64 " last=%" PRIu64 " reason=\"stopped, and the disk did not take them: %s\"",
+                  first_key_of(&s->first->header, s->first->key) - s->held.base, s->last->key - s->held.base,
+                  uv_strerror(s->disk_error ? s->disk_error : UV_ENOMEM));
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct spool *s = handle->data;
 
     if (--s->n_open_timers > 0)
         return;
+    tell_unwritten(s);
     store_close(&s->store);
     entries_free(s->first);
     free(s->spare);

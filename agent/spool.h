@@ -80,7 +80,7 @@ struct spool {
 /* Open or make the spool. `s` must be zeroed or closed. On failure nothing stays open. */
 int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *options, const struct spool_ops *ops,
                void *data);
-/* Write what waits (once; not when the disk fails), then close. `cb` may be NULL. */
+/* Write what waits (once; not when the disk fails: then it is logged as lost), then close. `cb` may be NULL. */
 void spool_close(struct spool *s, void (*cb)(void *data), void *data);
 
 /* Queue one encoded event (copied). Never fails: what finds no memory is accounted as lost. */

@@ -412,6 +412,36 @@ Test(spool, a_full_disk_keeps_events_in_memory_and_writes_them_when_there_is_roo
     close_spool();
 }
 
+Test(spool, what_a_full_disk_did_not_take_before_the_end_is_named)
+{
+    char path[128], text[4096] = "";
+    int saved = dup(STDERR_FILENO), fd;
+    FILE *f;
+
+    open_with(defaults());
+    append_many(1, 3);
+    settle();
+    limit_file((rlim_t)data_size());
+    while (disk_error == 0) {
+        append_many(s.last_key + 1, s.last_key + 50);
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    cr_assert_gt(s.last_key, spool_newest(&s));
+    limit_file(RLIM_INFINITY);
+    snprintf(path, sizeof path, "%s/stderr", directory);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    dup2(fd, STDERR_FILENO);
+    close_spool();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(fd);
+    f = fopen(path, "re");
+    cr_assert_not_null(f);
+    cr_assert_not_null(fgets(text, sizeof text, f), "nothing was said");
+    fclose(f);
+    cr_assert_not_null(strstr(text, "spool.lost"), "%s", text);
+}
+
 /* A child appends and says what is held; it is killed at some moment; everything it said must be there. */
 static void child(int report, uint64_t max_records)
 {
