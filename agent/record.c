@@ -225,6 +225,7 @@ int record_encode(const struct record *r, struct record_bytes *out)
     int rc;
 
     assert(entry);
+    *out = (struct record_bytes){.aix_bits = entry->aix_bits}; /* a loss must know them, too */
     if (n_evidence > 0 && !(evidence = calloc(n_evidence, sizeof *evidence)))
         return UV_ENOMEM;
 

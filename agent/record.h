@@ -65,7 +65,7 @@ struct record_bytes {
     size_t len;
     uint32_t aix_bits;
 };
-/* Returns 0 or UV_ENOMEM. The code must be one of the registry. */
+/* Returns 0 or UV_ENOMEM; then *out has no bytes, but the AIX bits. The code must be one of the registry. */
 int record_encode(const struct record *r, struct record_bytes *out);
 
 /* EVENTS_LOST of the agent's spool (stage AGENT). Count is exactly last - first + 1: each sequence is one event. */
