@@ -104,8 +104,8 @@ void unit_sense(struct unit *u, const uint8_t *sense, size_t len, int opcode)
     verdict = poll_sense(&u->poll, &s, is_poll);
     if (verdict.identify)
         u->want_identify = u->expect_changes = true;
-    if (verdict.luns_changed)
-        watch_note_luns_changed(u->watch, u, sense, len, opcode);
+    if (verdict.luns_changed && !watch_note_luns_changed(u->watch, u, sense, len, opcode))
+        verdict.code = SENSEBUS__V1__CODE__REPORTED_LUNS_CHANGED; /* no memory to gather them: each by itself */
     if (verdict.code)
         report_sense(u, verdict.code, sense, len, opcode);
     if (verdict.survey)
@@ -137,6 +137,7 @@ void unit_begin(struct unit *u)
         return;
     }
     identity_init(u->fresh);
+    u->want_identify = false; /* a change that is told from now on asks for one more round */
     u->problem[0] = 0;
     u->step = UNIT_INQUIRY;
 }
@@ -185,7 +186,6 @@ static void identified(struct unit *u)
     u->identity = *u->fresh;
     free(u->fresh);
     u->fresh = NULL;
-    u->want_identify = false;
     u->want_capacity = identity_has_blocks(&u->identity);
     if (!u->announced) {
         u->announced = true;
@@ -193,7 +193,7 @@ static void identified(struct unit *u)
     } else if (!u->expect_changes && identity_differs(&before, &u->identity)) {
         report_found(u, SENSEBUS__V1__CODE__IDENTITY_CHANGED, "inquiry", "another device answers at this address");
     }
-    u->expect_changes = false;
+    u->expect_changes = u->want_identify;
     u->watch->ops->on_inventory(u->watch, u->watch->data);
     begin_poll(u);
 }
@@ -400,6 +400,7 @@ void unit_answer(struct unit *u, const struct iscsi_command_result *result)
         result = &refused;
     good = result->scsi_status == STATUS_GOOD;
     if (result->end == ISCSI_COMMAND_TIMEOUT) {
+        u->want_identify = u->want_identify || u->fresh;
         free(u->fresh);
         u->fresh = NULL;
         poll_answered(u, POLL_ANSWER_TIMEOUT, 0);

@@ -258,14 +258,12 @@ static bool units_quiet(const struct watch *w)
     return true;
 }
 
-void watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode)
+bool watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode)
 {
     struct watch_luns_changed *c = w->luns_changed;
 
-    if (!c && !(c = w->luns_changed = calloc(1, sizeof *c))) {
-        log_error("watch.memory", "target=%s lost=REPORTED_LUNS_CHANGED", w->target_name);
-        return;
-    }
+    if (!c && !(c = w->luns_changed = calloc(1, sizeof *c)))
+        return false;
     c->wall_ns = clock_wall_ns();
     c->boot_ns = clock_boot_ns();
     if (c->n == 0)
@@ -279,6 +277,7 @@ void watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sen
     c->n++;
     if (++u->n_luns_changed > c->n_most)
         c->n_most = u->n_luns_changed;
+    return true;
 }
 
 /* One event for all that was noted. */
@@ -335,6 +334,7 @@ static void add_unit(struct watch *w, uint16_t lun)
     struct unit *u = unit_insert(w, lun);
 
     if (!u) {
+        snprintf(w->survey_problem, sizeof w->survey_problem, "no memory to watch LUN %u", lun);
         log_error("watch.memory", "target=%s lun=%u is not watched", w->target_name, lun);
         return;
     }
@@ -370,7 +370,9 @@ static void take_list(struct watch *w, struct lun_list *now)
         remove_unit(w, removed.luns[i]);
     for (size_t i = 0; i < added.n; i++)
         add_unit(w, added.luns[i]);
-    w->luns = *now;
+    w->luns.n = 0;
+    for (size_t i = 0; i < w->n_units; i++) /* a unit that found no memory is new again to the next survey */
+        w->luns.luns[w->luns.n++] = w->units[i]->lun;
     w->surveyed = true;
     for (size_t i = 0; i < w->n_units; i++) {
         struct unit *u = w->units[i];

@@ -133,5 +133,6 @@ void watch_deinit(struct watch *w);
 
 /* For unit.c. */
 void watch_report(struct watch *w, struct record *r, const struct unit *u);
-void watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode);
+/* False when memory is out: nothing is noted. */
+bool watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode);
 void watch_want_survey(struct watch *w);

@@ -415,6 +415,24 @@ Test(watch, asynchronous_messages_become_their_events)
     finish();
 }
 
+Test(watch, a_change_told_while_the_unit_is_identified_has_it_identified_again)
+{
+    static const uint8_t sense[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 3};
+    struct iscsi_async_message m = {.event = 0, .lun_raw = inventory_lun_raw(1), .sense = sense, .sense_len = 18};
+    uint64_t n_before;
+
+    two_disks();
+    n_before = counts.n[COMMAND_INQUIRY];
+    fake_async(&m);
+    run_until(w.units[1]->step == UNIT_VPD_SERIAL);
+    fake_async(&m); /* INQUIRY was answered already */
+    settle();
+    expect("INQUIRY_DATA_CHANGED LUN 1 6/3F/03\n"
+           "INQUIRY_DATA_CHANGED LUN 1 6/3F/03\n");
+    cr_assert_eq(counts.n[COMMAND_INQUIRY] - n_before, 6, "INQUIRY, pages 00h and 80h, twice");
+    finish();
+}
+
 Test(watch, luns_changed_by_message_leads_to_a_survey)
 {
     static const uint8_t sense[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x3f, 0x0e};
