@@ -6,7 +6,8 @@
  * Attach refused (another agent of this host, another version), or the broker says what cannot be: logged as an error,
  * tried again after a long delay.
  * Attach ended otherwise (broker drains): tried again after a short one.
- * The broker knows more of this epoch than the spool: the spool begins a new epoch, then Attach again.
+ * The broker knows more of this epoch than was ever sent from this spool (which was restored from a copy, and may have
+ * given the same numbers to other events since): the spool begins a new epoch, then Attach again.
  *
  *             up       welcome   call ends  link lost  stop
  *   DOWN      HELLO                                    STOPPED
@@ -197,6 +198,8 @@ static bool send_events(struct publish *p)
         return false;
     log_debug("publish.sent", "first=%" PRIu64 " last=%" PRIu64 " events=%" PRIu64, p->sent + 1, last, n);
     p->sent = last;
+    if (p->known < last)
+        p->known = last;
     return true;
 }
 
@@ -228,7 +231,7 @@ static bool wait_for_new_epoch(struct publish *p, uint64_t committed)
     uint64_t epoch;
     int rc;
 
-    if (committed <= spool_newest(p->options.spool))
+    if (committed <= p->known)
         return false;
     do {
         rc = uv_random(NULL, NULL, &epoch, sizeof epoch, 0, NULL);
@@ -236,9 +239,11 @@ static bool wait_for_new_epoch(struct publish *p, uint64_t committed)
     if (rc == 0)
         rc = spool_renew(p->options.spool, epoch);
     log_error("publish.epoch",
-              "the broker has events up to %" PRIu64 " and the spool knows only %" PRIu64
+              "the broker has events up to %" PRIu64 " and this spool sent only up to %" PRIu64
               ": it is older than the broker remembers, a new epoch begins%s%s",
-              committed, spool_newest(p->options.spool), rc < 0 ? " later: " : "", rc < 0 ? uv_strerror(rc) : "");
+              committed, p->known, rc < 0 ? " later: " : "", rc < 0 ? uv_strerror(rc) : "");
+    if (rc == 0)
+        p->known = 0;
     return true;
 }
 
@@ -281,6 +286,11 @@ static void on_welcome(struct publish *p, const Sensebus__V1__Welcome *w)
 
 static void on_ack(struct publish *p, uint64_t sequence)
 {
+    if (p->state == PUBLISH_HELLO) { /* of what was sent before this call, only Welcome can tell */
+        log_error("publish.protocol", "broker=%s reason=\"an Ack before the Welcome\"", p->options.broker);
+        end_in_distrust(p);
+        return;
+    }
     if (sequence > p->sent) {
         log_error("publish.protocol", "broker=%s reason=\"acknowledges %" PRIu64 ", sent is %" PRIu64 "\"",
                   p->options.broker, sequence, p->sent);
@@ -536,6 +546,7 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
 
     memset(p, 0, sizeof *p);
     p->options = *options;
+    p->known = spool_newest(options->spool);
     p->ops = ops;
     p->data = data;
     p->random = (uint32_t)options->instance | 1;

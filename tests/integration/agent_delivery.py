@@ -186,6 +186,32 @@ def test_a_spool_restored_from_a_copy_begins_a_new_epoch():
     shutil.rmtree(copy)
 
 
+def test_a_restored_spool_that_has_overtaken_the_broker_loses_nothing():
+    address = free_address()
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    copy = state + ".copy"
+    with ScriptedTarget() as target, Broker(listen=address) as broker:
+        with agent_for(target, broker, state=state) as agent:
+            wait_held(agent, 1)
+        shutil.copytree(state, copy)
+        with agent_for(target, broker, state=state) as agent:
+            for n in range(50):
+                target.queue_sense(0, numbered(n))
+            wait_until(lambda: 49 in [number_of(e) for e in broker.read_all()], "the events after the copy")
+        broker.kill()
+        with agent_for(target, address, state=copy) as agent:
+            for n in range(100, 200):
+                target.queue_sense(0, numbered(n))
+            wait_held(agent, 100)  # more than the broker has seen of this epoch
+            broker.restart()
+            agent.wait_log("publish.epoch")
+            wait_until(lambda: 199 in [number_of(e) for e in broker.read_all()], "the events of the copy")
+            came = [number_of(e) for e in of_targets(broker.read_all())]
+            check_equal([n for n in came if 100 <= n < 200], list(range(100, 200)), "each once")
+    shutil.rmtree(state)
+    shutil.rmtree(copy)
+
+
 class FakeBroker(agents_pb2_grpc.AgentsServicer):
     """A broker that says what a test wants: `script` gets each message and gives the replies."""
 
@@ -263,7 +289,11 @@ def test_brokers_that_talk_nonsense_are_left_alone_for_long():
     def ack_from_the_future(broker, message):
         return [broker.welcome(), ack(1000)] if message.HasField("hello") else None
 
+    def ack_before_the_welcome(broker, message):
+        return [ack(0), broker.welcome()] if message.HasField("hello") else None
+
     for script, text in ((another_version, "publish.version"), (two_welcomes, "a second Welcome"),
+                         (ack_before_the_welcome, "an Ack before the Welcome"),
                          (ack_from_the_future, "acknowledges 1000")):
         with ScriptedTarget() as target:
             with FakeBroker(lambda m, s=script: s(broker, m)) as broker, agent_for(target, broker) as agent:
