@@ -31,11 +31,13 @@ static int alias_path(const struct targets *t, char *out, size_t len)
     return n < 0 || (size_t)n >= len ? UV_ENAMETOOLONG : 0;
 }
 
-/* One name a line; the line number is the target's number. */
+/* One name a line; the line number is the target's number. A last line without its end was torn while it was written:
+ * it is cut off, else the next name would grow out of it and every name behind would have another number. */
 static int aliases_load(struct targets *t)
 {
     char path[4096], line[TARGET_NAME_BYTES + 2];
     int rc = alias_path(t, path, sizeof path);
+    off_t whole = 0;
     FILE *f;
 
     if (rc < 0)
@@ -44,7 +46,16 @@ static int aliases_load(struct targets *t)
     if (!f)
         return errno == ENOENT ? 0 : uv_translate_sys_error(errno);
     while (rc == 0 && t->n_aliases < TARGETS_MAX && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = 0;
+        size_t len = strcspn(line, "\n");
+
+        if (line[len] != '\n' && feof(f)) {
+            log_warn("targets.number", "file=%s reason=\"the last line is torn and is dropped\"", path);
+            if (truncate(path, whole) < 0)
+                rc = uv_translate_sys_error(errno);
+            break;
+        }
+        whole += (off_t)strlen(line);
+        line[len] = 0;
         t->aliases[t->n_aliases] = strdup(line);
         if (t->aliases[t->n_aliases])
             t->n_aliases++;
@@ -60,6 +71,8 @@ static int alias_write(const struct targets *t, const char *name)
     char path[4096], line[TARGET_NAME_BYTES + 2];
     int rc = alias_path(t, path, sizeof path);
     ssize_t len = snprintf(line, sizeof line, "%s\n", name);
+    ssize_t n;
+    off_t whole;
     int fd;
 
     if (rc < 0)
@@ -67,7 +80,14 @@ static int alias_write(const struct targets *t, const char *name)
     fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         return uv_translate_sys_error(errno);
-    rc = write(fd, line, (size_t)len) == len && fsync(fd) == 0 ? 0 : uv_translate_sys_error(errno);
+    whole = lseek(fd, 0, SEEK_END);
+    n = write(fd, line, (size_t)len);
+    if (n != len)
+        rc = n < 0 ? uv_translate_sys_error(errno) : UV_ENOSPC;
+    else if (fsync(fd) < 0)
+        rc = uv_translate_sys_error(errno);
+    if (n >= 0 && n < len && ftruncate(fd, whole) < 0) /* else the next start cuts it off */
+        rc = uv_translate_sys_error(errno);
     close(fd);
     return rc;
 }

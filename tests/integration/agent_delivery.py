@@ -315,6 +315,21 @@ def test_something_that_is_no_broker():
         server.stop(None).wait()
 
 
+def test_a_torn_line_in_the_list_of_targets_moves_no_number():
+    names = ["iqn.2026-01.example:one", "iqn.2026-01.example:two"]
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    with open(os.path.join(state, "targets"), "w", encoding="ascii") as file:
+        file.write("iqn.2026-01.example:gone\niqn.2026-01.exam")  # the disk was full
+    seen = []
+    for _ in range(2):
+        with Agent(free_address(), state=state, targets=[f"iscsi://127.0.0.1:1/{n}" for n in names]) as agent:
+            agent.wait_log("targets.added", 2)
+            seen.append(dict(re.findall(r"targets\.added target=(\S+) .*number=(\d+)", agent.log())))
+    check_equal(seen[0], dict(zip(names, "12")), "numbers")
+    check_equal(seen[1], seen[0], "the same after a restart")
+    shutil.rmtree(state)
+
+
 def test_nothing_to_watch_and_nobody_to_tell_is_no_reason_to_end():
     with Agent(free_address()) as agent:
         agent.wait_log("targets.none")
