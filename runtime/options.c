@@ -10,6 +10,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "runtime/spelling.h"
+
 struct parser {
     const struct option *options;
     size_t n_options;
@@ -126,34 +128,12 @@ static enum options_result store(struct parser *p, const struct option *o, const
     return OPTIONS_OK;
 }
 
-/* Edit distance, small strings only. */
-static size_t distance(const char *a, const char *b)
-{
-    enum { MAX = 40 };
-    size_t n = strlen(a), m = strlen(b), row[MAX + 1];
-    if (n > MAX || m > MAX)
-        return MAX;
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-        }
-    }
-    return row[m];
-}
-
 static enum options_result fail_unknown(struct parser *p, const char *name)
 {
     const char *nearest = NULL;
     size_t best = 4;
     for (size_t i = 0; i < p->n_options; i++) {
-        size_t d = distance(name, p->options[i].name);
+        size_t d = spelling_distance(name, p->options[i].name, false);
         if (d < best) {
             best = d;
             nearest = p->options[i].name;

@@ -7,7 +7,7 @@
 
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
-#include "clients/cli/query/names.h"
+#include "runtime/spelling.h"
 
 static const struct cli_command COMMANDS[] = {
     {"watch", "show events as they come", watch_run},
@@ -51,7 +51,7 @@ static const char *nearest(const char *name)
     const char *near = NULL;
     size_t best = 3;
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        size_t distance = names_distance(name, COMMANDS[i].name);
+        size_t distance = spelling_distance(name, COMMANDS[i].name, true);
         if (distance < best) {
             best = distance;
             near = COMMANDS[i].name;

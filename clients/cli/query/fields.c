@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "runtime/spelling.h"
 #include "sensebus/v1/event.pb-c.h"
 
 static struct field_value absent(void)
@@ -102,7 +103,7 @@ const char *field_nearest(const char *name)
     const char *nearest = NULL;
     size_t best = strlen(name) / 3 + 2;
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
-        size_t distance = names_distance(FIELDS[i].name, name);
+        size_t distance = spelling_distance(FIELDS[i].name, name, true);
         if (distance < best) {
             best = distance;
             nearest = FIELDS[i].name;

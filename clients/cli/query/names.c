@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "proto/registry.h"
+#include "runtime/spelling.h"
 
 struct name {
     const char *word;
@@ -122,34 +123,13 @@ const char *names_word(enum names_kind kind, int64_t wanted)
     return NULL;
 }
 
-size_t names_distance(const char *a, const char *b)
-{
-    enum { MAX = 40 };
-    size_t n = strlen(a), m = strlen(b), row[MAX + 1];
-    if (n > MAX || m > MAX)
-        return MAX;
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            diagonal = row[j];
-            size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-        }
-    }
-    return row[m];
-}
-
 const char *names_nearest(enum names_kind kind, const char *word)
 {
     const char *nearest = NULL, *known;
     size_t best = strlen(word) / 3 + 2;
     int64_t number;
     for (size_t i = 0; (known = names_at(kind, i, &number)); i++) {
-        size_t distance = names_distance(known, word);
+        size_t distance = spelling_distance(known, word, true);
         if (distance < best) {
             best = distance;
             nearest = known;

@@ -33,5 +33,3 @@ const char *names_plural(enum names_kind kind);
 
 /* Decimal or 0x number with an optional '-', nothing behind it. */
 bool names_parse_number(const char *text, int64_t *out_number);
-/* How many single-character edits lie between two words, ignoring case; a large number for long words. */
-size_t names_distance(const char *a, const char *b);
