@@ -17,10 +17,10 @@ set -eu
 BUILD="
     gcc libc6-dev cmake ninja-build pkg-config python3
     protobuf-compiler protobuf-c-compiler
-    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev"
+    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev libcyaml-dev"
 DEMO="tgt libiscsi-bin"
 TEST="
-    libcriterion-dev valgrind git
+    libcriterion-dev valgrind git spin openssl
     clang libclang-rt-14-dev llvm clang-tidy clang-format
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"

@@ -248,7 +248,8 @@ static int serve(struct broker *b, char *err, size_t err_len)
         return rc;
     }
     for (size_t i = 0; !rc && i < b->options.n_listen; i++)
-        rc = grpc_server_listen(b->server, b->options.listen[i], b->options.insecure, err, err_len);
+        rc = grpc_server_listen(b->server, b->options.listen[i],
+                                &(struct grpc_listen_options){.insecure = b->options.insecure}, err, err_len);
     return rc;
 }
 

@@ -95,7 +95,9 @@ static void on_channel_down(struct grpc_channel *channel, void *data, const char
 static int dial(struct link *link)
 {
     static const struct grpc_channel_ops ops = {.on_up = on_channel_up, .on_down = on_channel_down};
-    return grpc_channel_open(link->loop, link->address, &link->limits, link->connect_ms, &ops, link, &link->channel);
+    struct grpc_channel_options options = {.limits = &link->limits, .connect_ms = link->connect_ms};
+
+    return grpc_channel_open(link->loop, link->address, &options, &ops, link, &link->channel);
 }
 
 static struct link *link_new(uv_loop_t *loop, const struct link_options *options, const struct link_ops *ops,

@@ -191,9 +191,12 @@ static int begin(struct grpc_channel *ch)
     return uv_timer_start(&ch->timer, on_timer, ch->give_up_ms - h2_now_ms(), 0);
 }
 
-int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_limits *limits, uint32_t connect_ms,
+int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_channel_options *options,
                       const struct grpc_channel_ops *ops, void *data, struct grpc_channel **out_channel)
 {
+    static const struct grpc_channel_options defaults;
+    if (!options)
+        options = &defaults;
     struct grpc_channel *ch = calloc(1, sizeof *ch);
     if (!ch)
         return UV_ENOMEM;
@@ -203,10 +206,10 @@ int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_li
         return rc;
     }
     ch->loop = loop;
-    ch->limits = h2_limits_resolve(limits);
+    ch->limits = h2_limits_resolve(options->limits);
     ch->ops = ops;
     ch->data = data;
-    ch->give_up_ms = h2_now_ms() + (connect_ms ? connect_ms : CONNECT_MS);
+    ch->give_up_ms = h2_now_ms() + (options->connect_ms ? options->connect_ms : CONNECT_MS);
     snprintf(ch->text, sizeof ch->text, "%s", address);
     snprintf(ch->authority, sizeof ch->authority, "%s", ch->address.kind == ADDRESS_UNIX ? "localhost" : address);
     uv_timer_init(loop, &ch->timer);

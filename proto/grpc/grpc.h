@@ -12,7 +12,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "proto/grpc/identity.h"
 #include "runtime/chunk.h"
+
+struct tls_context;
 
 /* https://grpc.io/docs/guides/status-codes/ */
 enum grpc_status {
@@ -100,6 +103,8 @@ int grpc_call_half_close(struct grpc_call *call);
 
 /* "10.0.0.1:5123", "[::1]:5123", "unix:/run/sensebus.sock"; lives as long as the call. */
 const char *grpc_call_peer(const struct grpc_call *call);
+/* What the transport proved of the peer; lives as long as the call. */
+const struct peer_identity *grpc_call_identity(const struct grpc_call *call);
 /* Milliseconds until the deadline of the call; UINT64_MAX when it has none. */
 uint64_t grpc_call_remaining_ms(const struct grpc_call *call);
 uv_loop_t *grpc_call_loop(const struct grpc_call *call);
@@ -158,10 +163,15 @@ int grpc_server_new(uv_loop_t *loop, const struct grpc_limits *limits, struct gr
 /* `methods` must outlive the server. Unknown methods are answered UNIMPLEMENTED naming the path. */
 int grpc_server_add(struct grpc_server *server, const struct grpc_method *methods, size_t n, void *service);
 
+struct grpc_listen_options {
+    bool insecure;           /* plaintext beyond loopback */
+    struct tls_context *tls; /* NULL = plaintext; not for Unix sockets (UV_EINVAL) */
+};
 /* Listen on "HOST:PORT", "[IPV6]:PORT" or "unix:PATH". Port 0 picks one. Names are resolved now (blocking).
  * Plaintext beyond loopback is refused with UV_EACCES unless `insecure`. May be called several times.
  * On failure `err` says in words what and why. */
-int grpc_server_listen(struct grpc_server *server, const char *address, bool insecure, char *err, size_t err_len);
+int grpc_server_listen(struct grpc_server *server, const char *address, const struct grpc_listen_options *options,
+                       char *err, size_t err_len);
 /* The i-th address listened on, with its real port: "127.0.0.1:40123"; NULL when there are not so many. A name may
  * stand for several. */
 const char *grpc_server_address(const struct grpc_server *server, size_t i);
@@ -190,8 +200,14 @@ struct grpc_channel_ops {
     void (*on_down)(struct grpc_channel *channel, void *data, const char *reason);
 };
 
-/* Addresses as in grpc_server_listen; names resolve on the loop, every address is tried in turn. */
-int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_limits *limits, uint32_t connect_ms,
+struct grpc_channel_options {
+    const struct grpc_limits *limits; /* NULL = defaults */
+    uint32_t connect_ms;
+    struct tls_context *tls; /* NULL = plaintext; not for Unix sockets (UV_EINVAL) */
+    const char *server_name; /* expected in the server's certificate; NULL = the host part of the address */
+};
+/* Addresses as in grpc_server_listen; names resolve on the loop, every address is tried in turn. Strings are copied. */
+int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_channel_options *options,
                       const struct grpc_channel_ops *ops, void *data, struct grpc_channel **out_channel);
 /* Calls still open are ended with CANCELLED (on_close runs from the loop). The channel is gone for its owner. */
 void grpc_channel_close(struct grpc_channel *channel);

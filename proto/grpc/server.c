@@ -194,8 +194,10 @@ static void accept_connection(struct listener *l)
 
 /* ------------------------------------------------------------------------------------------------ listening */
 
-int grpc_server_listen(struct grpc_server *s, const char *address, bool insecure, char *err, size_t err_len)
+int grpc_server_listen(struct grpc_server *s, const char *address, const struct grpc_listen_options *options, char *err,
+                       size_t err_len)
 {
+    bool insecure = options && options->insecure;
     struct listener *opened = NULL;
     struct listener **end = &s->listeners;
     int rc = listener_open(s->loop, address, insecure, accept_connection, s, &opened, err, err_len);

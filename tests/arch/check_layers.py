@@ -22,6 +22,7 @@ WRAPPERS = [  # foreign header, the only files that may include it
     (r"iscsi/", r"agent/iscsi/(session|discovery)\.c$"),
     (r"scsi/sg_", r"proto/sense\.c$"),
     (r"openssl/", r"runtime/tls"),
+    (r"cyaml/", r"broker/config\.c$"),
     (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|runtime)/"),
 ]
 

@@ -416,7 +416,7 @@ int main(int argc, char **argv)
     check(grpc_reflection_new(app.server, echo_descriptor_set, echo_descriptor_set_len, services,
                               sizeof services / sizeof services[0], &app.reflection),
           "reflection");
-    check(grpc_server_listen(app.server, address, false, err, sizeof err), err);
+    check(grpc_server_listen(app.server, address, NULL, err, sizeof err), err);
     uv_signal_init(&app.loop, &app.sigterm);
     uv_signal_start(&app.sigterm, on_sigterm, SIGTERM);
     printf("listening %s\n", grpc_server_address(app.server, 0));

@@ -234,7 +234,7 @@ int main(void)
     check(uv_loop_init(&app.loop), "loop");
     check(grpc_server_new(&app.loop, NULL, &app.server), "server");
     check(grpc_server_add(app.server, methods, sizeof methods / sizeof methods[0], NULL), "service");
-    check(grpc_server_listen(app.server, "127.0.0.1:0", false, err, sizeof err), err);
+    check(grpc_server_listen(app.server, "127.0.0.1:0", NULL, err, sizeof err), err);
     uv_signal_init(&app.loop, &app.sigterm);
     uv_signal_start(&app.sigterm, on_sigterm, SIGTERM);
     printf("listening %s\n", grpc_server_address(app.server, 0));

@@ -84,7 +84,7 @@ void fake_broker_up(struct fake_broker *b)
     char err[256];
     cr_assert_eq(grpc_server_new(&b->loop.loop, NULL, &b->server), 0);
     cr_assert_eq(grpc_server_add(b->server, METHODS, 2, b), 0);
-    cr_assert_eq(grpc_server_listen(b->server, b->address, false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(b->server, b->address, NULL, err, sizeof err), 0, "%s", err);
 }
 
 static void on_server_closed(void *data)

@@ -131,8 +131,9 @@ void pair_init(struct pair *p, const struct grpc_limits *server_limits, const st
     test_loop_init(&p->loop);
     cr_assert_eq(grpc_server_new(&p->loop.loop, server_limits, &p->server), 0);
     cr_assert_eq(grpc_server_add(p->server, methods, 2, p), 0);
-    cr_assert_eq(grpc_server_listen(p->server, address, false, err, sizeof err), 0, "%s", err);
-    cr_assert_eq(grpc_channel_open(&p->loop.loop, grpc_server_address(p->server, 0), client_limits, 0, &channel_ops, p,
+    cr_assert_eq(grpc_server_listen(p->server, address, NULL, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_channel_open(&p->loop.loop, grpc_server_address(p->server, 0),
+                                   &(struct grpc_channel_options){.limits = client_limits}, &channel_ops, p,
                                    &p->channel),
                  0);
     pair_until(p, &p->up);

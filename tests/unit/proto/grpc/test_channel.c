@@ -52,7 +52,9 @@ static void expect_down(const char *address, uint32_t connect_ms, const char *wh
 {
     struct outcome o = {0};
     struct grpc_channel *channel;
-    cr_assert_eq(grpc_channel_open(&loop.loop, address, NULL, connect_ms, &ops, &o, &channel), 0);
+    cr_assert_eq(grpc_channel_open(&loop.loop, address, &(struct grpc_channel_options){.connect_ms = connect_ms}, &ops,
+                                   &o, &channel),
+                 0);
     cr_assert(test_loop_until(&loop, &o.down));
     cr_assert_not(o.up);
     cr_assert(strstr(o.reason, where) && strstr(o.reason, why), "%s", o.reason);
@@ -103,7 +105,7 @@ Test(channel, bad_address_is_refused_at_once)
 {
     struct grpc_channel *channel;
     struct outcome o = {0};
-    cr_assert_eq(grpc_channel_open(&loop.loop, "nonsense", NULL, 0, &ops, &o, &channel), UV_EINVAL);
+    cr_assert_eq(grpc_channel_open(&loop.loop, "nonsense", NULL, &ops, &o, &channel), UV_EINVAL);
 }
 
 Test(channel, may_be_closed_at_any_moment)
@@ -112,7 +114,7 @@ Test(channel, may_be_closed_at_any_moment)
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
         struct outcome o = {0};
         struct grpc_channel *channel;
-        cr_assert_eq(grpc_channel_open(&loop.loop, addresses[i], NULL, 0, &ops, &o, &channel), 0);
+        cr_assert_eq(grpc_channel_open(&loop.loop, addresses[i], NULL, &ops, &o, &channel), 0);
         if (i % 2)
             uv_run(&loop.loop, UV_RUN_NOWAIT);
         grpc_channel_close(channel);
@@ -197,7 +199,9 @@ Test(channel, dead_peer_is_found_by_keepalive)
     struct grpc_channel *channel;
     struct probe probe = {0};
     bare_peer_open(&bare_peer, settings, sizeof settings - 1);
-    cr_assert_eq(grpc_channel_open(&loop.loop, bare_peer.address, &limits, 0, &ops, &o, &channel), 0);
+    cr_assert_eq(grpc_channel_open(&loop.loop, bare_peer.address, &(struct grpc_channel_options){.limits = &limits},
+                                   &ops, &o, &channel),
+                 0);
     cr_assert(test_loop_until(&loop, &o.up));
     cr_assert_eq(grpc_call_start(channel, "/a/b", 0, &probe_ops, &probe, &probe.call), 0);
     cr_assert(test_loop_until(&loop, &o.down));
@@ -257,8 +261,7 @@ Test(limits, connections_beyond_the_limit_are_closed)
     struct outcome o = {0};
     struct grpc_channel *channel;
     pair_init(&pair, &limits, NULL, "127.0.0.1:0");
-    cr_assert_eq(grpc_channel_open(&pair.loop.loop, grpc_server_address(pair.server, 0), NULL, 0, &ops, &o, &channel),
-                 0);
+    cr_assert_eq(grpc_channel_open(&pair.loop.loop, grpc_server_address(pair.server, 0), NULL, &ops, &o, &channel), 0);
     pair_until(&pair, &o.down);
     grpc_server_counters(pair.server, &c);
     cr_assert_eq(c.connections_refused, 1);

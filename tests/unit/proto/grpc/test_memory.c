@@ -216,7 +216,7 @@ Test(memory, connection_without_memory_is_taken_later)
     bool is_closed = false;
     test_loop_init(&loop);
     cr_assert_eq(grpc_server_new(&loop.loop, NULL, &listening), 0);
-    cr_assert_eq(grpc_server_listen(listening, "127.0.0.1:0", false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(listening, "127.0.0.1:0", NULL, err, sizeof err), 0, "%s", err);
     sin.sin_port = htons((uint16_t)atoi(strchr(grpc_server_address(listening, 0), ':') + 1));
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(connect(fd, (struct sockaddr *)&sin, sizeof sin), 0);

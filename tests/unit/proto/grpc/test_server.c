@@ -43,19 +43,21 @@ Test(listen, plaintext_beyond_loopback_needs_insecure)
     char err[256] = "";
     static const char *const addresses[] = {"0.0.0.0:0", "[::]:0"};
     for (int i = 0; i < 2; i++) {
-        cr_assert_eq(grpc_server_listen(server, addresses[i], false, err, sizeof err), UV_EACCES);
+        cr_assert_eq(grpc_server_listen(server, addresses[i], NULL, err, sizeof err), UV_EACCES);
         cr_assert(strstr(err, "--insecure"), "%s", err);
         cr_assert_null(grpc_server_address(server, 0));
     }
-    cr_assert_eq(grpc_server_listen(server, "0.0.0.0:0", true, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(
+        grpc_server_listen(server, "0.0.0.0:0", &(struct grpc_listen_options){.insecure = true}, err, sizeof err), 0,
+        "%s", err);
     cr_assert_eq(strncmp(grpc_server_address(server, 0), "0.0.0.0:", 8), 0);
 }
 
 Test(listen, several_addresses_with_their_ports)
 {
     char err[256] = "";
-    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", false, err, sizeof err), 0, "%s", err);
-    cr_assert_eq(grpc_server_listen(server, "127.0.0.2:0", false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", NULL, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.2:0", NULL, err, sizeof err), 0, "%s", err);
     cr_assert_str_neq(grpc_server_address(server, 0), "127.0.0.1:0");
     cr_assert_eq(strncmp(grpc_server_address(server, 1), "127.0.0.2:", 10), 0);
     cr_assert_null(grpc_server_address(server, 2));
@@ -64,14 +66,16 @@ Test(listen, several_addresses_with_their_ports)
 Test(listen, refusals_name_the_address_and_the_reason)
 {
     char err[256] = "";
-    cr_assert_eq(grpc_server_listen(server, "nonsense", false, err, sizeof err), UV_EINVAL);
+    cr_assert_eq(grpc_server_listen(server, "nonsense", NULL, err, sizeof err), UV_EINVAL);
     cr_assert(strstr(err, "nonsense"));
-    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", false, err, sizeof err), 0);
-    cr_assert_eq(grpc_server_listen(server, grpc_server_address(server, 0), false, err, sizeof err), UV_EADDRINUSE);
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", NULL, err, sizeof err), 0);
+    cr_assert_eq(grpc_server_listen(server, grpc_server_address(server, 0), NULL, err, sizeof err), UV_EADDRINUSE);
     cr_assert(strstr(err, grpc_server_address(server, 0)) && strstr(err, "in use"), "%s", err);
-    cr_assert_neq(grpc_server_listen(server, "unix:/nonexistent/dir/s", false, err, sizeof err), 0);
+    cr_assert_neq(grpc_server_listen(server, "unix:/nonexistent/dir/s", NULL, err, sizeof err), 0);
     cr_assert(strstr(err, "/nonexistent/dir/s"), "%s", err);
-    cr_assert_neq(grpc_server_listen(server, "name.invalid:1", true, err, sizeof err), 0);
+    cr_assert_neq(
+        grpc_server_listen(server, "name.invalid:1", &(struct grpc_listen_options){.insecure = true}, err, sizeof err),
+        0);
     cr_assert(strstr(err, "name.invalid"), "%s", err);
 }
 
@@ -90,7 +94,7 @@ Test(listen, stale_socket_file_is_replaced)
     char err[256] = "";
     struct stat st;
     leave_stale_socket(socket_address + 5);
-    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(server, socket_address, NULL, err, sizeof err), 0, "%s", err);
     cr_assert_eq(stat(socket_address + 5, &st), 0);
     cr_assert_eq(st.st_mode & 0777, 0660);
     cr_assert_str_eq(grpc_server_address(server, 0), socket_address);
@@ -102,15 +106,15 @@ Test(listen, live_socket_and_other_files_are_left_alone)
     struct stat before;
     struct stat after;
     char file[128];
-    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(grpc_server_listen(server, socket_address, NULL, err, sizeof err), 0, "%s", err);
     stat(socket_address + 5, &before);
-    cr_assert_eq(grpc_server_listen(server, socket_address, false, err, sizeof err), UV_EADDRINUSE);
+    cr_assert_eq(grpc_server_listen(server, socket_address, NULL, err, sizeof err), UV_EADDRINUSE);
     stat(socket_address + 5, &after);
     cr_assert_eq(before.st_ino, after.st_ino);
 
     snprintf(file, sizeof file, "unix:%s/file", directory);
     fclose(fopen(file + 5, "w"));
-    cr_assert_neq(grpc_server_listen(server, file, false, err, sizeof err), 0);
+    cr_assert_neq(grpc_server_listen(server, file, NULL, err, sizeof err), 0);
     cr_assert_eq(unlink(file + 5), 0);
 }
 
