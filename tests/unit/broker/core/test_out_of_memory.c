@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "broker/core/access.h"
 #include "broker/core/dedupe.h"
 #include "broker/core/directory.h"
 #include "broker/core/status.h"
@@ -91,6 +92,29 @@ static void sweep(void (*story)(char *out))
             rc_ = (call);                                                                                              \
         cr_assert_eq(rc_, 0, "%s: %s", #call, uv_strerror(rc_));                                                       \
     } while (0)
+
+/* ---- access */
+
+static void access_story(char *out)
+{
+    char *hosts[] = {"a-*", "b-*", "c-*"}, err[128];
+    struct access a = {.rules = NULL};
+    struct access_rule agent = {
+        .identity = "plaintext", .name = "n", .roles = ACCESS_AGENT, .hosts = hosts, .n_hosts = 3};
+    struct access_rule reader = {.identity = "uri:*", .roles = ACCESS_READER};
+    RETRY(access_add(&a, &agent, err, sizeof err));
+    RETRY(access_add(&a, &reader, err, sizeof err));
+    RETRY(access_add(&a, &agent, err, sizeof err));
+    for (size_t i = 0; i < a.n_rules; i++)
+        out += sprintf(out, "%s %s %zu\n", a.rules[i].identity, a.rules[i].name ? a.rules[i].name : "-",
+                       a.rules[i].n_hosts);
+    access_deinit(&a);
+}
+
+Test(out_of_memory, a_rule_is_added_whole_or_not_at_all)
+{
+    sweep(access_story);
+}
 
 /* ---- status */
 
