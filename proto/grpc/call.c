@@ -506,6 +506,11 @@ const char *grpc_call_peer(const struct grpc_call *call)
     return call->h2->peer;
 }
 
+const struct peer_identity *grpc_call_identity(const struct grpc_call *call)
+{
+    return call->h2->identity;
+}
+
 const char *grpc_call_metadata(const struct grpc_call *call, const char *name)
 {
     return headers_get(&call->headers, name);

@@ -373,6 +373,7 @@ int conn_start(struct conn *c, enum h2_side side)
     int rc = h2_init(&c->h2, side, c->timer.loop, &h2_host, c->limits, c->counters, c->transport.peer);
     if (rc != 0)
         return rc;
+    c->h2.identity = c->transport.identity;
     rc = transport_start(&c->transport);
     if (rc != 0) {
         h2_deinit(&c->h2);

@@ -184,6 +184,7 @@ int h2_init(struct h2 *h2, enum h2_side side, uv_loop_t *loop, const struct h2_h
                       .limits = limits,
                       .counters = counters,
                       .peer = peer,
+                      .identity = &peer_plaintext,
                       .next_deadline_ms = UINT64_MAX};
     bucket_init(&h2->control, limits->control_burst, limits->control_per_second, h2_now_ms());
     bucket_init(&h2->resets, limits->reset_burst, limits->reset_per_second, h2_now_ms());

@@ -42,6 +42,7 @@ struct h2 {
     const struct grpc_limits *limits; /* without zeros: h2_limits_resolve */
     struct grpc_server_counters *counters;
     const char *peer;
+    const struct peer_identity *identity; /* borrowed; peer_plaintext until somebody knows better */
     enum h2_side side;
     struct grpc_call *calls;
     size_t n_calls;

@@ -23,3 +23,11 @@ struct peer_identity {
     size_t n_names;
     const char *names[PEER_MAX_NAMES];
 };
+
+/* Of every peer that proved nothing: never freed. */
+extern const struct peer_identity peer_plaintext;
+/* Who connected the Unix socket `fd`, or listens on it. The caller frees it with peer_identity_free. Returns 0,
+ * UV_ENOMEM, or what the system says. */
+int peer_identity_of_unix(int fd, const struct peer_identity **out_identity);
+/* NULL and peer_plaintext are accepted. */
+void peer_identity_free(const struct peer_identity *identity);

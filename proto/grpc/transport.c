@@ -8,7 +8,7 @@
 
 int transport_init(struct transport *t, uv_loop_t *loop, enum address_kind kind, const struct transport_ops *ops)
 {
-    *t = (struct transport){.ops = ops};
+    *t = (struct transport){.ops = ops, .identity = &peer_plaintext};
     return kind == ADDRESS_TCP ? uv_tcp_init(loop, &t->u.tcp) : uv_pipe_init(loop, &t->u.pipe, 0);
 }
 
@@ -26,16 +26,24 @@ static void name_tcp_peer(struct transport *t)
     uv_tcp_nodelay(&t->u.tcp, 1);
 }
 
+static int identify_unix_peer(struct transport *t)
+{
+    uv_os_fd_t fd;
+    int rc = uv_fileno(&t->u.handle, &fd);
+    return rc == 0 ? peer_identity_of_unix(fd, &t->identity) : rc;
+}
+
 int transport_accept(struct transport *t, uv_stream_t *listener, const char *local)
 {
     int rc = uv_accept(listener, &t->u.stream);
     if (rc != 0)
         return rc;
-    if (listener->type == UV_TCP)
+    if (listener->type == UV_TCP) {
         name_tcp_peer(t);
-    else
-        snprintf(t->peer, sizeof t->peer, "%s", local);
-    return 0;
+        return 0;
+    }
+    snprintf(t->peer, sizeof t->peer, "%s", local);
+    return identify_unix_peer(t);
 }
 
 static void on_connect(uv_connect_t *req, int status)
@@ -43,6 +51,8 @@ static void on_connect(uv_connect_t *req, int status)
     struct transport *t = req->data;
     if (status == 0 && t->u.handle.type == UV_TCP)
         name_tcp_peer(t);
+    else if (status == 0)
+        status = identify_unix_peer(t);
     t->on_connected(t, status);
 }
 
@@ -190,6 +200,8 @@ void transport_shutdown(struct transport *t)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct transport *t = (struct transport *)handle;
+    peer_identity_free(t->identity);
+    t->identity = &peer_plaintext;
     t->on_closed(t);
 }
 

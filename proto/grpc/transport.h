@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "proto/grpc/address.h"
+#include "proto/grpc/identity.h"
 #include "proto/grpc/outbox.h"
 
 struct transport;
@@ -38,6 +39,7 @@ struct transport {
     void (*on_connected)(struct transport *t, int error);
     bool blocked;
     bool is_shut;
+    const struct peer_identity *identity; /* owned; never NULL once connected */
     char peer[ADDRESS_TEXT_MAX];
 };
 

@@ -188,6 +188,14 @@ Test(call, peers_are_named)
     cr_assert_null(grpc_call_metadata(served->call, "x-nothing"));
 }
 
+Test(call, plaintext_proves_nothing)
+{
+    const struct peer_identity *peer = grpc_call_identity(pair_call(p, &client, 0)->call);
+    cr_assert_eq(peer->kind, PEER_PLAINTEXT);
+    cr_assert_eq(peer->n_names, 1);
+    cr_assert_str_eq(peer->names[0], "plaintext");
+}
+
 /* ------------------------------------------------------------------------------------------------ metadata */
 
 static void start_with(const struct grpc_metadata *metadata, size_t n)

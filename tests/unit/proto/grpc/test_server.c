@@ -234,6 +234,25 @@ Test(sockets, unix_socket_carries_calls_and_goes_away)
     cr_assert_eq(rmdir(path), 0);
 }
 
+Test(sockets, unix_socket_proves_user_and_group)
+{
+    char path[] = "/tmp/sensebus-unix-XXXXXX";
+    char address[128], uid[32], gid[32];
+    cr_assert(mkdtemp(path));
+    snprintf(address, sizeof address, "unix:%s/s", path);
+    snprintf(uid, sizeof uid, "unix:uid=%u", (unsigned)geteuid());
+    snprintf(gid, sizeof gid, "unix:gid=%u", (unsigned)getegid());
+    pair_init(p, NULL, NULL, address);
+    const struct peer_identity *peer = grpc_call_identity(pair_call(p, &client, 0)->call);
+    cr_assert_eq(peer->kind, PEER_UNIX);
+    cr_assert_eq(peer->n_names, 2);
+    cr_assert_str_eq(peer->names[0], uid);
+    cr_assert_str_eq(peer->names[1], gid);
+    cr_assert_eq(grpc_call_identity(client.call)->kind, PEER_UNIX);
+    pair_deinit(p);
+    cr_assert_eq(rmdir(path), 0);
+}
+
 Test(sockets, ipv6_and_names_carry_calls)
 {
     static const char *const addresses[] = {"[::1]:0", "localhost:0"};
