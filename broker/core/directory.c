@@ -64,6 +64,7 @@ static void free_agent(struct directory *d, struct directory_agent *a)
     free(a->coverage.bytes);
     free(a->heartbeat.bytes);
     free_devices(a->devices, a->n_devices);
+    capabilities_deinit(&a->adapters);
     free(a);
 }
 
@@ -136,6 +137,29 @@ static struct directory_agent *add_agent(struct directory *d, const char *host)
 
 /* ---- attaching */
 
+/* May `more` bytes take the place of `less`? */
+static int check_bytes(const struct directory *d, size_t less, size_t more, const char *what, char *err, size_t err_len)
+{
+    if (more <= less || d->bytes - less + more <= d->max_bytes)
+        return 0;
+    snprintf(err, err_len, "%s: %zu bytes, and all agents together may say no more than %zu", what, more, d->max_bytes);
+    return UV_ENOBUFS;
+}
+
+static void account(struct directory *d, struct directory_agent *a, size_t less, size_t more)
+{
+    a->bytes = a->bytes - less + more;
+    d->bytes = d->bytes - less + more;
+}
+
+/* Takes what `fresh` holds. */
+static void replace_adapters(struct directory *d, struct directory_agent *a, struct capabilities *fresh)
+{
+    account(d, a, a->adapters.bytes, fresh->bytes);
+    capabilities_deinit(&a->adapters);
+    a->adapters = *fresh;
+}
+
 int directory_check_hello(const Sensebus__V1__Hello *hello, char *err, size_t err_len)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -160,7 +184,7 @@ int directory_check_hello(const Sensebus__V1__Hello *hello, char *err, size_t er
     if (hello->oldest_source_sequence > hello->newest_source_sequence + 1)
         return invalid(err, err_len, "Hello.oldest_source_sequence: %" PRIu64 " is beyond the newest, %" PRIu64,
                        hello->oldest_source_sequence, hello->newest_source_sequence);
-    return 0;
+    return capabilities_check(hello->adapters, hello->n_adapters, "Hello", err, err_len);
 }
 
 static void refuse(const struct directory_agent *a, char *err, size_t err_len)
@@ -186,8 +210,18 @@ enum directory_verdict directory_attach(struct directory *d, const Sensebus__V1_
         snprintf(err, err_len, "%zu agents are attached, which is as many as this broker takes", d->n);
         return DIRECTORY_FULL;
     }
-    if (!a && !(a = add_agent(d, hello->host)))
+    struct capabilities adapters;
+    if (capabilities_copy(hello->adapters, hello->n_adapters, &adapters))
         return DIRECTORY_NO_MEMORY;
+    if (check_bytes(d, a ? a->adapters.bytes : 0, adapters.bytes, "Hello.adapters", err, err_len)) {
+        capabilities_deinit(&adapters);
+        return DIRECTORY_FULL;
+    }
+    if (!a && !(a = add_agent(d, hello->host))) {
+        capabilities_deinit(&adapters);
+        return DIRECTORY_NO_MEMORY;
+    }
+    replace_adapters(d, a, &adapters);
     *out_old_stream = is_attached ? a->stream : NULL;
     if (!is_attached)
         d->n_attached++;
@@ -228,21 +262,6 @@ static int pack(const ProtobufCMessage *message, struct directory_blob *out)
     protobuf_c_message_pack(message, bytes);
     *out = (struct directory_blob){.bytes = bytes, .len = len};
     return 0;
-}
-
-/* May `more` bytes take the place of `less`? */
-static int check_bytes(const struct directory *d, size_t less, size_t more, const char *what, char *err, size_t err_len)
-{
-    if (more <= less || d->bytes - less + more <= d->max_bytes)
-        return 0;
-    snprintf(err, err_len, "%s: %zu bytes, and all agents together may say no more than %zu", what, more, d->max_bytes);
-    return UV_ENOBUFS;
-}
-
-static void account(struct directory *d, struct directory_agent *a, size_t less, size_t more)
-{
-    a->bytes = a->bytes - less + more;
-    d->bytes = d->bytes - less + more;
 }
 
 static int replace_blob(struct directory *d, struct directory_agent *a, struct directory_blob *blob,
@@ -341,7 +360,11 @@ static int copy_inventory(const char *host, const Sensebus__V1__Inventory *messa
     if (!devices)
         return UV_ENOMEM;
     for (size_t i = 0; i < message->n_devices; i++) {
+        const Sensebus__V1__Address *address = message->devices[i]->address;
         devices[i].index = i;
+        devices[i].device.bus = address ? address->bus : -1;
+        devices[i].device.target = address ? address->target : -1;
+        devices[i].device.lun = address ? address->lun : -1;
         devices[i].device.key = make_key(host, message->devices[i]);
         if (!devices[i].device.key || pack(&message->devices[i]->base, &devices[i].device.message) != 0) {
             free_indexed(devices, message->n_devices);
@@ -388,25 +411,34 @@ int directory_inventory(struct directory *d, struct directory_agent *a, const Se
             return invalid(err, err_len, "Inventory.devices: entry %zu has %zu bytes, at most %zu", i, len,
                            DIRECTORY_MAX_DEVICE_BYTES);
     }
+    int rc = capabilities_check(message->adapters, message->n_adapters, "Inventory", err, err_len);
+    if (rc != 0)
+        return rc;
     struct directory_device *devices = calloc(message->n_devices + 1, sizeof *devices);
     struct indexed_device *indexed = NULL;
-    if (!devices || copy_inventory(a->host, message, &indexed) != 0) {
+    struct capabilities adapters = {0};
+    if (!devices || (message->n_adapters > 0 && capabilities_copy(message->adapters, message->n_adapters, &adapters)) ||
+        copy_inventory(a->host, message, &indexed) != 0) {
+        capabilities_deinit(&adapters);
         free(devices);
         return UV_ENOMEM;
     }
     size_t n = unite_equal_keys(indexed, message->n_devices, devices);
     free(indexed);
     size_t less = devices_bytes(a->devices, a->n_devices), more = devices_bytes(devices, n);
-    int rc = check_bytes(d, less, more, "Inventory", err, err_len);
+    rc = check_bytes(d, less, more + adapters.bytes, "Inventory", err, err_len);
     if (rc == 0 && n > a->n_devices && d->n_devices - a->n_devices + n > d->max_devices) {
         snprintf(err, err_len, "Inventory: %zu devices, and all agents together may have no more than %zu", n,
                  d->max_devices);
         rc = UV_ENOBUFS;
     }
     if (rc != 0) {
+        capabilities_deinit(&adapters);
         free_devices(devices, n);
         return rc;
     }
+    if (message->n_adapters > 0)
+        replace_adapters(d, a, &adapters);
     account(d, a, less, more);
     d->n_devices = d->n_devices - a->n_devices + n;
     free_devices(a->devices, a->n_devices);

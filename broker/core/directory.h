@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/core/capabilities.h"
+
 struct Sensebus__V1__Hello;
 struct Sensebus__V1__Coverage;
 struct Sensebus__V1__Inventory;
@@ -39,6 +41,8 @@ struct directory_blob {
 struct directory_device {
     char *key;                     /* device_key.h */
     struct directory_blob message; /* InventoryDevice */
+    int32_t bus, target;           /* of its address, to be found by number; -1 without */
+    int64_t lun;
 };
 
 struct directory_agent {
@@ -61,7 +65,8 @@ struct directory_agent {
     struct directory_blob heartbeat;  /* Heartbeat */
     struct directory_device *devices; /* by key */
     size_t n_devices;
-    size_t bytes; /* of the blobs and devices */
+    struct capabilities adapters; /* what it can do when asked: of Hello, or of an Inventory since */
+    size_t bytes;                 /* of all that */
 };
 
 struct directory {
@@ -78,7 +83,8 @@ void directory_init(struct directory *d, size_t max_agents, size_t max_devices, 
 void directory_deinit(struct directory *d);
 
 /* Is the Hello well formed? Version 1, host 1..253 of [A-Za-z0-9._-], epoch and instance not 0, texts within bounds and
- * UTF-8, oldest <= newest + 1. Returns 0, or UV_EINVAL with `err` naming the member. */
+ * UTF-8, oldest <= newest + 1, adapters as capabilities_check wants them. Returns 0, or UV_EINVAL (UV_ENOMEM) with
+ * `err` naming the member. */
 int directory_check_hello(const struct Sensebus__V1__Hello *hello, char *err, size_t err_len);
 
 enum directory_verdict {
@@ -86,7 +92,7 @@ enum directory_verdict {
     DIRECTORY_REPLACE, /* the same agent process came again: its old stream (*out_old_stream) is superseded, end it
                           quietly */
     DIRECTORY_REFUSE, /* another agent of this host is attached: `err` names its peer and since when (ALREADY_EXISTS) */
-    DIRECTORY_FULL,   /* every one of the max_agents is attached (RESOURCE_EXHAUSTED) */
+    DIRECTORY_FULL,   /* every one of the max_agents is attached, or they say too much (RESOURCE_EXHAUSTED) */
     DIRECTORY_NO_MEMORY,
 };
 /* A checked Hello arrived from `peer` on `stream` (not NULL). On ACCEPT and REPLACE the agent is attached with
@@ -107,7 +113,7 @@ struct directory_agent *directory_find(const struct directory *d, const char *ho
  * is wrong (nothing changed); UV_ENOBUFS with `err` naming the bound (nothing changed); UV_ENOMEM. */
 int directory_coverage(struct directory *d, struct directory_agent *a, const struct Sensebus__V1__Coverage *message,
                        char *err, size_t err_len);
-/* Of two devices with the same path the later one counts. */
+/* Of two devices with the same path the later one counts. Adapters replace those of Hello when there are any. */
 int directory_inventory(struct directory *d, struct directory_agent *a, const struct Sensebus__V1__Inventory *message,
                         char *err, size_t err_len);
 /* Also sets newest_source_sequence, n_dropped and last_heard_unix_ns. */

@@ -394,3 +394,65 @@ Test(directory, agents_are_listed_in_pages_by_name)
     cr_assert_eq(directory_list_agents(&d, &request, &r, err, sizeof err), UV_EINVAL);
     cr_assert_str_eq(err, "ListAgentsRequest.page_size: 10001, at most 10000");
 }
+
+static Sensebus__V1__AdapterCapabilities make_adapter(const char *name, const char *own_id)
+{
+    Sensebus__V1__AdapterCapabilities a = SENSEBUS__V1__ADAPTER_CAPABILITIES__INIT;
+    a.adapter = (char *)name;
+    a.own_id = (char *)own_id;
+    return a;
+}
+
+Test(directory, adapters_are_those_of_hello_until_an_inventory_names_some)
+{
+    Sensebus__V1__AdapterCapabilities first = make_adapter("iscsi0", "me"), second = make_adapter("tgt1", ""),
+                                      *hello_list[] = {&first}, *inventory_list[] = {&second};
+    Sensebus__V1__Hello hello = make_hello("h", 5, 6);
+    Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
+    int stream, stream2;
+
+    hello.adapters = hello_list;
+    hello.n_adapters = 1;
+    cr_assert_eq(directory_check_hello(&hello, err, sizeof err), 0);
+    cr_assert_eq(directory_attach(&d, &hello, "p", &stream, SECOND, &agent, &old_stream, err, sizeof err),
+                 DIRECTORY_ACCEPT);
+    cr_assert_not_null(capabilities_find(&agent->adapters, "iscsi0"));
+    size_t bytes = d.bytes;
+    cr_assert_eq(directory_inventory(&d, agent, &inventory, err, sizeof err), 0);
+    cr_assert_not_null(capabilities_find(&agent->adapters, "iscsi0"));
+    inventory.adapters = inventory_list;
+    inventory.n_adapters = 1;
+    cr_assert_eq(directory_inventory(&d, agent, &inventory, err, sizeof err), 0);
+    cr_assert_null(capabilities_find(&agent->adapters, "iscsi0"));
+    cr_assert_not_null(capabilities_find(&agent->adapters, "tgt1"));
+    cr_assert_eq(d.bytes, bytes);
+    second.adapter = (char *)"";
+    cr_assert_eq(directory_inventory(&d, agent, &inventory, err, sizeof err), UV_EINVAL);
+    cr_assert_not_null(strstr(err, "Inventory.adapters"));
+    cr_assert_not_null(capabilities_find(&agent->adapters, "tgt1"));
+
+    hello.n_adapters = 0; /* it attaches again, and can do nothing now */
+    cr_assert_eq(directory_attach(&d, &hello, "p", &stream2, SECOND, &agent, &old_stream, err, sizeof err),
+                 DIRECTORY_REPLACE);
+    cr_assert_eq(agent->adapters.n, 0);
+    hello.n_adapters = 1;
+    first.adapter = (char *)"";
+    cr_assert_eq(directory_check_hello(&hello, err, sizeof err), UV_EINVAL);
+    cr_assert_not_null(strstr(err, "Hello.adapters"));
+}
+
+Test(directory, adapters_count_against_the_bound_of_all_that_is_said)
+{
+    Sensebus__V1__AdapterCapabilities first = make_adapter("iscsi0", "me"), *list[] = {&first};
+    Sensebus__V1__Hello hello = make_hello("h", 5, 6);
+    int stream;
+
+    directory_deinit(&d);
+    directory_init(&d, 0, 0, sizeof(struct capabilities_adapter));
+    hello.adapters = list;
+    hello.n_adapters = 1;
+    cr_assert_eq(directory_attach(&d, &hello, "p", &stream, SECOND, &agent, &old_stream, err, sizeof err),
+                 DIRECTORY_FULL);
+    cr_assert_not_null(strstr(err, "Hello.adapters"));
+    cr_assert_eq(d.n, 0);
+}
