@@ -18,6 +18,7 @@
 #define RECORD_TAG         0x12 /* field 2 of EventBatch and Publish, length-delimited */
 #define SEQUENCE_TAG       0x09 /* Event.sequence, fixed64 */
 #define BROKER_TIME_TAG    0x11 /* Event.broker_time_unix_ns, fixed64 */
+#define GENERATION_TAG     0x18 /* Event.session_generation, varint */
 #define BROKER_FIELD_BYTES (2 * (1 + 8))
 
 enum field_kind {
@@ -140,7 +141,7 @@ static const struct message event_message = {
     .fields = {
         [1] = {.kind = FIELD_FIXED64, .name = "sequence", .keep = KEEP(sequence), .brokers = true},
         [2] = {.kind = FIELD_FIXED64, .name = "broker_time_unix_ns", .keep = KEEP(broker_time_ns), .brokers = true},
-        [3] = {.kind = FIELD_UINT64, .name = "session_generation", .brokers = true},
+        [3] = {.kind = FIELD_UINT64, .name = "session_generation", .keep = KEEP(session_generation), .brokers = true},
         [4] = {.kind = FIELD_ENUM, .name = "code", .keep = KEEP(code), .max = INT32_MAX},
         [5] = {.kind = FIELD_ENUM,
                .name = "severity",
@@ -349,8 +350,8 @@ int event_scan(const uint8_t *bytes, size_t len, const struct event_limits *limi
                char *err, size_t err_len)
 {
     bool stored = limits && limits->allow_broker_fields;
-    size_t max = limits && limits->max_event_bytes ? limits->max_event_bytes
-                                                   : EVENT_BYTES_DEFAULT + (stored ? BROKER_FIELD_BYTES : 0);
+    size_t added = stored ? BROKER_FIELD_BYTES + EVENT_GENERATION_BYTES : 0;
+    size_t max = limits && limits->max_event_bytes ? limits->max_event_bytes : EVENT_BYTES_DEFAULT + added;
     struct scan s = {.view = out_view, .allow_broker_fields = stored, .err = err, .err_len = err_len};
 
     if (len > max) {
@@ -408,4 +409,11 @@ size_t record_write(uint8_t *out, const uint8_t *event, size_t len, uint64_t seq
     p = write_fixed64(p, SEQUENCE_TAG, sequence);
     p = write_fixed64(p, BROKER_TIME_TAG, broker_time_ns);
     return (size_t)(p - out);
+}
+
+size_t event_write_generation(uint8_t *out, const uint8_t *event, size_t len, uint64_t generation)
+{
+    memcpy(out, event, len);
+    out[len] = GENERATION_TAG;
+    return len + 1 + varint_write(out + len + 1, generation);
 }

@@ -44,7 +44,7 @@ struct loss_view {
 struct event_view {
     const uint8_t *bytes; /* the Event message itself */
     size_t len;
-    uint64_t sequence, broker_time_ns; /* 0 when not set */
+    uint64_t sequence, broker_time_ns, session_generation; /* the broker's; 0 when not set */
     uint32_t code, severity, scope, mode, source, aix_bits;
     uint64_t agent_epoch, source_sequence, wall_time_ns, count;
     struct text host, boot_id, session_id, summary;
@@ -56,7 +56,7 @@ struct event_view {
 };
 
 struct event_limits {
-    size_t max_event_bytes;   /* 0 = 65,536; with broker fields, what record_write adds on top */
+    size_t max_event_bytes;   /* 0 = 65,536; with broker fields, what the broker adds on top */
     bool allow_broker_fields; /* false for what agents send: fields 1..3 are the broker's */
 };
 
@@ -80,3 +80,9 @@ size_t record_size(size_t event_len);
 /* Write the log record of an event: prefix, the event's bytes, and the broker's fields (sequence, broker time) behind
  * them. Returns the bytes written, record_size(len). */
 size_t record_write(uint8_t *out, const uint8_t *event, size_t len, uint64_t sequence, uint64_t broker_time_ns);
+
+/* Bytes that event_write_generation adds at most. */
+#define EVENT_GENERATION_BYTES 11u
+/* Write a scanned event with the broker's session_generation behind it: `out` has room for len +
+ * EVENT_GENERATION_BYTES. Returns the bytes written. Before record_write, for what an agent tagged with a session. */
+size_t event_write_generation(uint8_t *out, const uint8_t *event, size_t len, uint64_t generation);

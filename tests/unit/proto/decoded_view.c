@@ -79,6 +79,7 @@ static const char *event_difference(const struct event_view *v, const Sensebus__
     const char *difference;
     CHECK("sequence", v->sequence == e->sequence);
     CHECK("broker_time", v->broker_time_ns == e->broker_time_unix_ns);
+    CHECK("session_generation", v->session_generation == e->session_generation);
     CHECK("code", v->code == (uint32_t)e->code);
     CHECK("severity", v->severity == (uint32_t)e->severity);
     CHECK("scope", v->scope == (uint32_t)e->scope);

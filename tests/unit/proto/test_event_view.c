@@ -211,21 +211,46 @@ Test(event_view, an_event_has_a_size_limit)
 
 Test(event_view, the_largest_event_is_taken_from_the_log_too)
 {
-    static uint8_t event[65536], record[65536 + 40];
+    static uint8_t event[65536], tagged[65536 + EVENT_GENERATION_BYTES], record[65536 + 50];
     struct event_limits stored = {.allow_broker_fields = true};
     struct event_view view;
     const uint8_t *cursor = record, *bytes;
-    size_t len = sizeof event;
+    size_t len = 65536;
     memset(event, 'x', sizeof event);
     memcpy(event, CODE, 3);
     event[3] = 0xc2; /* field 1000, bytes */
     event[4] = 0x3e;
-    varint_write(event + 5, sizeof event - 8);
+    varint_write(event + 5, len - 8);
     cr_assert_eq(event_scan(event, len, NULL, &view, err, sizeof err), 0, "%s", err);
     size_t record_len = record_write(record, event, len, 1, 2);
     cr_assert(records_next(&cursor, record + record_len, &bytes, &len));
     cr_assert_eq(event_scan(bytes, len, &stored, &view, err, sizeof err), 0, "%s", err);
     cr_assert_eq(view.sequence, 1);
+
+    len = event_write_generation(tagged, event, 65536, UINT64_MAX); /* the largest tagged one, too */
+    cr_assert_eq(len, 65536 + EVENT_GENERATION_BYTES);
+    cursor = record;
+    record_len = record_write(record, tagged, len, 1, 2);
+    cr_assert(records_next(&cursor, record + record_len, &bytes, &len));
+    cr_assert_eq(event_scan(bytes, len, &stored, &view, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(view.session_generation, UINT64_MAX);
+}
+
+/* Rule 2: what an agent tags with a session gets that session's generation from the broker. */
+Test(event_view, the_generation_of_a_session_goes_behind_the_event)
+{
+    uint8_t tagged[3 + EVENT_GENERATION_BYTES];
+    struct event_limits stored = {.allow_broker_fields = true};
+    struct event_view view;
+
+    size_t len = event_write_generation(tagged, (const uint8_t *)CODE, 3, 300);
+    cr_assert_arr_eq(tagged, CODE "\x18\xac\x02", len);
+    cr_assert_eq(len, 6);
+    cr_assert_eq(event_scan(tagged, len, &stored, &view, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(view.session_generation, 300);
+    cr_assert_eq(event_scan(tagged, len, NULL, &view, err, sizeof err), UV_EINVAL);
+    cr_assert_eq(event_scan((const uint8_t *)CODE, 3, &stored, &view, err, sizeof err), 0);
+    cr_assert_eq(view.session_generation, 0);
 }
 
 Test(event_view, lists_have_a_limit_in_every_encoding)
