@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "broker/core/access.h"
 #include "broker/service/broker.h"
 #include "runtime/log.h"
 #include "runtime/notify.h"
@@ -24,8 +25,8 @@ static const char usage[] = "usage: sensebus-broker [OPTION]...\n"
                             "subscribers over gRPC.";
 
 struct arguments {
-    struct option_list listen;
-    const char *data, *durability, *log_level, *port_file;
+    struct option_list listen, plaintext_hosts;
+    const char *data, *durability, *log_level, *port_file, *plaintext_roles;
     bool insecure, version;
     uint64_t log_max_bytes, retain_bytes, retain_age_ms, retain_records;
     uint64_t agent_grace_ms, heartbeat_ms, drain_grace_ms;
@@ -50,6 +51,11 @@ static int parse(struct arguments *a, int argc, char **argv)
         {"listen", 'l', OPTION_LIST, &a->listen, "ADDRESS", "SENSEBUS_LISTEN", 0, 0,
          "HOST:PORT, [IPV6]:PORT or unix:PATH; may be given several times (127.0.0.1:7070)"},
         {"insecure", 0, OPTION_FLAG, &a->insecure, NULL, NULL, 0, 0, "allow plaintext on addresses beyond loopback"},
+        {"plaintext-roles", 0, OPTION_STRING, &a->plaintext_roles, "ROLES", "SENSEBUS_PLAINTEXT_ROLES", 0, 0,
+         "what whoever connects without TLS may do: \"all\", or some of agent,reader,kernel,dev-config,operator "
+         "(nothing)"},
+        {"plaintext-hosts", 0, OPTION_LIST, &a->plaintext_hosts, "HOST", NULL, 0, 0,
+         "which hosts a plaintext agent may speak for, '*' and '?' allowed; may be given several times (*)"},
         {"data", 'd', OPTION_STRING, &a->data, "DIRECTORY", "SENSEBUS_DATA", 0, 0,
          "where the log is kept (" DEFAULT_DATA ")"},
         {"durability", 0, OPTION_STRING, &a->durability, "sync|relaxed", NULL, 0, 0,
@@ -107,9 +113,34 @@ static int parse(struct arguments *a, int argc, char **argv)
     return 2;
 }
 
-static struct broker_options broker_options(const struct arguments *a)
+/* What --plaintext-roles and --plaintext-hosts say, as a rule. Returns 0, or a negative errno with `err`. */
+static int add_plaintext(struct access *access, const struct arguments *a, char *err, size_t err_len)
+{
+    char *any[] = {"*"}, *hosts[OPTION_LIST_MAX], reason[256];
+    struct access_rule rule = {.identity = "plaintext"};
+
+    if (!a->plaintext_roles)
+        return 0;
+    int rc = access_parse_roles(a->plaintext_roles, &rule.roles, reason, sizeof reason);
+    for (size_t i = 0; i < a->plaintext_hosts.n; i++)
+        hosts[i] = (char *)a->plaintext_hosts.items[i];
+    rule.n_hosts = a->plaintext_hosts.n;
+    rule.hosts = hosts;
+    if (rule.n_hosts == 0 && (rule.roles & ACCESS_AGENT)) {
+        rule.n_hosts = 1;
+        rule.hosts = any;
+    }
+    if (!rc)
+        rc = access_add(access, &rule, reason, sizeof reason);
+    if (rc)
+        snprintf(err, err_len, "--plaintext-roles: %s", reason);
+    return rc;
+}
+
+static struct broker_options broker_options(const struct arguments *a, const struct access *access)
 {
     struct broker_options o = {
+        .access = access,
         .data_directory = a->data,
         .insecure = a->insecure,
         .relaxed = strcmp(a->durability, "relaxed") == 0,
@@ -160,6 +191,7 @@ static int write_port_file(const char *path, const struct broker *b)
 
 struct process {
     struct broker broker;
+    struct access access;
     uv_loop_t loop;
     uv_signal_t term, interrupt;
     const char *port_file;
@@ -193,7 +225,7 @@ static void watch_signals(struct process *p)
 
 static int run(struct process *p, const struct arguments *a)
 {
-    struct broker_options options = broker_options(a);
+    struct broker_options options = broker_options(a, &p->access);
     char err[512];
     int status = EXIT_SUCCESS;
 
@@ -228,6 +260,7 @@ int main(int argc, char **argv)
 {
     static struct process process;
     struct arguments arguments;
+    char err[256];
     int rc = parse(&arguments, argc, argv);
 
     if (rc)
@@ -238,7 +271,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "sensebus-broker: %s\n", uv_strerror(rc));
         return EXIT_FAILURE;
     }
+    if (add_plaintext(&process.access, &arguments, err, sizeof err)) {
+        fprintf(stderr, "sensebus-broker: %s\n", err);
+        return 2;
+    }
     int status = run(&process, &arguments);
+    access_deinit(&process.access);
     uv_loop_close(&process.loop);
     uv_library_shutdown();
     return status;

@@ -245,7 +245,7 @@ target_start || die "tgtd does not start"
 target_configure 1 2
 say "target   $target_name at 127.0.0.1:$target_port, 2 logical units (tgtd)"
 
-start broker "$broker_program" --listen 127.0.0.1:0 --port-file "$work/port" --data "$work/broker"
+start broker "$broker_program" --listen 127.0.0.1:0 --plaintext-roles all --port-file "$work/port" --data "$work/broker"
 until_true 20000 test -s "$work/port" || die "the broker does not start"
 SENSEBUS_BROKER=$(cat "$work/port")
 export SENSEBUS_BROKER

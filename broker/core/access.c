@@ -9,6 +9,7 @@
 #include "proto/event_view.h"
 #include "proto/wire.h"
 #include "runtime/glob.h"
+#include "runtime/spelling.h"
 
 /* ------------------------------------------------------------------------------------------------ roles */
 
@@ -34,6 +35,45 @@ unsigned access_role_by_name(const char *name)
     for (size_t i = 0; i < N_ROLES; i++)
         if (strcmp(roles[i].name, name) == 0)
             return roles[i].role;
+    return 0;
+}
+
+static int unknown_role(const char *word, char *err, size_t err_len)
+{
+    const char *nearest = NULL;
+    size_t best = 4;
+
+    for (size_t i = 0; i < N_ROLES; i++) {
+        size_t distance = spelling_distance(word, roles[i].name, true);
+        if (distance < best) {
+            best = distance;
+            nearest = roles[i].name;
+        }
+    }
+    if (nearest)
+        snprintf(err, err_len, "\"%s\" is no role; did you mean \"%s\"?", word, nearest);
+    else
+        snprintf(err, err_len, "\"%.64s\" is no role: agent, reader, kernel, dev-config, operator or all", word);
+    return UV_EINVAL;
+}
+
+int access_parse_roles(const char *text, unsigned *out_roles, char *err, size_t err_len)
+{
+    unsigned found = 0;
+
+    for (;;) {
+        char word[64];
+        size_t len = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word), text);
+        unsigned role = strcmp(word, "all") == 0 ? ACCESS_ALL : access_role_by_name(word);
+        if (!role)
+            return unknown_role(word, err, err_len);
+        found |= role;
+        if (!text[len])
+            break;
+        text += len + 1;
+    }
+    *out_roles = found;
     return 0;
 }
 

@@ -28,6 +28,9 @@ enum access_role {
 const char *access_role_name(enum access_role role);
 /* 0 for a name that is none. */
 unsigned access_role_by_name(const char *name);
+/* "agent,reader", or "all". Returns 0, or UV_EINVAL with `err` naming the word that is none, and the nearest that is.
+ */
+int access_parse_roles(const char *text, unsigned *out_roles, char *err, size_t err_len);
 
 struct access_rule {
     char *identity; /* glob over identity texts: "uri:sensebus://agent/db-*", "dns:backup.example", "unix:uid=0",

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "broker/service/broker.h"
+#include "broker/service/gate.h"
 #include "broker/service/request.h"
 #include "broker/service/subscription.h"
 #include "proto/message.h"
@@ -49,6 +50,7 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
     counter_add(l, "sensebus_events_delivered_total", c->n_delivered);
     counter_add(l, "sensebus_gap_records_total", c->n_gaps);
     counter_add(l, "sensebus_subscriptions_too_slow_total", c->n_slow_ended);
+    counter_add(l, "sensebus_access_denied_total", c->n_denied);
     counter_add(l, "sensebus_store_commits_total", b->commit.n_commits);
     counter_add(l, "sensebus_store_commit_failures_total", b->commit.n_failures);
     counter_add(l, "sensebus_store_records_trimmed_total", b->journal.n_trimmed);
@@ -235,22 +237,26 @@ static void on_list_subscriptions(struct grpc_call *call, void *service, const u
 
 static void start_get_broker(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_get_broker);
+    if (gate_admit(service, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_get_broker);
 }
 
 static void start_list_agents(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_list_agents);
+    if (gate_admit(service, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_list_agents);
 }
 
 static void start_list_devices(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_list_devices);
+    if (gate_admit(service, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_list_devices);
 }
 
 static void start_list_subscriptions(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_list_subscriptions);
+    if (gate_admit(service, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_list_subscriptions);
 }
 
 int admin_start(struct broker *broker)

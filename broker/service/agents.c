@@ -22,6 +22,7 @@
 #include "broker/service/agent_session.h"
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
+#include "broker/service/gate.h"
 #include "proto/message.h"
 #include "proto/wire.h"
 #include "runtime/clock.h"
@@ -385,6 +386,10 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
         session_fail(s, GRPC_INVALID_ARGUMENT, "%s", err);
         return;
     }
+    if (!gate_admit_host(b, s->call, hello->host, err, sizeof err)) {
+        session_fail(s, GRPC_PERMISSION_DENIED, "%s", err);
+        return;
+    }
     if (!broker_accepting(b)) {
         session_fail(s, GRPC_UNAVAILABLE, "not accepting: %s", b->not_accepting);
         return;
@@ -619,8 +624,10 @@ static void on_attach(struct grpc_call *call, void *service)
         .on_close = on_close,
     };
     struct agents *a = service;
-    struct agent_session *s = calloc(1, sizeof *s);
 
+    if (!gate_admit(a->broker, call, ACCESS_AGENT, NULL))
+        return;
+    struct agent_session *s = calloc(1, sizeof *s);
     if (!s) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;

@@ -10,9 +10,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "broker/core/access.h"
+#include "broker/core/adapter/adapter.h"
 #include "broker/core/dedupe.h"
 #include "broker/core/directory.h"
 #include "broker/core/retention.h"
+#include "broker/core/sdi.h"
 #include "broker/core/status.h"
 #include "broker/engine/commit.h"
 #include "broker/engine/journal.h"
@@ -28,7 +31,10 @@ struct broker_options {
     const char *data_directory;
     const char *listen[BROKER_MAX_LISTENS];
     size_t n_listen;
-    bool insecure; /* plaintext beyond loopback */
+    bool insecure;               /* plaintext beyond loopback */
+    const struct access *access; /* who may do what; lives as long as the broker */
+    struct adapter_limits adapter_limits;
+    struct sdi_limits sdi_limits;
     bool relaxed;
     uint64_t map_bytes;
     struct retention_limits retention;
@@ -46,6 +52,7 @@ struct broker_counters {
     uint64_t n_delivered;  /* records sent to subscribers */
     uint64_t n_gaps;       /* Gap batches sent */
     uint64_t n_slow_ended; /* subscriptions ended by policy DISCONNECT */
+    uint64_t n_denied;     /* calls and agents turned away for want of a role or a host */
 };
 
 enum broker_state { BROKER_RUNNING, BROKER_STOPPING, BROKER_DRAINING, BROKER_CLOSING, BROKER_CLOSED };
@@ -68,6 +75,7 @@ struct broker {
     struct grpc_health *health;
     struct grpc_reflection *reflection;
     struct broker_counters counters;
+    struct log_limit denied_limit;
     char not_accepting[128]; /* why nothing is accepted now; empty while all is well */
     struct commit_waiter stopping_written;
     uv_timer_t tick; /* retention by age, and the limit on waiting for the disk at a stop */

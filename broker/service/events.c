@@ -7,6 +7,7 @@
 
 #include "broker/core/filter.h"
 #include "broker/service/broker.h"
+#include "broker/service/gate.h"
 #include "broker/service/request.h"
 #include "broker/service/subscription.h"
 #include "proto/message.h"
@@ -187,12 +188,14 @@ static void on_get_status(struct grpc_call *call, void *service, const uint8_t *
 
 static void start_acknowledge(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_acknowledge);
+    if (gate_admit(((struct events *)service)->broker, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_acknowledge);
 }
 
 static void start_get_status(struct grpc_call *call, void *service)
 {
-    grpc_unary_accept(call, service, on_get_status);
+    if (gate_admit(((struct events *)service)->broker, call, GATE_READERS, NULL))
+        grpc_unary_accept(call, service, on_get_status);
 }
 
 int events_start(struct events *e, struct broker *broker)

@@ -17,6 +17,7 @@
 #include "broker/core/filter.h"
 #include "broker/service/batch.h"
 #include "broker/service/broker.h"
+#include "broker/service/gate.h"
 #include "broker/service/request.h"
 #include "proto/message.h"
 #include "proto/wire.h"
@@ -728,6 +729,8 @@ void subscription_accept(struct grpc_call *call, void *service)
     };
     struct events *e = service;
 
+    if (!gate_admit(e->broker, call, GATE_READERS, NULL))
+        return;
     if (e->n_all >= EVENTS_MAX_SUBSCRIPTIONS) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%u subscriptions are open, no more are taken",
                          EVENTS_MAX_SUBSCRIPTIONS);

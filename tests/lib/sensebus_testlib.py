@@ -154,7 +154,8 @@ class Program:
 class Broker(Program):
     """A broker on a free port, with its data in a directory of its own unless `data` is given."""
 
-    def __init__(self, *options, data=None, listen="127.0.0.1:0", env=None):
+    def __init__(self, *options, data=None, listen="127.0.0.1:0", plaintext_roles="all", env=None):
+        """`plaintext_roles`: what everybody here may do; None leaves it to the options (nothing, by default)."""
         self.own_data = None
         if data is None:
             self.own_data = data = tempfile.mkdtemp(prefix="sensebus-broker.")
@@ -165,7 +166,7 @@ class Broker(Program):
         self.address = None
         self.channels = []
         super().__init__("broker/sensebus-broker", "--data", data, "--listen", listen, "--port-file", self.port_file,
-                         *options, env=env)
+                         *(["--plaintext-roles", plaintext_roles] if plaintext_roles else []), *options, env=env)
 
     def start(self):
         super().start()

@@ -61,6 +61,28 @@ Test(access, every_role_has_a_name_and_back)
     cr_assert_null(access_role_name(ACCESS_AGENT | ACCESS_READER));
 }
 
+Test(access, roles_are_read_from_a_list)
+{
+    unsigned found = 0;
+    cr_assert_eq(access_parse_roles("all", &found, err, sizeof err), 0);
+    cr_assert_eq(found, ACCESS_ALL);
+    cr_assert_eq(access_parse_roles("reader,dev-config", &found, err, sizeof err), 0);
+    cr_assert_eq(found, ACCESS_READER | ACCESS_DEV_CONFIG);
+    static const char *const bad[][2] = {
+        {"", "\"\" is no role"},
+        {"reader,", "\"\" is no role"},
+        {"reader, kernel", "did you mean \"kernel\"?"},
+        {"kernal", "did you mean \"kernel\"?"},
+        {"administrator", "agent, reader, kernel, dev-config, operator or all"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        found = 77;
+        cr_expect_eq(access_parse_roles(bad[i][0], &found, err, sizeof err), UV_EINVAL, "%s", bad[i][0]);
+        cr_expect(strstr(err, bad[i][1]), "%s: %s", bad[i][0], err);
+        cr_expect_eq(found, 77);
+    }
+}
+
 Test(access, nobody_may_anything_without_a_rule)
 {
     struct access_principal p = resolve("plaintext", NULL);
