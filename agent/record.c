@@ -34,7 +34,7 @@ static void fill_address(const struct record *r, Sensebus__V1__Address *a)
 {
     sensebus__v1__address__init(a);
     a->adapter = borrowed(r->place.adapter);
-    a->controller = r->place.adapter ? 0 : -1;
+    a->controller = r->place.adapter ? r->place.controller : -1;
     a->bus = -1; /* iSCSI has none */
     a->target = r->place.target;
     a->lun = r->place.lun;
@@ -233,6 +233,9 @@ int record_encode(const struct record *r, struct record_bytes *out)
     event.wall_time_unix_ns = r->wall_ns;
     event.monotonic_time_ns = r->boot_ns;
     event.synthetic = r->synthetic;
+    event.session_id = borrowed(r->session_id);
+    if (r->mode)
+        event.mode = (Sensebus__V1__Mode)r->mode;
     fill_address(r, &address);
     event.address = &address;
     if (r->place.target_name) {

@@ -21,6 +21,7 @@ struct identity;
 /* Where it happened. */
 struct record_place {
     const char *adapter;              /* "iscsi0" */
+    int32_t controller;               /* number of the adapter */
     int32_t target;                   /* alias that the agent assigned, -1 if none */
     int64_t lun;                      /* -1 when the scope is wider than a unit */
     const char *target_name, *portal; /* NULL when not known */
@@ -42,6 +43,7 @@ struct record {
     uint32_t code;   /* enum Code */
     uint32_t source; /* enum Source */
     uint32_t scope;  /* enum Scope; 0 = the code's default */
+    uint32_t mode;   /* enum Mode; 0 = INITIATOR */
     struct record_place place;
     uint64_t wall_ns, boot_ns;
     struct record_native native;
@@ -50,6 +52,7 @@ struct record {
     const uint8_t *sense; /* NULL when there is none */
     size_t sense_len;
     bool synthetic;
+    const char *session_id; /* of the Adapter face, when the record is for this session alone; else NULL */
     uint64_t count;         /* 0 and 1: one */
     uint64_t first_wall_ns; /* of the first, when count > 1 */
 };

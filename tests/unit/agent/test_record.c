@@ -60,6 +60,27 @@ static struct record on_unit(const struct identity *id)
     };
 }
 
+/* Rule 22: what is for one target-mode session alone says so. */
+Test(record, carries_mode_session_and_adapter_of_target_mode)
+{
+    struct record r = {
+        .code = SENSEBUS__V1__CODE__BUFFERS_EXHAUSTED,
+        .source = SENSEBUS__V1__SOURCE__SOURCE_TARGET,
+        .mode = SENSEBUS__V1__MODE__MODE_TARGET,
+        .place = {.adapter = "tgt7", .controller = 1007, .target = 2, .lun = -1, .target_name = "iqn.initiator"},
+        .session_id = "s12",
+    };
+    Sensebus__V1__Event *e = encoded(&r);
+
+    cr_assert_eq(e->mode, SENSEBUS__V1__MODE__MODE_TARGET);
+    cr_assert_eq(e->aix_bits, 8);
+    cr_assert_str_eq(e->session_id, "s12");
+    cr_assert_str_eq(e->address->adapter, "tgt7");
+    cr_assert_eq(e->address->controller, 1007);
+    cr_assert_eq(e->address->target, 2);
+    done(e);
+}
+
 Test(record, sense_becomes_an_event_with_its_evidence)
 {
     struct identity id = {0};
