@@ -6,6 +6,7 @@
  * Cannot connect, login refused: reported once, back to WAITING with back-off.
  * Session lost: NEXUS_LOST, WAITING; the login that succeeds after that is NEXUS_RESTORED, and a survey finds what
  * changed meanwhile.
+ * A task management function that a subscriber asked for ended our command with its own: it is sent again.
  * The target asks for logout or negotiation: event, LEAVING, SESSION_STOPPED, WAITING.
  * watch_stop: LEAVING, SESSION_STOPPED, STOPPED; from the states without a session STOPPED at once.
  *
@@ -204,8 +205,8 @@ static void on_unit_command(struct iscsi_session *s, void *data, const struct is
     if (u->gone) {
         unit_bury(w, u);
     } else if (result->end == ISCSI_COMMAND_GONE) {
-        return; /* on_end follows */
-    } else {
+        return;                                        /* on_end follows */
+    } else if (result->end != ISCSI_COMMAND_ABORTED) { /* else it is still runnable, and sent again */
         unit_answer(u, result);
         judge_health(w);
     }
@@ -435,7 +436,10 @@ static void on_report_luns(struct iscsi_session *s, void *data, const struct isc
         return;
     assert(w->survey == SURVEY_RUNNING);
     w->survey = SURVEY_NONE;
-    survey_answer(w, result);
+    if (result->end == ISCSI_COMMAND_ABORTED)
+        w->survey_again = true;
+    else
+        survey_answer(w, result);
     if (w->survey_again) {
         w->survey_again = false;
         w->survey = SURVEY_WANTED;

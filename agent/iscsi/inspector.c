@@ -58,17 +58,36 @@ static bool task_take(struct inspector *in, uint32_t itt, enum pdu_opcode reques
     return true;
 }
 
+/* Of the commands that were aborted, the one that is the longest time so: its answer hardly comes. */
+static void forget_aborted(struct inspector *in)
+{
+    struct inspector_task *oldest = NULL;
+
+    for (size_t i = 0; i < in->n_tasks; i++)
+        if (in->tasks[i].aborted && (!oldest || in->tasks[i].order < oldest->order))
+            oldest = &in->tasks[i];
+    if (oldest)
+        task_remove(in, oldest);
+}
+
 static bool task_add(struct inspector *in, const uint8_t *header)
 {
     uint32_t itt = pdu_get32(header + PDU_AT_ITT);
     struct inspector_task *task = task_find(in, itt);
 
+    if (!task && in->n_tasks == INSPECTOR_MAX_TASKS)
+        forget_aborted(in);
     if (!task) {
         if (in->n_tasks == INSPECTOR_MAX_TASKS)
             return false;
         task = &in->tasks[in->n_tasks++];
     }
-    *task = (struct inspector_task){.itt = itt, .request = (uint8_t)pdu_opcode(header)};
+    *task = (struct inspector_task){.itt = itt, .request = (uint8_t)pdu_opcode(header), .order = in->n_sent++};
+    if (task->request == PDU_TASK_MANAGEMENT_REQUEST) {
+        task->function = header[PDU_AT_FLAGS] & PDU_FUNCTION;
+        task->lun_raw = pdu_get64(header + PDU_AT_LUN);
+        in->events->on_managing(in->data, itt);
+    }
     if (task->request == PDU_SCSI_COMMAND) {
         task->cdb0 = header[PDU_AT_CDB];
         task->lun_raw = pdu_get64(header + PDU_AT_LUN);
@@ -319,7 +338,7 @@ static enum inspector_verdict on_scsi_response(struct inspector *in, struct fram
         return INSPECTOR_REFUSE;
     known = task_take(in, itt, PDU_SCSI_COMMAND, &task);
     report_status(in, itt, known ? &task : NULL, header[PDU_AT_RESPONSE] != 0, header[PDU_AT_STATUS], pdu);
-    return known ? forward_done(in, pdu, PDU_SCSI_RESPONSE, itt) : INSPECTOR_CONSUME;
+    return known && !task.aborted ? forward_done(in, pdu, PDU_SCSI_RESPONSE, itt) : INSPECTOR_CONSUME;
 }
 
 static enum inspector_verdict on_data_in(struct inspector *in, struct framer_pdu *pdu)
@@ -346,9 +365,11 @@ static enum inspector_verdict on_data_in(struct inspector *in, struct framer_pdu
         done = *task;
         task_remove(in, task);
         report_status(in, itt, &done, false, header[PDU_AT_STATUS], NULL);
+        if (done.aborted)
+            return INSPECTOR_CONSUME;
         if (pdu->data_len == 0)
             return forward_done(in, pdu, PDU_SCSI_RESPONSE, itt);
-    } else if (pdu->data_len == 0) {
+    } else if (pdu->data_len == 0 || task->aborted) {
         return INSPECTOR_CONSUME;
     }
     header[PDU_AT_FLAGS] = has_status ? PDU_FINAL | PDU_HAS_STATUS : 0;
@@ -408,7 +429,10 @@ static enum inspector_verdict on_reject(struct inspector *in, struct framer_pdu 
     switch (done.request) {
     case PDU_SCSI_COMMAND:
         report_status(in, itt, &done, true, 0, NULL);
-        return forward_done(in, pdu, PDU_SCSI_RESPONSE, itt);
+        return done.aborted ? INSPECTOR_CONSUME : forward_done(in, pdu, PDU_SCSI_RESPONSE, itt);
+    case PDU_TASK_MANAGEMENT_REQUEST:
+        in->events->on_managed(in->data, itt, true, 0);
+        return forward_done(in, pdu, PDU_TASK_MANAGEMENT_RESPONSE, itt);
     case PDU_NOP_OUT: return forward_done(in, pdu, PDU_NOP_IN, itt);
     case PDU_LOGOUT_REQUEST: return forward_done(in, pdu, PDU_LOGOUT_RESPONSE, itt);
     default: return refuse(in, "request 0x%02x was rejected, reason 0x%02x", done.request, reason);
@@ -425,6 +449,36 @@ static enum inspector_verdict on_text_response(struct inspector *in, struct fram
     if (task_take(in, pdu_get32(pdu->bytes + PDU_AT_ITT), PDU_TEXT_REQUEST, &task))
         in->events->on_text(in->data, pdu->data, pdu->data_len, (flags & PDU_FINAL) && !(flags & PDU_CONTINUE));
     return INSPECTOR_CONSUME;
+}
+
+/* The commands that a completed function ended (RFC 7143 section 11.5.1): what was sent before it, to its unit or to
+ * all of them. The target answers none of them any more. */
+static void abort_tasks(struct inspector *in, const struct inspector_task *by)
+{
+    for (size_t i = 0; i < in->n_tasks; i++) {
+        struct inspector_task *task = &in->tasks[i];
+        bool reached = by->function == ISCSI_TARGET_WARM_RESET || task->lun_raw == by->lun_raw;
+
+        if (task->request != PDU_SCSI_COMMAND || task->aborted || task->order > by->order || !reached)
+            continue;
+        task->aborted = true;
+        in->events->on_aborted(in->data, task->itt, by->itt);
+    }
+}
+
+static enum inspector_verdict on_management_response(struct inspector *in, struct framer_pdu *pdu)
+{
+    uint8_t response = pdu->bytes[PDU_AT_RESPONSE];
+    struct inspector_task task;
+
+    if (!count_statsn(in, pdu->bytes))
+        return INSPECTOR_REFUSE;
+    if (!task_take(in, pdu_get32(pdu->bytes + PDU_AT_ITT), PDU_TASK_MANAGEMENT_REQUEST, &task))
+        return INSPECTOR_CONSUME;
+    if (response == ISCSI_TASK_COMPLETE)
+        abort_tasks(in, &task);
+    in->events->on_managed(in->data, task.itt, false, response);
+    return forward_bare(in, pdu);
 }
 
 /* Answers that matter only by their arrival. */
@@ -447,7 +501,7 @@ enum inspector_verdict inspector_from_target(struct inspector *in, struct framer
     case PDU_SCSI_RESPONSE: return on_scsi_response(in, pdu);
     case PDU_DATA_IN: return on_data_in(in, pdu);
     case PDU_TEXT_RESPONSE: return on_text_response(in, pdu);
-    case PDU_TASK_MANAGEMENT_RESPONSE: return on_plain_response(in, pdu, PDU_TASK_MANAGEMENT_REQUEST);
+    case PDU_TASK_MANAGEMENT_RESPONSE: return on_management_response(in, pdu);
     case PDU_LOGOUT_RESPONSE: return on_plain_response(in, pdu, PDU_LOGOUT_REQUEST);
     case PDU_ASYNC_MESSAGE: return on_async_message(in, pdu);
     case PDU_REJECT: return on_reject(in, pdu);

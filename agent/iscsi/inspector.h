@@ -15,8 +15,9 @@
 #include "agent/iscsi/framer.h"
 #include "agent/iscsi/session.h"
 
-/* Requests libiscsi waits for: ISCSI_SESSION_MAX_COMMANDS, and room for NOP-Out, Text, Logout. */
-#define INSPECTOR_MAX_TASKS     (ISCSI_SESSION_MAX_COMMANDS + 16)
+/* Requests libiscsi waits for: ISCSI_SESSION_MAX_COMMANDS, ISCSI_SESSION_MAX_MANAGEMENT, and room for NOP-Out, Text,
+ * Logout and for commands that were aborted. */
+#define INSPECTOR_MAX_TASKS     (ISCSI_SESSION_MAX_COMMANDS + ISCSI_SESSION_MAX_MANAGEMENT + 48)
 #define INSPECTOR_ADDRESS_BYTES 256
 
 /* How a SCSI command ended. */
@@ -39,6 +40,14 @@ struct inspector_events {
     void (*on_async)(void *data, const struct iscsi_async_message *message);
     void (*on_status)(void *data, const struct inspector_status *status);
     void (*on_reject)(void *data, uint8_t reason, const uint8_t *header);
+    /* A task management request goes out; those of libiscsi go in the order it was asked for them. */
+    void (*on_managing)(void *data, uint32_t itt);
+    /* The task management request `itt` aborted this command: no answer of it will be passed on. Comes before the
+     * request's own on_managed. */
+    void (*on_aborted)(void *data, uint32_t command_itt, uint32_t itt);
+    /* Its answer: a response code (RFC 7143 section 11.6.1), or a Reject. libiscsi sees the former, and "done" in place
+     * of the latter. */
+    void (*on_managed)(void *data, uint32_t itt, bool rejected, uint8_t response);
     /* A Text Response, which libiscsi does not see. Not `complete`: the target has more and wants to be asked for it.
      */
     void (*on_text)(void *data, const uint8_t *text, size_t len, bool complete);
@@ -50,6 +59,9 @@ struct inspector_task {
     uint8_t cdb0;
     uint64_t lun_raw;
     uint32_t expected_bytes, got_bytes; /* Data-In */
+    uint8_t function;                   /* task management: RFC 7143 section 11.5.1 */
+    uint64_t order;                     /* of the requests, as they went out */
+    bool aborted;                       /* libiscsi does not wait for it any more */
 };
 
 struct inspector {
@@ -63,6 +75,7 @@ struct inspector {
     uint32_t exp_statsn; /* next StatSN */
     struct inspector_task tasks[INSPECTOR_MAX_TASKS];
     size_t n_tasks;
+    uint64_t n_sent; /* requests so far */
     char error[128]; /* what was wrong, after INSPECTOR_REFUSE */
 };
 

@@ -37,6 +37,7 @@ enum {
     PDU_HAS_STATUS = 0x01, /* S in Data-In */
     PDU_NEXT_STAGE = 0x03, /* NSG in login */
     PDU_STAGE_FULL_FEATURE = 0x03,
+    PDU_FUNCTION = 0x7f, /* Task Management Function Request */
 };
 
 /* Byte offsets in the header. */

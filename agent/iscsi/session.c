@@ -11,7 +11,11 @@
  * Any state goes to OVER, and close is possible in any. libiscsi's callbacks only take notes; after each call into
  * libiscsi session_step acts on them. So the owner is never called from inside libiscsi, and libiscsi's context may be
  * destroyed whenever the owner is called. libiscsi never learns how a connection ended: the tap tells us and we drop
- * both. Should libiscsi give a connection up by itself, our notes say so (a command cancelled) and the session ends. */
+ * both. Should libiscsi give a connection up by itself, our notes say so (a command cancelled) and the session ends.
+ *
+ * Task management: libiscsi's own functions for it cancel every command of the session first; its general one, which is
+ * used here, cancels none. The relay tells which commands a completed function ended; those are taken out of libiscsi
+ * one by one when libiscsi has seen the answer, and with it all that came before. */
 #include "agent/iscsi/session.h"
 
 #include <errno.h>
@@ -27,12 +31,13 @@
 #include <iscsi/scsi-lowlevel.h>
 
 #include "agent/iscsi/login_status.h"
+#include "agent/iscsi/management.h"
+#include "agent/iscsi/pdu.h"
 #include "agent/iscsi/session_settings.h"
 #include "agent/iscsi/tap.h"
 #include "runtime/log.h"
 
 #define DEFAULT_COMMAND_MS 10000
-#define MAX_IN_BYTES       (1u << 20)
 #define MAX_SENSE_BYTES    255
 /* NOP-Outs without an answer; more are not sent. */
 #define MAX_NOPS 8
@@ -55,6 +60,8 @@ struct command {
     bool answered;   /* the owner had its callback (a timeout) */
     bool has_status; /* the tap saw the answer */
     bool refused;
+    bool aborted; /* by the task management request `aborted_by` */
+    uint32_t aborted_by;
     uint8_t status;
     uint8_t sense_len;
     uint8_t sense[MAX_SENSE_BYTES];
@@ -76,7 +83,7 @@ struct iscsi_session {
     char portal[96]; /* address in use, numeric */
 
     struct iscsi_context *context;
-    bool destroying;
+    bool forgetting; /* libiscsi's callbacks are about what we take away from it ourselves */
     uv_poll_t *poll; /* of libiscsi's descriptor */
     int poll_events;
     struct tap *tap;
@@ -86,6 +93,7 @@ struct iscsi_session {
     struct command *commands[ISCSI_SESSION_MAX_COMMANDS];
     size_t n_commands, n_abandoned;
     struct command *done_first, **done_last;
+    struct management_table management;
     unsigned n_nops;
     bool ack_due, logout_due; /* what asynchronous messages ask for */
     uint64_t probe_ms;        /* when the target was asked whether it lives, 0 when it was heard since */
@@ -164,9 +172,9 @@ static void connection_drop(struct iscsi_session *s)
             iscsi_set_initiator_username_pwd(s->context, "-", "-");
         if (s->settings.mutual_chap_user)
             iscsi_set_target_username_pwd(s->context, "-", "-");
-        s->destroying = true;
+        s->forgetting = true;
         iscsi_destroy_context(s->context);
-        s->destroying = false;
+        s->forgetting = false;
         s->context = NULL;
     }
     s->connected = s->logged_in = s->logged_out = NOT_YET;
@@ -211,6 +219,24 @@ static int poll_open(struct iscsi_session *s)
 
 /* ---- the end ---- */
 
+static void management_answer(struct iscsi_session *s, struct management *m, enum iscsi_management_end end)
+{
+    const struct iscsi_management_result result = {.end = end, .response = m->response};
+
+    m->answered = true;
+    m->cb(s, m->data, &result);
+}
+
+/* All that wait are told that the session is gone. False when the owner closed it meanwhile. */
+static bool management_give_up(struct iscsi_session *s)
+{
+    struct management *m;
+
+    while (!s->closed && (m = management_waiting(&s->management)))
+        management_answer(s, m, ISCSI_MANAGEMENT_GONE);
+    return !s->closed;
+}
+
 static void session_over(struct iscsi_session *s, struct iscsi_session_fate *fate)
 {
     if (s->closed || s->state == OVER)
@@ -232,7 +258,8 @@ static void session_over(struct iscsi_session *s, struct iscsi_session_fate *fat
         if (s->closed)
             return;
     }
-    s->ops->on_end(s, s->data, fate);
+    if (management_give_up(s))
+        s->ops->on_end(s, s->data, fate);
 }
 
 static void __attribute__((format(printf, 4, 5)))
@@ -320,6 +347,31 @@ static void on_tap_reject(void *data, uint8_t reason, const uint8_t *header)
     s->ops->on_reject(s, s->data, reason, header);
 }
 
+static void on_tap_managing(void *data, uint32_t itt)
+{
+    struct iscsi_session *s = data;
+
+    management_sent(&s->management, itt);
+}
+
+static void on_tap_aborted(void *data, uint32_t command_itt, uint32_t itt)
+{
+    struct iscsi_session *s = data;
+    struct command *c = command_of(s, command_itt);
+
+    if (!c)
+        return;
+    c->aborted = true;
+    c->aborted_by = itt;
+}
+
+static void on_tap_managed(void *data, uint32_t itt, bool rejected, uint8_t response)
+{
+    struct iscsi_session *s = data;
+
+    management_heard(&s->management, itt, rejected, response);
+}
+
 static void on_tap_text(void *data, const uint8_t *text, size_t len, bool complete)
 {
     struct iscsi_session *s = data;
@@ -377,6 +429,9 @@ static const struct tap_ops session_tap_ops = {
             .on_async = on_tap_async,
             .on_status = on_tap_status,
             .on_reject = on_tap_reject,
+            .on_managing = on_tap_managing,
+            .on_aborted = on_tap_aborted,
+            .on_managed = on_tap_managed,
             .on_text = on_tap_text,
         },
     .on_end = on_tap_end,
@@ -440,7 +495,7 @@ static void on_command_done(struct iscsi_context *context, int status, void *com
 
     (void)context;
     (void)command_data;
-    if (s->destroying)
+    if (s->forgetting)
         return;
     c->note = status == SCSI_STATUS_GOOD && c->has_status ? SUCCEEDED : FAILED;
     if (c->note == FAILED)
@@ -448,6 +503,21 @@ static void on_command_done(struct iscsi_context *context, int status, void *com
     c->next_done = NULL;
     *s->done_last = c;
     s->done_last = &c->next_done;
+}
+
+static void on_managed(struct iscsi_context *context, int status, void *command_data, void *data)
+{
+    struct management *m = data;
+    struct iscsi_session *s = m->session;
+
+    (void)context;
+    (void)command_data;
+    if (s->forgetting)
+        return;
+    if (status == SCSI_STATUS_GOOD && m->state == MANAGEMENT_HEARD)
+        m->state = MANAGEMENT_DONE;
+    else
+        s->libiscsi_failed = true;
 }
 
 static void on_libiscsi_log(int level, const char *message)
@@ -502,6 +572,48 @@ static void answer_done(struct iscsi_session *s)
     }
 }
 
+/* The command that this request aborted and that libiscsi still waits for, or NULL. */
+static struct command *aborted_command(struct iscsi_session *s, uint32_t itt)
+{
+    for (size_t i = 0; i < s->n_commands; i++)
+        if (s->commands[i]->aborted && s->commands[i]->aborted_by == itt && s->commands[i]->note == NOT_YET)
+            return s->commands[i];
+    return NULL;
+}
+
+static void answer_aborted(struct iscsi_session *s, struct command *c)
+{
+    static const struct iscsi_command_result aborted = {.end = ISCSI_COMMAND_ABORTED};
+
+    s->forgetting = true;
+    iscsi_scsi_cancel_task(s->context, c->task);
+    s->forgetting = false;
+    command_detach(s, c);
+    if (!c->answered)
+        c->cb(s, c->data, &aborted);
+    command_free(c);
+}
+
+static void answer_management(struct iscsi_session *s)
+{
+    struct management *m;
+
+    while ((m = management_find(&s->management, MANAGEMENT_DONE))) {
+        struct command *c = aborted_command(s, m->itt);
+        struct management done = *m;
+
+        if (c) {
+            answer_aborted(s, c);
+        } else {
+            management_free(m);
+            if (!done.answered)
+                management_answer(s, &done, done.rejected ? ISCSI_MANAGEMENT_REJECTED : ISCSI_MANAGEMENT_ANSWERED);
+        }
+        if (s->closed || s->state == OVER)
+            return;
+    }
+}
+
 /* Act on libiscsi's notes. */
 static void session_step(struct iscsi_session *s)
 {
@@ -523,6 +635,9 @@ static void session_step(struct iscsi_session *s)
     if (s->closed || s->state == OVER)
         return;
     answer_done(s);
+    if (s->closed || s->state == OVER)
+        return;
+    answer_management(s);
     if (s->closed || s->state == OVER)
         return;
     if (s->state == LOGGING_OUT && s->logged_out == SUCCEEDED)
@@ -701,6 +816,8 @@ static uint64_t next_deadline(const struct iscsi_session *s)
     for (size_t i = 0; i < s->n_commands; i++)
         if (!s->commands[i]->answered && s->commands[i]->deadline_ms < next)
             next = s->commands[i]->deadline_ms;
+    if (management_deadline(&s->management) < next)
+        next = management_deadline(&s->management);
     if (s->state == READY && may_nop(s)) {
         uint64_t heard_ms = tap_heard_ms(s->tap);
         bool asked = s->probe_ms > heard_ms;
@@ -749,6 +866,14 @@ static void commands_expire(struct iscsi_session *s, uint64_t now)
                 return;
         }
     } while (again);
+}
+
+static void management_expire(struct iscsi_session *s, uint64_t now)
+{
+    struct management *m;
+
+    while (!s->closed && s->state != OVER && (m = management_expired(&s->management, now)))
+        management_answer(s, m, ISCSI_MANAGEMENT_TIMEOUT);
 }
 
 static void state_expired(struct iscsi_session *s)
@@ -802,6 +927,9 @@ static void on_timer(uv_timer_t *timer)
     if (s->closed || s->state == OVER)
         return;
     commands_expire(s, now);
+    if (s->closed || s->state == OVER)
+        return;
+    management_expire(s, now);
     if (s->closed || s->state == OVER)
         return;
     if (s->state == READY && may_nop(s))
@@ -860,7 +988,8 @@ int iscsi_session_command(struct iscsi_session *s, uint16_t lun, const uint8_t *
         return UV_ENOTCONN;
     if (s->n_commands == ISCSI_SESSION_MAX_COMMANDS)
         return UV_ENOBUFS;
-    if (lun > 16383 || in_bytes > MAX_IN_BYTES || (cdb_len != 6 && cdb_len != 10 && cdb_len != 12 && cdb_len != 16))
+    if (lun > 16383 || in_bytes > ISCSI_SESSION_MAX_TRANSFER_BYTES ||
+        (cdb_len != 6 && cdb_len != 10 && cdb_len != 12 && cdb_len != 16))
         return UV_EINVAL;
     c = calloc(1, sizeof(*c));
     if (!c)
@@ -876,6 +1005,31 @@ int iscsi_session_command(struct iscsi_session *s, uint16_t lun, const uint8_t *
         return UV_ENOMEM;
     }
     s->commands[s->n_commands++] = c;
+    session_schedule(s);
+    return 0;
+}
+
+int iscsi_session_manage(struct iscsi_session *s, enum iscsi_task_function function, uint16_t lun, uint32_t timeout_ms,
+                         iscsi_session_management_cb cb, void *data)
+{
+    struct management *m;
+
+    if (s->closed || s->state != READY || s->libiscsi_failed)
+        return UV_ENOTCONN;
+    if (lun > 16383)
+        return UV_EINVAL;
+    m = management_ask(&s->management);
+    if (!m)
+        return UV_ENOBUFS;
+    m->session = s;
+    m->cb = cb;
+    m->data = data;
+    m->deadline_ms = uv_now(s->loop) + (timeout_ms ? timeout_ms : DEFAULT_COMMAND_MS);
+    if (iscsi_task_mgmt_async(s->context, wire_lun(lun), (enum iscsi_task_mgmt_funcs)function, PDU_NO_TAG, 0,
+                              on_managed, m) != 0) {
+        management_free(m);
+        return UV_ENOMEM;
+    }
     session_schedule(s);
     return 0;
 }
@@ -923,6 +1077,7 @@ void iscsi_session_close(struct iscsi_session *s)
 const struct iscsi_session_api iscsi_session_libiscsi = {
     .open = iscsi_session_open,
     .command = iscsi_session_command,
+    .manage = iscsi_session_manage,
     .logout = iscsi_session_logout,
     .close = iscsi_session_close,
 };

@@ -18,6 +18,10 @@ struct iscsi_session;
 
 /* Commands open at a time on one session, timed-out ones that the target still owes an answer included. */
 #define ISCSI_SESSION_MAX_COMMANDS 256
+/* Task management requests likewise. */
+#define ISCSI_SESSION_MAX_MANAGEMENT 16
+/* The longest data of one command. */
+#define ISCSI_SESSION_MAX_TRANSFER_BYTES (1u << 20)
 
 /* RFC 7143 section 11.9. */
 struct iscsi_async_message {
@@ -84,6 +88,7 @@ enum iscsi_command_end {
     ISCSI_COMMAND_TIMEOUT, /* no answer in time; a late answer's sense still reaches on_sense */
     ISCSI_COMMAND_GONE,    /* the session ended */
     ISCSI_COMMAND_REFUSED, /* Reject, or a SCSI Response other than "completed at target" */
+    ISCSI_COMMAND_ABORTED, /* by a task management function of this session, which completed */
 };
 struct iscsi_command_result {
     enum iscsi_command_end end;
@@ -103,6 +108,43 @@ typedef void (*iscsi_session_command_cb)(struct iscsi_session *s, void *data,
 int iscsi_session_command(struct iscsi_session *s, uint16_t lun, const uint8_t *cdb, size_t cdb_len, uint32_t in_bytes,
                           uint32_t timeout_ms, iscsi_session_command_cb cb, void *data);
 
+/* Task management functions (RFC 7143 section 11.5.1), and what a target answers (section 11.6.1). */
+enum iscsi_task_function {
+    ISCSI_ABORT_TASK_SET = 2,   /* this session's commands of one unit */
+    ISCSI_LUN_RESET = 5,        /* everybody's commands of one unit, and its state */
+    ISCSI_TARGET_WARM_RESET = 6 /* of all units */
+};
+enum iscsi_task_response {
+    ISCSI_TASK_COMPLETE = 0,
+    ISCSI_TASK_NO_TASK = 1,
+    ISCSI_TASK_NO_LUN = 2,
+    ISCSI_TASK_STILL_ALLEGIANT = 3,
+    ISCSI_TASK_NO_REASSIGNMENT = 4,
+    ISCSI_TASK_NOT_SUPPORTED = 5,
+    ISCSI_TASK_NOT_AUTHORIZED = 6,
+    ISCSI_TASK_REJECTED = 255,
+};
+enum iscsi_management_end {
+    ISCSI_MANAGEMENT_ANSWERED, /* `response` is valid */
+    ISCSI_MANAGEMENT_REJECTED, /* the target answered with a Reject PDU */
+    ISCSI_MANAGEMENT_TIMEOUT,  /* no answer in time; it may be done all the same */
+    ISCSI_MANAGEMENT_GONE,     /* the session ended */
+};
+struct iscsi_management_result {
+    enum iscsi_management_end end;
+    uint8_t response; /* enum iscsi_task_response, or another number */
+};
+typedef void (*iscsi_session_management_cb)(struct iscsi_session *s, void *data,
+                                            const struct iscsi_management_result *result);
+
+/* Sent at once, past commands that wait (immediate). `lun` does not count for a target reset. When the target says
+ * ISCSI_TASK_COMPLETE, the commands that went out before and that it reached end with ISCSI_COMMAND_ABORTED first; a
+ * sense that comes for them later still reaches on_sense. All others go on. The callback comes exactly once unless the
+ * session is closed first. `timeout_ms` 0 = 10,000. Errors as those of iscsi_session_command; UV_ENOBUFS when
+ * ISCSI_SESSION_MAX_MANAGEMENT are open. */
+int iscsi_session_manage(struct iscsi_session *s, enum iscsi_task_function function, uint16_t lun, uint32_t timeout_ms,
+                         iscsi_session_management_cb cb, void *data);
+
 /* On a discovery session: ask SendTargets=All. `text` is what the target answered ("key=value\0…"), valid during the
  * call; `status` is UV_EMSGSIZE when the target wanted to send the list in several parts. Once a session; the callback
  * does not come when the session ends first. */
@@ -120,6 +162,8 @@ struct iscsi_session_api {
                 void *data, struct iscsi_session **out_session);
     int (*command)(struct iscsi_session *s, uint16_t lun, const uint8_t *cdb, size_t cdb_len, uint32_t in_bytes,
                    uint32_t timeout_ms, iscsi_session_command_cb cb, void *data);
+    int (*manage)(struct iscsi_session *s, enum iscsi_task_function function, uint16_t lun, uint32_t timeout_ms,
+                  iscsi_session_management_cb cb, void *data);
     void (*logout)(struct iscsi_session *s);
     void (*close)(struct iscsi_session *s);
 };

@@ -66,12 +66,36 @@ static void on_text(void *data, const uint8_t *text, size_t len, bool complete)
     touch(text, len);
 }
 
+static void on_managing(void *data, uint32_t itt)
+{
+    (void)data;
+    (void)itt;
+}
+
+static void on_aborted(void *data, uint32_t command_itt, uint32_t itt)
+{
+    (void)data;
+    (void)command_itt;
+    (void)itt;
+}
+
+static void on_managed(void *data, uint32_t itt, bool rejected, uint8_t response)
+{
+    (void)data;
+    (void)itt;
+    (void)rejected;
+    (void)response;
+}
+
 static const struct inspector_events events = {
     .on_full_feature = on_full_feature,
     .on_login_refused = on_login_refused,
     .on_async = on_async,
     .on_status = on_status,
     .on_reject = on_reject,
+    .on_managing = on_managing,
+    .on_aborted = on_aborted,
+    .on_managed = on_managed,
     .on_text = on_text,
 };
 

@@ -4,8 +4,8 @@
  *   iscsi_driver [--discover MS] --portal HOST:PORT [--target NAME] [--chap USER:SECRET] [--mutual USER:SECRET]
  *                [--digest] [--connect-ms N] [--nop-ms N] [--nop-timeout-ms N]
  *
- * Lines on standard input: "command LUN CDB-HEX IN-BYTES TIMEOUT-MS", "logout". At its end the session is closed, and
- * the program ends with 0 when the loop could be closed: no handle is left. */
+ * Lines on standard input: "command LUN CDB-HEX IN-BYTES TIMEOUT-MS", "manage FUNCTION LUN TIMEOUT-MS", "logout". At
+ * its end the session is closed, and the program ends with 0 when the loop could be closed: no handle is left. */
 #include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -107,15 +107,27 @@ static const struct iscsi_session_ops driver_ops = {
 static void on_result(struct iscsi_session *s, void *data, const struct iscsi_command_result *result)
 {
     static const char *const names[] = {
-        [ISCSI_COMMAND_DONE] = "DONE",
-        [ISCSI_COMMAND_TIMEOUT] = "TIMEOUT",
-        [ISCSI_COMMAND_GONE] = "GONE",
-        [ISCSI_COMMAND_REFUSED] = "REFUSED",
+        [ISCSI_COMMAND_DONE] = "DONE",       [ISCSI_COMMAND_TIMEOUT] = "TIMEOUT", [ISCSI_COMMAND_GONE] = "GONE",
+        [ISCSI_COMMAND_REFUSED] = "REFUSED", [ISCSI_COMMAND_ABORTED] = "ABORTED",
     };
     (void)s;
     printf("result number=%u end=%s status=%02x", (unsigned)(uintptr_t)data, names[result->end], result->scsi_status);
     print_hex("data", result->data, result->len);
     print_hex("sense", result->sense, result->sense_len);
+    end_line();
+}
+
+static void on_managed(struct iscsi_session *s, void *data, const struct iscsi_management_result *result)
+{
+    static const char *const names[] = {
+        [ISCSI_MANAGEMENT_ANSWERED] = "ANSWERED",
+        [ISCSI_MANAGEMENT_REJECTED] = "REJECTED",
+        [ISCSI_MANAGEMENT_TIMEOUT] = "TIMEOUT",
+        [ISCSI_MANAGEMENT_GONE] = "GONE",
+    };
+    (void)s;
+    (void)data;
+    printf("managed end=%s response=%u", names[result->end], result->response);
     end_line();
 }
 
@@ -144,7 +156,7 @@ static size_t parse_hex(const char *text, uint8_t *bytes, size_t max)
 static void run_line(struct driver *d, const char *line)
 {
     static unsigned number;
-    unsigned lun, in_bytes, timeout_ms;
+    unsigned lun, in_bytes, timeout_ms, function;
     char hex[64];
     uint8_t cdb[16];
 
@@ -154,6 +166,12 @@ static void run_line(struct driver *d, const char *line)
                                        (void *)(uintptr_t)++number);
 
         printf("command number=%u rc=%s", number, rc ? uv_err_name(rc) : "0");
+        end_line();
+    } else if (sscanf(line, "manage %u %u %u", &function, &lun, &timeout_ms) == 3) {
+        int rc = iscsi_session_manage(d->session, (enum iscsi_task_function)function, (uint16_t)lun, timeout_ms,
+                                      on_managed, NULL);
+
+        printf("manage rc=%s", rc ? uv_err_name(rc) : "0");
         end_line();
     } else if (strcmp(line, "logout") == 0) {
         iscsi_session_logout(d->session);

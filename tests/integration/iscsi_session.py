@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from scripted_target import (LOGOUT, NOP_OUT, NO_TAG, SCSI_COMMAND, WAIT_S, ScriptedTarget, sense,
+from scripted_target import (LOGOUT, NOP_OUT, NO_TAG, SCSI_COMMAND, TASK_MANAGEMENT, WAIT_S, ScriptedTarget, sense,
                              sense_segment, text_of)
 
 DRIVER = os.environ.get("ISCSI_DRIVER") or os.path.join(os.environ["SENSEBUS_BUILD"], "tests/integration/iscsi_driver")
@@ -334,6 +334,95 @@ class Commands(Case):
         self.assertEqual(driver.run()["status"], "00")
         self.assertEqual(driver.run()["status"], "00")
         self.assertEqual(target.pdus[-1]["expstatsn"], target.pdus[-1]["statsn"])
+
+
+class TaskManagement(Case):
+    """ABORT TASK SET, LUN RESET and TARGET WARM RESET end what they say, and nothing else."""
+
+    def manage(self, driver, function, lun=1, timeout_ms=WAIT_S * 1000):
+        driver.say(f"manage {function} {lun} {timeout_ms}")
+        return driver.next("managed")
+
+    def results(self, driver, n):
+        """`n` results, by number."""
+        lines = [driver.next("result") for _ in range(n)]
+        return {line["number"]: line["end"] for line in lines}
+
+    def held_back(self, target, driver, *luns):
+        """Commands to these units, which the target does not answer."""
+        for lun in luns:
+            target.script(drop=True, remember=True)
+            driver.command(lun=lun)
+        target.wait(lambda: len(target.remembered) == len(luns), "the commands")
+
+    def test_ends_the_commands_it_reaches_and_the_session_goes_on(self):
+        for function, ended in ((2, {"1": "ABORTED", "2": "ABORTED"}), (5, {"1": "ABORTED", "2": "ABORTED"}),
+                                (6, {"1": "ABORTED", "2": "ABORTED", "3": "ABORTED"})):
+            with self.subTest(function=function):
+                target, driver = self.open()
+                self.held_back(target, driver, 1, 1, 0)
+                driver.say(f"manage {function} 1 {WAIT_S * 1000}")
+                self.assertEqual(self.results(driver, len(ended)), ended)
+                self.assertEqual(driver.next("managed"), {"end": "ANSWERED", "response": "0"})
+                pdu = target.wait_pdu(lambda p: p["opcode"] == TASK_MANAGEMENT)
+                self.assertEqual((pdu["immediate"], pdu["lun"], bytes.fromhex(pdu["header"])[1]), (True, 1, 0x80 | function))
+                since = driver.run(lun=0)["status"], driver.run(lun=1)["status"]
+                self.assertIn(since, [("00", "00"), ("00", "02"), ("02", "02")])
+                self.assertEqual(target.state()["sessions"], 1)
+                if len(ended) == 2:
+                    target.answer_late()
+                    self.assertEqual(driver.next("result")["number"], "3", "the other unit's command goes on")
+
+    def test_the_sense_of_an_aborted_command_is_not_lost(self):
+        target, driver = self.open()
+        self.held_back(target, driver, 1)
+        self.assertEqual(self.manage(driver, 2)["response"], "0")
+        target.answer_late(status=2, segment=sense_segment(sense(6, 0x2A, 0x01)).hex())
+        line = driver.next("sense")
+        self.assertEqual((line["lun"], line["opcode"], line["sense"]), ("0001000000000000", "0", sense(6, 0x2A, 0x01).hex()))
+        self.assertEqual(driver.run()["status"], "00")
+
+    def test_every_response_code_is_told_and_ends_nothing_unless_complete(self):
+        for response in (1, 2, 3, 4, 5, 6, 77, 255):
+            with self.subTest(response=response):
+                target, driver = self.open()
+                target.set(task_response=response)
+                self.held_back(target, driver, 1)
+                self.assertEqual(self.manage(driver, 5), {"end": "ANSWERED", "response": str(response)})
+                target.answer_late()
+                self.assertEqual(driver.next("result")["end"], "DONE")
+
+    def test_a_reject_is_told(self):
+        target, driver = self.open()
+        target.set(reject_task=True)
+        self.assertEqual(self.manage(driver, 6)["end"], "REJECTED")
+        self.assertEqual(driver.run()["status"], "00")
+
+    def test_no_answer_in_time_and_more_than_allowed(self):
+        target, driver = self.open("--nop-ms", "200")
+        target.set(hang_tasks=True)
+        for _ in range(16):
+            self.assertEqual(self.manage(driver, 2, timeout_ms=20)["end"], "TIMEOUT")
+        driver.say("manage 2 1 20")
+        self.assertEqual(driver.next("manage")["rc"], "ENOBUFS")
+        self.assertEqual(driver.run()["status"], "00", "the session lives")
+
+    def test_the_end_of_the_session_ends_it(self):
+        target, driver = self.open()
+        target.set(hang_tasks=True)
+        self.held_back(target, driver, 1)
+        driver.say(f"manage 5 1 {WAIT_S * 1000}")
+        target.wait_pdu(lambda p: p["opcode"] == TASK_MANAGEMENT)
+        target.fin()
+        self.assertEqual(driver.next("result")["end"], "GONE")
+        self.assertEqual(driver.next("managed")["end"], "GONE")
+        self.assert_end(driver, "CLOSED")
+        driver.say("manage 5 1 1")
+        self.assertEqual(driver.next("manage")["rc"], "ENOTCONN")
+
+
+class TaskManagementWithDigest(TaskManagement):
+    options = ("--digest",)
 
 
 class CommandsWithDigest(Commands):

@@ -340,10 +340,19 @@ class Connection:
         self.answer(TEXT_RESPONSE, header, data=data, flags=self.target.setting("text_flags", 0x80), ttt=b"\xff" * 4)
 
     def on_task_management(self, header):
-        lun = flat_lun(header[8:16])
-        if header[1] & 0x7F == 5:
-            self.target.queue_sense(lun, sense(6, 0x29, 0x00))
-        self.answer(TASK_MANAGEMENT_RESPONSE, header)
+        lun, function = flat_lun(header[8:16]), header[1] & 0x7F
+        if self.target.setting("hang_tasks"):
+            return
+        if self.target.take("reject_task", None) is not None:
+            self.reject(header, 0x04)
+            return
+        response = self.target.setting("task_response", 0)
+        if response == 0 and function == 5:
+            self.target.queue_sense(lun, sense(6, 0x29, 0x03))
+        if response == 0 and function == 6:
+            for number in list(self.target.units):
+                self.target.queue_sense(number, sense(6, 0x29, 0x03))
+        self.answer(TASK_MANAGEMENT_RESPONSE, header, response=response)
 
     def on_scsi(self, header):
         script = self.target.next_script()
@@ -549,7 +558,8 @@ class ScriptedTarget:
 
     def set(self, **settings):
         """hang, hang_login, hang_text: read and do not answer; delay_ms; refuse_login [class, detail], moved_to;
-        login_garbage (hex); text (hex), text_flags; skip_mutual; once: statsn_skew, reject_nop, async_at_login=event
+        login_garbage (hex); text (hex), text_flags; skip_mutual; hang_tasks (task management is not answered),
+        task_response (its response code); once: reject_task, statsn_skew, reject_nop, async_at_login=event
         (in one segment with the last login response, without header digest)."""
         with self.condition:
             self.settings.update(settings)

@@ -17,12 +17,21 @@ struct fake_command {
     void *data;
 };
 
+struct fake_task {
+    struct fake_task *next;
+    enum iscsi_task_function function;
+    uint16_t lun;
+    iscsi_session_management_cb cb;
+    void *data;
+};
+
 struct iscsi_session {
     const struct iscsi_session_ops *ops;
     void *data;
     uv_timer_t timer;
     bool up, closed, logout;
     struct fake_command *first, *last;
+    struct fake_task *tasks;
 };
 
 struct fake_target fake;
@@ -183,6 +192,78 @@ static void run_command(struct iscsi_session *s, struct fake_command *c)
     }
 }
 
+static void command_remove(struct iscsi_session *s, struct fake_command *c)
+{
+    struct fake_command **link = &s->first;
+
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    s->last = s->first;
+    while (s->last && s->last->next)
+        s->last = s->last->next;
+}
+
+/* The oldest that is not held back. */
+static struct fake_command *command_next(struct iscsi_session *s)
+{
+    struct fake_command *c = s->first;
+
+    while (c && (c->cdb[0] == 0xa0 ? fake.holds_luns : fake.units[c->lun].holds))
+        c = c->next;
+    return c;
+}
+
+static void abort_commands(struct iscsi_session *s, const struct fake_task *t)
+{
+    static const struct iscsi_command_result aborted = {.end = ISCSI_COMMAND_ABORTED};
+    struct fake_command *list = NULL, **end = &list;
+
+    for (struct fake_command *c = s->first, *next; c; c = next) {
+        next = c->next;
+        if (t->function != ISCSI_TARGET_WARM_RESET && c->lun != t->lun)
+            continue;
+        command_remove(s, c);
+        c->next = NULL;
+        *end = c;
+        end = &c->next;
+    }
+    while (list) {
+        struct fake_command *c = list;
+
+        list = c->next;
+        if (!s->closed)
+            c->cb(s, c->data, &aborted);
+        free(c);
+    }
+}
+
+static void run_task(struct iscsi_session *s, struct fake_task *t)
+{
+    struct iscsi_management_result result = {.end = fake.tasks_end, .response = fake.task_response};
+
+    s->tasks = t->next;
+    if (result.end == ISCSI_MANAGEMENT_ANSWERED && result.response == ISCSI_TASK_COMPLETE)
+        abort_commands(s, t);
+    if (!s->closed)
+        t->cb(s, t->data, &result);
+    free(t);
+}
+
+static void tasks_gone(struct iscsi_session *s, bool tell)
+{
+    static const struct iscsi_management_result gone = {.end = ISCSI_MANAGEMENT_GONE};
+
+    while (s->tasks) {
+        struct fake_task *t = s->tasks;
+
+        s->tasks = t->next;
+        if (tell && !s->closed)
+            t->cb(s, t->data, &gone);
+        free(t);
+    }
+}
+
 static void commands_gone(struct iscsi_session *s, bool tell)
 {
     static const struct iscsi_command_result gone = {.end = ISCSI_COMMAND_GONE};
@@ -202,6 +283,7 @@ static void end(struct iscsi_session *s, const struct iscsi_session_fate *fate)
 {
     s->up = false;
     commands_gone(s, true);
+    tasks_gone(s, true);
     fake.session = NULL;
     uv_timer_stop(&s->timer);
     s->ops->on_end(s, s->data, fate);
@@ -210,7 +292,7 @@ static void end(struct iscsi_session *s, const struct iscsi_session_fate *fate)
 static void on_turn(uv_timer_t *timer)
 {
     struct iscsi_session *s = timer->data;
-    struct fake_command *c = s->first;
+    struct fake_command *c = command_next(s);
 
     if (!s->up) {
         struct iscsi_session_fate fate = {.end = fake.refuse_with,
@@ -225,10 +307,10 @@ static void on_turn(uv_timer_t *timer)
         s->up = true;
         fake.session = s;
         s->ops->on_login(s, s->data, "192.0.2.1:3260");
+    } else if (s->tasks && !fake.holds_tasks) {
+        run_task(s, s->tasks);
     } else if (c) {
-        s->first = c->next;
-        if (!s->first)
-            s->last = NULL;
+        command_remove(s, c);
         run_command(s, c);
         free(c);
     } else if (s->logout && !fake.ignore_logout) {
@@ -237,7 +319,7 @@ static void on_turn(uv_timer_t *timer)
         end(s, &fate);
         return;
     }
-    if (!s->closed && s->up && (s->first || (s->logout && !fake.ignore_logout)))
+    if (!s->closed && s->up && (s->first || (s->tasks && !fake.holds_tasks) || (s->logout && !fake.ignore_logout)))
         uv_timer_start(&s->timer, on_turn, 1, 0);
 }
 
@@ -280,6 +362,27 @@ static int fake_command(struct iscsi_session *s, uint16_t lun, const uint8_t *cd
     return 0;
 }
 
+static int fake_manage(struct iscsi_session *s, enum iscsi_task_function function, uint16_t lun, uint32_t timeout_ms,
+                       iscsi_session_management_cb cb, void *data)
+{
+    struct fake_task *t, **link = &s->tasks;
+
+    (void)timeout_ms;
+    if (!s->up || s->logout)
+        return UV_ENOTCONN;
+    t = calloc(1, sizeof *t);
+    t->function = function;
+    t->lun = lun;
+    t->cb = cb;
+    t->data = data;
+    while (*link)
+        link = &(*link)->next;
+    *link = t;
+    fake_log("manage %d LUN %u\n", function, lun);
+    uv_timer_start(&s->timer, on_turn, 1, 0);
+    return 0;
+}
+
 static void fake_logout(struct iscsi_session *s)
 {
     fake_log("logout\n");
@@ -297,13 +400,20 @@ static void fake_close(struct iscsi_session *s)
     s->closed = true;
     s->up = false;
     commands_gone(s, false);
+    tasks_gone(s, false);
     if (fake.session == s)
         fake.session = NULL;
     uv_close((uv_handle_t *)&s->timer, on_closed);
 }
 
 const struct iscsi_session_api fake_api = {
-    .open = fake_open, .command = fake_command, .logout = fake_logout, .close = fake_close};
+    .open = fake_open, .command = fake_command, .manage = fake_manage, .logout = fake_logout, .close = fake_close};
+
+void fake_answer_task(void)
+{
+    assert(fake.session && fake.session->tasks);
+    run_task(fake.session, fake.session->tasks);
+}
 
 void fake_end(enum iscsi_session_end how, const char *text)
 {

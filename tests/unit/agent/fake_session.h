@@ -24,6 +24,7 @@ struct fake_unit {
     size_t n_pending;
     struct fake_sense state; /* answer of TEST UNIT READY when nothing is pending; key 0 = GOOD */
     bool hangs;              /* commands end with ISCSI_COMMAND_TIMEOUT */
+    bool holds;              /* commands are not answered until this is false, or they are aborted */
     bool no_sense;           /* TEST UNIT READY: CHECK CONDITION without sense */
     bool qualifier_3;        /* INQUIRY: no unit here */
     bool short_inquiry;
@@ -38,7 +39,11 @@ struct fake_target {
     enum iscsi_session_end refuse_with; /* how the next logins end; ISCSI_END_CLOSED = they succeed */
     uint8_t refuse_class, refuse_detail;
     bool ignore_logout;
-    struct iscsi_session *session; /* the one that is open, or NULL */
+    bool holds_luns;                     /* REPORT LUNS is not answered until this is false, or it is aborted */
+    uint8_t task_response;               /* to task management */
+    enum iscsi_management_end tasks_end; /* ISCSI_MANAGEMENT_ANSWERED: with task_response */
+    bool holds_tasks;                    /* until fake_answer_task */
+    struct iscsi_session *session;       /* the one that is open, or NULL */
     unsigned n_opened, n_commands, n_luns_asked;
     bool log_commands;
     char log[16384];
@@ -50,6 +55,8 @@ extern const struct iscsi_session_api fake_api;
 void fake_reset(uv_loop_t *loop);
 void fake_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void fake_attention(unsigned lun, uint8_t key, uint8_t asc, uint8_t ascq);
+/* End the oldest task management request that is held, as task_response and tasks_end say. */
+void fake_answer_task(void);
 /* End the session from the loop's side, now. */
 void fake_end(enum iscsi_session_end end, const char *text);
 void fake_async(const struct iscsi_async_message *message);

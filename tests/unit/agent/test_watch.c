@@ -541,3 +541,48 @@ Test(watch, a_unit_that_never_stops_complaining_does_not_stop_the_others)
     cr_assert_gt(fake.units[0].n_pending, 0);
     finish();
 }
+
+static void on_managed(struct iscsi_session *s, void *data, const struct iscsi_management_result *result)
+{
+    (void)s;
+    (void)result;
+    *(bool *)data = true;
+}
+
+Test(watch, polls_that_a_task_management_function_ended_are_sent_again_and_nothing_is_lost)
+{
+    bool managed = false;
+
+    two_disks();
+    fake_attention(1, 6, 0x29, 0);
+    fake.units[0].holds = fake.units[1].holds = true;
+    run_until(w.n_in_flight == 2);
+    cr_assert_eq(fake_api.manage(w.session, ISCSI_TARGET_WARM_RESET, 0, 0, on_managed, &managed), 0);
+    run_until(managed && w.n_in_flight == 2);
+    fake.units[0].holds = fake.units[1].holds = false;
+    settle();
+    expect("manage 6 LUN 0\n"
+           "POWER_ON_OR_RESET LUN 1 6/29/00\n");
+    cr_assert_eq(fake.n_opened, 1, "one session through all of it");
+    finish();
+}
+
+Test(watch, a_survey_that_a_task_management_function_ended_is_made_again)
+{
+    bool managed = false;
+
+    two_disks();
+    fake.holds_luns = true;
+    fake_attention(1, 6, 0x3f, 0x0e);
+    run_until(w.survey == SURVEY_RUNNING);
+    fake.units[4] = (struct fake_unit){.present = true, .serial = "C"};
+    cr_assert_eq(fake_api.manage(w.session, ISCSI_LUN_RESET, 0, 0, on_managed, &managed), 0);
+    run_until(managed);
+    fake.holds_luns = false;
+    run_until(w.n_units == 3);
+    settle();
+    expect("REPORTED_LUNS_CHANGED 6/3F/0E\n"
+           "manage 5 LUN 0\n"
+           "DEVICE_ADDED LUN 4 (report-luns)\n");
+    finish();
+}

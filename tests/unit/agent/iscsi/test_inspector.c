@@ -72,12 +72,33 @@ static void on_text(void *data, const uint8_t *text, size_t len, bool complete)
     tell("text %zu %d;", len, complete);
 }
 
+static void on_managing(void *data, uint32_t itt)
+{
+    (void)data;
+    tell("managing %x;", itt);
+}
+
+static void on_aborted(void *data, uint32_t command_itt, uint32_t itt)
+{
+    (void)data;
+    tell("aborted %x by %x;", command_itt, itt);
+}
+
+static void on_managed(void *data, uint32_t itt, bool rejected, uint8_t response)
+{
+    (void)data;
+    tell("managed %x %s%u;", itt, rejected ? "rejected " : "", response);
+}
+
 static const struct inspector_events events = {
     .on_full_feature = on_full_feature,
     .on_login_refused = on_login_refused,
     .on_async = on_async,
     .on_status = on_status,
     .on_reject = on_reject,
+    .on_managing = on_managing,
+    .on_aborted = on_aborted,
+    .on_managed = on_managed,
     .on_text = on_text,
 };
 
@@ -315,6 +336,115 @@ Test(inspector, turns_a_reject_into_the_end_of_the_request)
     cr_assert_eq(FROM_TARGET(.opcode = PDU_REJECT, .itt = PDU_NO_TAG, .at24 = 103, .data = rejected, .data_len = 20),
                  INSPECTOR_CONSUME);
     cr_assert_str_eq(reported(), "reject 00 header;reject 00 -;");
+}
+
+#define LUN(n) (UINT64_C(n) << 48)
+
+static void manage(uint32_t itt, uint8_t function, uint64_t lun)
+{
+    cr_assert_eq(
+        FROM_INITIATOR(.opcode = PDU_TASK_MANAGEMENT_REQUEST, .flags = 0x80 | function, .itt = itt, .lun = lun),
+        INSPECTOR_FORWARD);
+}
+
+static enum inspector_verdict managed(uint32_t itt, uint8_t response)
+{
+    return FROM_TARGET(.opcode = PDU_TASK_MANAGEMENT_RESPONSE, .flags = 0x80, .byte2 = response, .itt = itt,
+                       .at24 = in.exp_statsn);
+}
+
+static enum inspector_verdict respond(uint32_t itt)
+{
+    static const uint8_t sense[] = {0, 18, 0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x29, 0, 0, 0, 0, 0};
+
+    return FROM_TARGET(.opcode = PDU_SCSI_RESPONSE, .flags = 0x80, .byte3 = 2, .itt = itt, .at24 = in.exp_statsn,
+                       .data = sense, .data_len = sizeof(sense));
+}
+
+/* Tasks 1 and 2 of LUN 2 before the function, 3 of LUN 5 too, 4 of LUN 2 after it. */
+static void four_tasks_around(uint8_t function)
+{
+    inspector_init(&in, false, &events, NULL);
+    log_in(false);
+    send_tur(1, 0);
+    send_tur(2, 96);
+    FROM_INITIATOR(.opcode = PDU_SCSI_COMMAND, .itt = 3, .lun = LUN(5));
+    manage(9, function, LUN(2));
+    send_tur(4, 0);
+    cr_assert_str_eq(reported(), "managing 9;");
+}
+
+Test(inspector, a_completed_function_ends_what_went_out_before_it_and_that_it_reaches)
+{
+    four_tasks_around(ISCSI_ABORT_TASK_SET);
+    cr_assert_eq(managed(9, 0), INSPECTOR_FORWARD);
+    cr_assert_eq(pdu.bytes[PDU_AT_RESPONSE], 0);
+    cr_assert_str_eq(reported(), "aborted 1 by 9;aborted 2 by 9;managed 9 0;");
+    four_tasks_around(ISCSI_LUN_RESET);
+    managed(9, 0);
+    cr_assert_str_eq(reported(), "aborted 1 by 9;aborted 2 by 9;managed 9 0;");
+    four_tasks_around(ISCSI_TARGET_WARM_RESET);
+    managed(9, 0);
+    cr_assert_str_eq(reported(), "aborted 1 by 9;aborted 2 by 9;aborted 3 by 9;managed 9 0;");
+}
+
+Test(inspector, a_function_that_did_not_complete_ends_nothing)
+{
+    static const uint8_t responses[] = {1, 2, 3, 4, 5, 6, 255};
+
+    for (size_t i = 0; i < sizeof(responses); i++) {
+        char expected[32];
+
+        four_tasks_around(ISCSI_TARGET_WARM_RESET);
+        cr_assert_eq(managed(9, responses[i]), INSPECTOR_FORWARD);
+        snprintf(expected, sizeof(expected), "managed 9 %u;", responses[i]);
+        cr_assert_str_eq(reported(), expected);
+        cr_assert_eq(respond(1), INSPECTOR_FORWARD);
+        reported();
+    }
+    cr_assert_eq(managed(9, 0), INSPECTOR_CONSUME, "answered twice");
+    cr_assert_str_eq(reported(), "");
+}
+
+Test(inspector, the_sense_of_an_aborted_command_is_reported_and_libiscsi_does_not_see_it)
+{
+    four_tasks_around(ISCSI_LUN_RESET);
+    managed(9, 0);
+    reported();
+    cr_assert_eq(respond(1), INSPECTOR_CONSUME);
+    cr_assert_str_eq(reported(), "status itt=1 lun=2000000000000 op=0 02 sense=70000600000000"
+                                 "0a00000000290000000000;");
+    cr_assert_eq(FROM_TARGET(.opcode = PDU_DATA_IN, .itt = 2, .data = "1234", .data_len = 4), INSPECTOR_CONSUME);
+    cr_assert_eq(FROM_TARGET(.opcode = PDU_DATA_IN, .flags = 0x81, .itt = 2, .at24 = in.exp_statsn, .at32 = {[11] = 4},
+                             .data = "5678", .data_len = 4),
+                 INSPECTOR_CONSUME);
+    cr_assert_eq(respond(4), INSPECTOR_FORWARD, "what came after goes on");
+}
+
+Test(inspector, a_rejected_function_is_told_and_libiscsi_sees_it_done)
+{
+    uint8_t rejected[PDU_HEADER_BYTES] = {PDU_TASK_MANAGEMENT_REQUEST};
+
+    four_tasks_around(ISCSI_LUN_RESET);
+    pdu_put32(rejected + PDU_AT_ITT, 9);
+    cr_assert_eq(FROM_TARGET(.opcode = PDU_REJECT, .byte2 = 5, .itt = PDU_NO_TAG, .at24 = in.exp_statsn,
+                             .data = rejected, .data_len = sizeof(rejected)),
+                 INSPECTOR_FORWARD);
+    cr_assert_eq(pdu_opcode(pdu.bytes), PDU_TASK_MANAGEMENT_RESPONSE);
+    cr_assert_eq(pdu_get32(pdu.bytes + PDU_AT_ITT), 9);
+    cr_assert_str_eq(reported(), "reject 05 header;managed 9 rejected 0;");
+}
+
+Test(inspector, aborted_commands_give_way_to_new_ones)
+{
+    log_in(false);
+    for (uint32_t itt = 0; itt < INSPECTOR_MAX_TASKS - 1; itt++)
+        send_tur(itt, 0);
+    manage(9998, ISCSI_LUN_RESET, LUN(2));
+    managed(9998, 0);
+    for (uint32_t itt = 10000; itt < 10000 + INSPECTOR_MAX_TASKS; itt++)
+        send_tur(itt, 0);
+    cr_assert_eq(FROM_INITIATOR(.opcode = PDU_SCSI_COMMAND, .itt = 9999), INSPECTOR_REFUSE);
 }
 
 Test(inspector, bounds_the_requests_it_remembers)

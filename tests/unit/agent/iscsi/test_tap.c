@@ -69,6 +69,27 @@ static void on_text(void *data, const uint8_t *text, size_t len, bool complete)
     (void)complete;
 }
 
+static void on_managing(void *data, uint32_t itt)
+{
+    (void)data;
+    (void)itt;
+}
+
+static void on_aborted(void *data, uint32_t command_itt, uint32_t itt)
+{
+    (void)data;
+    (void)command_itt;
+    (void)itt;
+}
+
+static void on_managed(void *data, uint32_t itt, bool rejected, uint8_t response)
+{
+    (void)data;
+    (void)itt;
+    (void)rejected;
+    (void)response;
+}
+
 static void on_end(void *data, enum tap_end end, int error, const char *text)
 {
     (void)data;
@@ -85,6 +106,9 @@ static const struct tap_ops ops = {
                .on_async = on_async,
                .on_status = on_status,
                .on_reject = on_reject,
+               .on_managing = on_managing,
+               .on_aborted = on_aborted,
+               .on_managed = on_managed,
                .on_text = on_text},
     .on_end = on_end,
 };
