@@ -541,7 +541,7 @@ Test(tls, damaged_handshakes_prove_nothing_false)
 {
     unsigned n_open = 0;
     struct tls_subject broker = certificates_server();
-    struct tls_subject reader = certificates_subject("r1", NULL);
+    struct tls_subject reader = certificates_subject("r1", "sensebus://reader/r1");
     struct tls_context *accepts = certificates_context(&certificates, true, &certificates.ours, &broker);
     struct tls_context *connects = certificates_context(&certificates, false, &certificates.ours, &reader);
     for (unsigned i = 0; i < 400; i++) {
