@@ -9,6 +9,7 @@
 
 #include "agent/identify.h"
 #include "agent/inventory.h"
+#include "agent/message_parts.h"
 #include "proto/event_view.h"
 #include "proto/registry.h"
 #include "proto/sense.h"
@@ -41,26 +42,6 @@ static void fill_address(const struct record *r, Sensebus__V1__Address *a)
     a->lun_raw = r->place.lun >= 0 ? inventory_lun_raw((uint16_t)r->place.lun) : 0;
 }
 
-static void fill_device(const struct record *r, Sensebus__V1__Device *d)
-{
-    const struct identity *id = r->place.identity;
-
-    sensebus__v1__device__init(d);
-    d->device_type = -1;
-    d->transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_ISCSI;
-    d->target_name = borrowed(r->place.target_name);
-    d->portal = borrowed(r->place.portal);
-    if (!id || !id->known)
-        return;
-    d->device_type = id->device_type;
-    d->vendor = borrowed(id->vendor);
-    d->product = borrowed(id->product);
-    d->revision = borrowed(id->revision);
-    d->serial = borrowed(id->serial);
-    d->designator = borrowed(id->designator);
-    d->raw_inquiry = binary(id->raw_inquiry, id->raw_inquiry_len, IDENTITY_RAW_BYTES);
-}
-
 /* A native part and the text that it points to. */
 struct native_part {
     Sensebus__V1__Native message;
@@ -85,41 +66,6 @@ static void fill_native(const struct record_native *n, struct native_part *part)
     m->detail = part->detail;
 }
 
-struct sense_part {
-    Sensebus__V1__Sense message;
-    struct sense decoded;
-    char text[SENSE_TEXT_BYTES];
-};
-
-/* Sense that cannot be decoded keeps its raw bytes and nothing else. */
-static void fill_sense(const struct record *r, struct sense_part *part)
-{
-    Sensebus__V1__Sense *m = &part->message;
-    struct sense *s = &part->decoded;
-
-    sensebus__v1__sense__init(m);
-    m->raw = binary(r->sense, r->sense_len, RECORD_MAX_SENSE);
-    if (sense_decode(r->sense, r->sense_len, s) < 0)
-        return;
-    m->response_code = s->response_code;
-    m->key = s->key;
-    m->asc = s->asc;
-    m->ascq = s->ascq;
-    m->deferred = s->deferred;
-    m->fru = s->fru;
-    m->text = (char *)sense_text(s->asc, s->ascq, part->text);
-    if (s->has_information) {
-        m->_information_case = SENSEBUS__V1__SENSE___INFORMATION_INFORMATION;
-        m->information = s->information;
-    }
-    if (s->has_command_specific) {
-        m->_command_specific_case = SENSEBUS__V1__SENSE___COMMAND_SPECIFIC_COMMAND_SPECIFIC;
-        m->command_specific = s->command_specific;
-    }
-    if (s->has_key_specific)
-        m->sense_key_specific = binary(s->key_specific, 3, 3);
-}
-
 /* ------------------------------------------------------------------------------------------------ summary */
 
 /* Control characters have no place in a line for people; the fields keep them. */
@@ -140,7 +86,7 @@ static void cut_utf8(char *text)
 }
 
 /* What happened, then where: "Mode parameters changed (2A/01) on LUN 1 of iqn.2026-01.example:disks". */
-static void summarise(const struct record *r, const struct registry_entry *entry, const struct sense_part *sense,
+static void summarise(const struct record *r, const struct registry_entry *entry, const struct message_sense *sense,
                       const char *detail, char out[RECORD_SUMMARY_BYTES])
 {
     char what[160], where[RECORD_SUMMARY_BYTES];
@@ -219,7 +165,7 @@ int record_encode(const struct record *r, struct record_bytes *out)
     Sensebus__V1__Address address;
     Sensebus__V1__Device device;
     struct native_part native;
-    struct sense_part sense = {0};
+    struct message_sense sense;
     char summary[RECORD_SUMMARY_BYTES];
     Sensebus__V1__Event event;
     int rc;
@@ -234,12 +180,13 @@ int record_encode(const struct record *r, struct record_bytes *out)
     event.monotonic_time_ns = r->boot_ns;
     event.synthetic = r->synthetic;
     event.session_id = borrowed(r->session_id);
+    event.origin_session = borrowed(r->origin_session);
     if (r->mode)
         event.mode = (Sensebus__V1__Mode)r->mode;
     fill_address(r, &address);
     event.address = &address;
     if (r->place.target_name) {
-        fill_device(r, &device);
+        message_device(&device, r->place.identity, r->place.target_name, r->place.portal);
         event.device = &device;
     }
     if (r->native.name) {
@@ -253,7 +200,7 @@ int record_encode(const struct record *r, struct record_bytes *out)
     event.n_evidence = n_evidence;
     event.evidence = evidence_list;
     if (r->sense && r->sense_len > 0) {
-        fill_sense(r, &sense);
+        message_sense(&sense, r->sense, r->sense_len);
         event.sense = &sense.message;
     }
     if (r->count > 1) {

@@ -13,7 +13,7 @@ struct identity;
 
 #define RECORD_MAX_EVIDENCE  16
 #define RECORD_MAX_RAW       4096
-#define RECORD_MAX_SENSE     252
+#define RECORD_MAX_SENSE     252 /* MESSAGE_MAX_SENSE */
 #define RECORD_SUMMARY_BYTES 257 /* 256 and the terminator */
 #define RECORD_HOST_BYTES    254
 #define RECORD_BOOT_ID_BYTES 40
@@ -52,9 +52,10 @@ struct record {
     const uint8_t *sense; /* NULL when there is none */
     size_t sense_len;
     bool synthetic;
-    const char *session_id; /* of the Adapter face, when the record is for this session alone; else NULL */
-    uint64_t count;         /* 0 and 1: one */
-    uint64_t first_wall_ns; /* of the first, when count > 1 */
+    const char *session_id;     /* of the Adapter face, when the record is for this session alone; else NULL */
+    const char *origin_session; /* of the Adapter face, which asked for what happened; else NULL */
+    uint64_t count;             /* 0 and 1: one */
+    uint64_t first_wall_ns;     /* of the first, when count > 1 */
 };
 
 /* Fill the native part from sense data: name, key, ASC and ASCQ. `opcode` of the command it answered, -1 unknown.

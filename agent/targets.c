@@ -11,6 +11,7 @@
 
 #include "agent/chap.h"
 #include "agent/inventory.h"
+#include "agent/message_parts.h"
 #include "agent/unit.h"
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
@@ -353,23 +354,12 @@ static void fill_unit(const struct watch *w, const struct unit *u, struct invent
 
     sensebus__v1__inventory_device__init(m);
     sensebus__v1__address__init(a);
-    sensebus__v1__device__init(d);
+    message_device(d, id, w->target_name, w->portal);
     a->adapter = (char *)ADAPTER;
     a->bus = -1;
     a->target = w->options.alias;
     a->lun = u->lun;
     a->lun_raw = inventory_lun_raw(u->lun);
-    d->vendor = (char *)id->vendor;
-    d->product = (char *)id->product;
-    d->revision = (char *)id->revision;
-    d->serial = (char *)id->serial;
-    d->designator = (char *)id->designator;
-    d->device_type = id->device_type;
-    d->transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_ISCSI;
-    d->target_name = w->target_name;
-    d->portal = (char *)w->portal;
-    d->raw_inquiry.data = (uint8_t *)id->raw_inquiry;
-    d->raw_inquiry.len = id->raw_inquiry_len;
     m->address = a;
     m->device = d;
     m->n_blocks = id->n_blocks;
