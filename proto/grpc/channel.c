@@ -9,6 +9,7 @@
 
 #include "proto/grpc/call.h"
 #include "proto/grpc/conn.h"
+#include "runtime/tls.h"
 
 enum { CONNECT_MS = 10000 };
 
@@ -19,8 +20,10 @@ struct grpc_channel {
     const struct grpc_channel_ops *ops;
     void *data;
     struct address address;
-    char text[300];      /* the address as given */
-    char authority[300]; /* its part in requests */
+    char text[300];          /* the address as given */
+    char authority[300];     /* its part in requests */
+    struct tls_context *tls; /* a reference; NULL = plaintext */
+    char server_name[256];
     uv_getaddrinfo_t resolve;
     struct addrinfo *next_address;
     uv_timer_t timer;
@@ -41,6 +44,7 @@ static void part_gone(struct grpc_channel *ch)
     if (--ch->n_parts > 0)
         return;
     uv_freeaddrinfo(ch->resolve.addrinfo);
+    tls_context_unref(ch->tls);
     free(ch);
 }
 
@@ -72,6 +76,8 @@ static void on_connected(struct transport *t, int error)
     /* A try that was given up ends with UV_ECANCELED. */
     if (c != ch->conn)
         return;
+    if (error == 0 && ch->tls)
+        error = transport_secure(t, ch->tls, ch->server_name);
     if (error == 0)
         error = conn_start(c, H2_CLIENT);
     if (error != 0)
@@ -191,6 +197,18 @@ static int begin(struct grpc_channel *ch)
     return uv_timer_start(&ch->timer, on_timer, ch->give_up_ms - h2_now_ms(), 0);
 }
 
+static int set_tls(struct grpc_channel *ch, const struct grpc_channel_options *options)
+{
+    const char *name = options->server_name ? options->server_name : ch->address.host;
+    if (!options->tls)
+        return 0;
+    if (ch->address.kind == ADDRESS_UNIX || !*name || strlen(name) >= sizeof ch->server_name)
+        return UV_EINVAL;
+    snprintf(ch->server_name, sizeof ch->server_name, "%s", name);
+    ch->tls = tls_context_ref(options->tls);
+    return 0;
+}
+
 int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_channel_options *options,
                       const struct grpc_channel_ops *ops, void *data, struct grpc_channel **out_channel)
 {
@@ -201,6 +219,8 @@ int grpc_channel_open(uv_loop_t *loop, const char *address, const struct grpc_ch
     if (!ch)
         return UV_ENOMEM;
     int rc = address_parse(address, &ch->address, ch->reason, sizeof ch->reason);
+    if (rc == 0)
+        rc = set_tls(ch, options);
     if (rc != 0) {
         free(ch);
         return rc;

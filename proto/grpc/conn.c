@@ -78,7 +78,8 @@ static void check_alive(struct conn *c, uint64_t now_ms)
 {
     if (!c->h2.settings_received) {
         if (now_ms >= c->handshake_ms)
-            give_up(c, "no HTTP/2 SETTINGS came in time");
+            give_up(c, c->transport.tls && !c->transport.secured ? "the TLS handshake was not done in time"
+                                                                 : "no HTTP/2 SETTINGS came in time");
         return;
     }
     if (now_ms >= stall_due(c)) {
@@ -191,15 +192,21 @@ static void tear_down(struct conn *c)
 static void linger(struct conn *c)
 {
     c->state = CONN_LINGERING;
-    c->faulty |= c->h2.failed || (c->h2.failure[0] && !c->h2.goaway_received);
-    if (c->h2.failed || c->h2.goaway_received || c->reason[0] == '\0')
-        set_reason(c, GRPC_UNAVAILABLE, c->h2.failure[0] ? c->h2.failure : "connection closed");
     c->end_ms = earlier(c->end_ms, h2_now_ms() + LINGER_MS);
     go_down(c);
     if (c->state != CONN_LINGERING)
         return;
     transport_shutdown(&c->transport);
     arm(c);
+}
+
+/* Nothing more will be read or written. */
+static void end_session(struct conn *c)
+{
+    c->faulty |= c->h2.failed || (c->h2.failure[0] && !c->h2.goaway_received);
+    if (c->h2.failed || c->h2.goaway_received || c->reason[0] == '\0')
+        set_reason(c, GRPC_UNAVAILABLE, c->h2.failure[0] ? c->h2.failure : "connection closed");
+    linger(c);
 }
 
 void conn_drain(struct conn *c)
@@ -256,7 +263,7 @@ static void write_turn(struct conn *c)
     if (c->h2.would_block)
         wake(c);
     else if (h2_is_done(&c->h2))
-        linger(c);
+        end_session(c);
 }
 
 static void on_turn(uv_idle_t *idle)
@@ -270,6 +277,10 @@ static void on_turn(uv_idle_t *idle)
     h2_turn(&c->h2);
     if (c->state != CONN_OPEN)
         return;
+    if (c->refused) {
+        linger(c);
+        return;
+    }
     if (c->h2.failed && c->end_ms == UINT64_MAX) {
         /* A peer that does not read cannot hold the connection. */
         c->faulty = true;
@@ -285,6 +296,7 @@ static void on_turn(uv_idle_t *idle)
 static void on_bytes(struct transport *t, const uint8_t *bytes, size_t len)
 {
     struct conn *c = conn_of_transport(t);
+    bool was_up = c->h2.settings_received;
     c->counters->bytes_received += len;
     c->received_ms = h2_now_ms();
     if (c->state != CONN_OPEN || c->h2.failed)
@@ -292,6 +304,19 @@ static void on_bytes(struct transport *t, const uint8_t *bytes, size_t len)
     int rc = h2_receive(&c->h2, bytes, len);
     if (rc != 0)
         give_up(c, c->h2.failure[0] ? c->h2.failure : uv_strerror(rc));
+    else if (!was_up && c->h2.settings_received && !c->h2.goaway_received && c->ops->on_up)
+        c->ops->on_up(c);
+    wake(c);
+}
+
+/* What the transport told the peer must reach it, so this is no conn_close. */
+static void refuse(struct conn *c, const char *problem)
+{
+    if (c->state != CONN_OPEN || c->refused)
+        return;
+    c->counters->handshakes_refused += !c->h2.settings_received;
+    c->faulty = c->refused = true;
+    set_reason(c, GRPC_UNAVAILABLE, problem);
     wake(c);
 }
 
@@ -299,12 +324,25 @@ static void on_end(struct transport *t, int error)
 {
     struct conn *c = conn_of_transport(t);
     char text[160];
+    bool shaking_hands = t->tls && !t->secured;
+    if (t->problem) {
+        refuse(c, t->problem);
+        return;
+    }
+    if (c->refused) {
+        conn_close(c, GRPC_UNAVAILABLE, c->reason);
+        return;
+    }
     if (c->h2.failure[0])
         snprintf(text, sizeof text, "%s", c->h2.failure);
+    else if (error == UV_EOF && shaking_hands)
+        snprintf(text, sizeof text, "the peer closed the connection during the TLS handshake");
     else if (error == UV_EOF)
         snprintf(text, sizeof text, "the peer closed the connection");
     else
         snprintf(text, sizeof text, "%s", uv_strerror(error));
+    /* Who connects and goes without a word looks only whether somebody listens. */
+    c->faulty |= shaking_hands && t->touched;
     conn_close(c, GRPC_UNAVAILABLE, text);
 }
 
@@ -313,7 +351,12 @@ static void on_unblocked(struct transport *t)
     wake(conn_of_transport(t));
 }
 
-static const struct transport_ops transport_ops = {on_bytes, on_end, on_unblocked};
+static void on_secured(struct transport *t)
+{
+    conn_of_transport(t)->h2.identity = t->identity;
+}
+
+static const struct transport_ops transport_ops = {on_bytes, on_end, on_unblocked, on_secured};
 
 static void on_h2_wake(struct h2 *h2)
 {
@@ -327,10 +370,7 @@ static void on_h2_deadline(struct h2 *h2)
 
 static void on_h2_settings(struct h2 *h2)
 {
-    struct conn *c = conn_of_h2(h2);
-    arm(c);
-    if (c->ops->on_up)
-        c->ops->on_up(c);
+    arm(conn_of_h2(h2));
 }
 
 static void on_h2_call(struct h2 *h2, struct grpc_call *call)
@@ -380,7 +420,7 @@ int conn_start(struct conn *c, enum h2_side side)
         return rc;
     }
     c->state = CONN_OPEN;
-    c->received_ms = now_ms;
+    c->received_ms = c->blocked_ms = now_ms;
     c->handshake_ms = now_ms + c->limits->handshake_ms;
     wake(c);
     arm(c);

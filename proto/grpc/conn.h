@@ -20,7 +20,7 @@ struct conn;
 
 /* on_up and on_down may be NULL, on_call too on the client side. */
 struct conn_ops {
-    /* The peer's SETTINGS are in. */
+    /* The peer's SETTINGS are in, and no GOAWAY came with them. */
     void (*on_up)(struct conn *c);
     void (*on_call)(struct conn *c, struct grpc_call *call);
     /* Of no more use; it closes by itself. */
@@ -45,6 +45,7 @@ struct conn {
     enum conn_state state;
     bool down;             /* on_down was called */
     bool faulty;           /* it ends because of what the peer did, or failed to do */
+    bool refused;          /* by the transport: it speaks another protocol, or showed no good certificate */
     uint64_t armed_ms;     /* when the timer goes off */
     uint64_t received_ms;  /* last sign of life */
     uint64_t ping_ms;      /* an unanswered PING left then; 0 = none */
@@ -53,7 +54,7 @@ struct conn {
     uint64_t goaway_ms;    /* second GOAWAY; UINT64_MAX = no drain */
     uint64_t end_ms;       /* closed by then in any case; UINT64_MAX = open end */
     int close_status;      /* for calls still open at the end */
-    char reason[200];      /* why it ends */
+    char reason[400];      /* why it ends */
 };
 
 /* The transport is made, not yet connected. limits and counters are borrowed until on_closed. */

@@ -54,7 +54,7 @@ struct grpc_limits {
     uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
     uint32_t keepalive_ms;            /* 20,000: PING after this long without anything from the peer */
     uint32_t keepalive_timeout_ms;    /* 20,000: without an answer for this long the connection is dead */
-    uint32_t handshake_ms;            /* 10,000 from accept to the peer's SETTINGS */
+    uint32_t handshake_ms;            /* 10,000 from accept to the peer's SETTINGS, TLS included */
     uint32_t control_burst;           /* 1,000: PING, SETTINGS and empty frames a connection may send at once … */
     uint32_t control_per_second;      /* 100: … and this many a second afterwards; beyond: GOAWAY ENHANCE_YOUR_CALM */
     uint32_t reset_burst;             /* 10,000 RST_STREAM … */
@@ -168,7 +168,9 @@ struct grpc_listen_options {
     struct tls_context *tls; /* NULL = plaintext; not for Unix sockets (UV_EINVAL) */
 };
 /* Listen on "HOST:PORT", "[IPV6]:PORT" or "unix:PATH". Port 0 picks one. Names are resolved now (blocking).
- * Plaintext beyond loopback is refused with UV_EACCES unless `insecure`. May be called several times.
+ * Plaintext beyond loopback is refused with UV_EACCES unless `insecure`. May be called several times, with and without
+ * TLS; the listeners and their connections hold references on the context. A peer that speaks TLS to a plaintext port,
+ * or the reverse, is told so as far as it can understand, and named in the log.
  * On failure `err` says in words what and why. */
 int grpc_server_listen(struct grpc_server *server, const char *address, const struct grpc_listen_options *options,
                        char *err, size_t err_len);
@@ -186,6 +188,7 @@ struct grpc_server_counters {
     uint64_t connections_accepted, connections_open, connections_refused;
     uint64_t calls_started, calls_open, calls_refused;
     uint64_t messages_received, messages_sent, bytes_received, bytes_sent;
+    uint64_t handshakes_refused; /* another protocol than the port's, or no good certificate */
     uint64_t protocol_errors, keepalive_timeouts, oversize_messages, flood_closures;
 };
 void grpc_server_counters(const struct grpc_server *server, struct grpc_server_counters *out);
@@ -203,7 +206,7 @@ struct grpc_channel_ops {
 struct grpc_channel_options {
     const struct grpc_limits *limits; /* NULL = defaults */
     uint32_t connect_ms;
-    struct tls_context *tls; /* NULL = plaintext; not for Unix sockets (UV_EINVAL) */
+    struct tls_context *tls; /* NULL = plaintext; not for Unix sockets (UV_EINVAL); the channel references it */
     const char *server_name; /* expected in the server's certificate; NULL = the host part of the address */
 };
 /* Addresses as in grpc_server_listen; names resolve on the loop, every address is tried in turn. Strings are copied. */

@@ -362,7 +362,7 @@ int h2_request(struct grpc_call *call, const char *path, const char *authority, 
     int32_t id = NGHTTP2_ERR_NOMEM;
     fields_init(&f);
     fields_add(&f, ":method", "POST");
-    fields_add(&f, ":scheme", "http");
+    fields_add(&f, ":scheme", h2->identity->kind == PEER_TLS ? "https" : "http");
     fields_add(&f, ":path", path);
     fields_add(&f, ":authority", authority);
     fields_add(&f, "te", "trailers");

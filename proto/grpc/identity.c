@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "runtime/tls.h"
+
 const struct peer_identity peer_plaintext = {.kind = PEER_PLAINTEXT, .n_names = 1, .names = {"plaintext"}};
 
 struct unix_identity {
@@ -27,6 +29,19 @@ int peer_identity_of_unix(int fd, const struct peer_identity **out_identity)
     snprintf(u->gid, sizeof u->gid, "unix:gid=%u", (unsigned)credentials.gid);
     u->identity = (struct peer_identity){.kind = PEER_UNIX, .n_names = 2, .names = {u->uid, u->gid}};
     *out_identity = &u->identity;
+    return 0;
+}
+
+int peer_identity_of_tls(const struct tls *tls, const struct peer_identity **out_identity)
+{
+    struct peer_identity *identity = calloc(1, sizeof *identity);
+    if (!identity)
+        return UV_ENOMEM;
+    identity->kind = PEER_TLS;
+    while (identity->n_names < PEER_MAX_NAMES &&
+           (identity->names[identity->n_names] = tls_peer_name(tls, identity->n_names)))
+        identity->n_names++;
+    *out_identity = identity;
     return 0;
 }
 

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+struct tls;
+
 #define PEER_MAX_NAMES 32
 
 enum peer_kind {
@@ -29,5 +31,7 @@ extern const struct peer_identity peer_plaintext;
 /* Who connected the Unix socket `fd`, or listens on it. The caller frees it with peer_identity_free. Returns 0,
  * UV_ENOMEM, or what the system says. */
 int peer_identity_of_unix(int fd, const struct peer_identity **out_identity);
+/* The names in the peer's certificate, which belong to `tls` and live as long. Returns 0 or UV_ENOMEM. */
+int peer_identity_of_tls(const struct tls *tls, const struct peer_identity **out_identity);
 /* NULL and peer_plaintext are accepted. */
 void peer_identity_free(const struct peer_identity *identity);

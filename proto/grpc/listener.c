@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/tls.h"
+
 enum { BACKLOG = 511, SOCKET_MODE = 0660 };
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -16,6 +18,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct listener *l = (struct listener *)handle;
     if (l->on_closed)
         l->on_closed(l);
+    tls_context_unref(l->tls);
     free(l);
 }
 
@@ -216,22 +219,27 @@ static int open_names(uv_loop_t *loop, const char *text, const struct address *a
     return rc;
 }
 
-int listener_open(uv_loop_t *loop, const char *text, bool insecure, void (*cb)(struct listener *l), void *owner,
-                  struct listener **list, char *err, size_t err_len)
+int listener_open(uv_loop_t *loop, const char *text, const struct grpc_listen_options *options,
+                  void (*cb)(struct listener *l), void *owner, struct listener **list, char *err, size_t err_len)
 {
     struct address a;
     struct listener *opened = NULL;
     int rc = address_parse(text, &a, err, err_len);
     if (rc != 0)
         return rc;
+    if (a.kind == ADDRESS_UNIX && options->tls) {
+        snprintf(err, err_len, "%.200s: a Unix socket proves who connects by itself, without TLS", text);
+        return UV_EINVAL;
+    }
     snprintf(err, err_len, "cannot listen on %.200s: out of memory", text);
     rc = a.kind == ADDRESS_UNIX ? open_unix(loop, &a, &opened, err, err_len)
-                                : open_names(loop, text, &a, insecure, &opened, err, err_len);
+                                : open_names(loop, text, &a, options->insecure || options->tls, &opened, err, err_len);
     if (rc != 0)
         return rc;
     for (struct listener *l = opened; l; l = l->next) {
         l->on_connection = cb;
         l->owner = owner;
+        l->tls = tls_context_ref(options->tls);
     }
     while (*list)
         list = &(*list)->next;

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "proto/grpc/address.h"
+#include "proto/grpc/grpc.h"
 
 struct listener {
     union {
@@ -22,13 +23,15 @@ struct listener {
     void (*on_connection)(struct listener *l);
     void (*on_closed)(struct listener *l);
     struct listener *next;
-    bool waiting; /* a connection waits that the owner had no memory for */
+    struct tls_context *tls; /* a reference; NULL = plaintext */
+    bool waiting;            /* a connection waits that the owner had no memory for */
     char address[ADDRESS_TEXT_MAX];
 };
 
 /* Listen on everything `text` stands for and put the listeners at the end of `*list`. On failure `err` says what and
  * why, and nothing listens: UV_EINVAL, UV_EACCES (plaintext beyond loopback without `insecure`), UV_EADDRINUSE, … */
-int listener_open(uv_loop_t *loop, const char *text, bool insecure, void (*on_connection)(struct listener *l),
-                  void *owner, struct listener **list, char *err, size_t err_len);
+int listener_open(uv_loop_t *loop, const char *text, const struct grpc_listen_options *options,
+                  void (*on_connection)(struct listener *l), void *owner, struct listener **list, char *err,
+                  size_t err_len);
 /* Frees it on the loop, after `on_closed` (may be NULL). */
 void listener_close(struct listener *l, void (*on_closed)(struct listener *l));

@@ -182,6 +182,8 @@ static void accept_connection(struct listener *l)
     rc = transport_accept(&c->transport, &l->u.stream, l->address);
     if (rc == 0 && s->counters.connections_open > s->limits.max_connections)
         rc = UV_EMFILE;
+    if (rc == 0 && l->tls)
+        rc = transport_secure(&c->transport, l->tls, NULL);
     if (rc == 0)
         rc = conn_start(c, H2_SERVER);
     if (rc == 0) {
@@ -197,10 +199,11 @@ static void accept_connection(struct listener *l)
 int grpc_server_listen(struct grpc_server *s, const char *address, const struct grpc_listen_options *options, char *err,
                        size_t err_len)
 {
-    bool insecure = options && options->insecure;
+    static const struct grpc_listen_options defaults;
     struct listener *opened = NULL;
     struct listener **end = &s->listeners;
-    int rc = listener_open(s->loop, address, insecure, accept_connection, s, &opened, err, err_len);
+    int rc =
+        listener_open(s->loop, address, options ? options : &defaults, accept_connection, s, &opened, err, err_len);
     if (rc != 0)
         return rc;
     while (*end)

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/grpc/secure.h"
+#include "runtime/tls.h"
+
+/* Of records that answer the peer's while a write waits. */
+enum { MAX_WAITING_BYTES = 1 << 20 };
+
 int transport_init(struct transport *t, uv_loop_t *loop, enum address_kind kind, const struct transport_ops *ops)
 {
     *t = (struct transport){.ops = ops, .identity = &peer_plaintext};
@@ -38,6 +44,7 @@ int transport_accept(struct transport *t, uv_stream_t *listener, const char *loc
     int rc = uv_accept(listener, &t->u.stream);
     if (rc != 0)
         return rc;
+    t->accepted = true;
     if (listener->type == UV_TCP) {
         name_tcp_peer(t);
         return 0;
@@ -71,6 +78,14 @@ void transport_connect_unix(struct transport *t, const char *path, void (*cb)(st
     uv_pipe_connect(&t->connect, &t->u.pipe, path, on_connect);
 }
 
+int transport_secure(struct transport *t, struct tls_context *context, const char *server_name)
+{
+    int rc = tls_new(context, server_name, &t->tls);
+    if (rc == 0)
+        t->blocked = true;
+    return rc;
+}
+
 /* ------------------------------------------------------------------------------------------------ reading */
 
 /* libuv hands a buffer back before it asks for the next one, so that all connections of a thread share one. */
@@ -86,17 +101,31 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct transport *t = (struct transport *)stream;
+    const uint8_t *bytes = (const uint8_t *)buf->base;
     if (n < 0) {
         uv_read_stop(stream);
+        t->problem = NULL; /* it was told, or will never know */
         t->ops->on_end(t, (int)n);
-    } else if (n > 0) {
-        t->ops->on_bytes(t, (const uint8_t *)buf->base, (size_t)n);
+        return;
     }
+    if (n == 0 || t->problem)
+        return;
+    bool fits = t->touched || secure_fits(t, bytes, (size_t)n);
+    t->touched = true;
+    if (!fits)
+        t->ops->on_end(t, UV_EPROTO);
+    else if (t->tls)
+        secure_receive(t, bytes, (size_t)n);
+    else
+        t->ops->on_bytes(t, bytes, (size_t)n);
 }
 
 int transport_start(struct transport *t)
 {
-    return uv_read_start(&t->u.stream, on_alloc, on_read);
+    int rc = uv_read_start(&t->u.stream, on_alloc, on_read);
+    if (rc == 0 && t->tls && !t->accepted)
+        rc = secure_begin(t);
+    return rc;
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */
@@ -118,18 +147,37 @@ static void rest_free(struct rest *r)
     free(r);
 }
 
+void transport_unblock(struct transport *t)
+{
+    t->blocked = t->n_writing > 0 || (t->tls && !t->secured);
+    if (!t->blocked)
+        t->ops->on_unblocked(t);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct rest *r = req->data;
     struct transport *t = r->transport;
     rest_free(r);
-    t->blocked = false;
+    t->n_writing--;
     if (status == UV_ECANCELED || uv_is_closing(&t->u.handle))
         return;
     if (status < 0)
         t->ops->on_end(t, status);
     else
-        t->ops->on_unblocked(t);
+        transport_unblock(t);
+}
+
+static int queue_rest(struct transport *t, struct rest *r)
+{
+    int rc = uv_write(&r->req, &t->u.stream, r->bufs, r->n, on_written);
+    if (rc != 0) {
+        rest_free(r);
+        return rc;
+    }
+    t->n_writing++;
+    t->blocked = true;
+    return 0;
 }
 
 static int write_rest(struct transport *t, struct outbox *box, size_t written)
@@ -160,12 +208,31 @@ static int write_rest(struct transport *t, struct outbox *box, size_t written)
         }
         r->bufs[r->n++] = buf;
     }
-    int rc = uv_write(&r->req, &t->u.stream, r->bufs, r->n, on_written);
-    if (rc != 0)
-        rest_free(r);
-    else
-        t->blocked = true;
-    return rc;
+    return queue_rest(t, r);
+}
+
+int transport_send(struct transport *t, const uint8_t *bytes, size_t len)
+{
+    uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)len);
+    int n = len > 0 ? uv_try_write(&t->u.stream, &buf, 1) : 0;
+    if (n < 0 && n != UV_EAGAIN)
+        return n;
+    size_t written = n > 0 ? (size_t)n : 0;
+    if (written == len)
+        return 0;
+    if (uv_stream_get_write_queue_size(&t->u.stream) > MAX_WAITING_BYTES)
+        return UV_ENOBUFS;
+    len -= written;
+    struct rest *r = malloc(sizeof *r + len);
+    if (!r)
+        return UV_ENOMEM;
+    memcpy(r->copies, bytes + written, len);
+    r->transport = t;
+    r->req.data = r;
+    r->n = 1;
+    r->owners[0] = NULL;
+    r->bufs[0] = uv_buf_init((char *)r->copies, (unsigned)len);
+    return queue_rest(t, r);
 }
 
 int transport_write(struct transport *t, struct outbox *box)
@@ -173,6 +240,8 @@ int transport_write(struct transport *t, struct outbox *box)
     assert(!t->blocked);
     if (box->n == 0)
         return 0;
+    if (t->tls)
+        return secure_write(t, box);
     int n = uv_try_write(&t->u.stream, box->bufs, box->n);
     if (n < 0 && n != UV_EAGAIN)
         return n;
@@ -193,6 +262,8 @@ void transport_shutdown(struct transport *t)
     if (t->is_shut)
         return;
     t->is_shut = true;
+    if (t->tls)
+        secure_shutdown(t);
     /* Fails only when the peer is gone already; then reading says so. */
     uv_shutdown(&t->shutdown, &t->u.stream, on_shutdown);
 }
@@ -202,6 +273,8 @@ static void on_handle_closed(uv_handle_t *handle)
     struct transport *t = (struct transport *)handle;
     peer_identity_free(t->identity);
     t->identity = &peer_plaintext;
+    tls_free(t->tls);
+    t->tls = NULL;
     t->on_closed(t);
 }
 

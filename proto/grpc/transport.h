@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A byte stream to the peer: a TCP connection or a Unix socket.
+/* A byte stream to the peer: a TCP connection or a Unix socket, plain or with TLS (secure.h). Nothing above knows the
+ * difference: transport_write encrypts what the outbox holds, on_bytes sees what was decrypted.
  *
- * TLS has its place here: transport_write would encrypt what the outbox holds, on_bytes would see what was decrypted;
- * nothing above knows the difference.
- *
- * Invariant: at most one write waits in the kernel's way ("blocked"); until it is done transport_write is not called.
- */
+ * Invariant: transport_write is not called while the transport is blocked: by an unfinished handshake, or by an earlier
+ * write that waits in the kernel's way. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,14 +13,19 @@
 #include "proto/grpc/identity.h"
 #include "proto/grpc/outbox.h"
 
+struct tls;
+struct tls_context;
 struct transport;
 
 struct transport_ops {
     void (*on_bytes)(struct transport *t, const uint8_t *bytes, size_t len);
-    /* The peer closed (UV_EOF) or the stream failed. */
+    /* The peer closed (UV_EOF) or the stream failed. With `problem`: it is refused, and what it sends from now on is
+     * thrown away, but what was said to it can still be read. */
     void (*on_end)(struct transport *t, int error);
-    /* What transport_write had to leave is sent: write again. */
+    /* Write again. */
     void (*on_unblocked)(struct transport *t);
+    /* TLS: the handshake is done and `identity` is the peer's; before the first on_bytes. */
+    void (*on_secured)(struct transport *t);
 };
 
 struct transport {
@@ -37,9 +40,16 @@ struct transport {
     uv_connect_t connect;
     uv_shutdown_t shutdown;
     void (*on_connected)(struct transport *t, int error);
+    unsigned n_writing; /* writes that wait */
     bool blocked;
     bool is_shut;
-    const struct peer_identity *identity; /* owned; never NULL once connected */
+    bool accepted; /* the peer came to us */
+    bool touched;  /* its first bytes were looked at */
+    bool secured;  /* TLS: the handshake is done */
+    int error;     /* of secure.c: not the peer's fault */
+    struct tls *tls;
+    const char *problem;                  /* why the peer is refused, in words; NULL = it is not */
+    const struct peer_identity *identity; /* owned */
     char peer[ADDRESS_TEXT_MAX];
 };
 
@@ -50,7 +60,10 @@ int transport_accept(struct transport *t, uv_stream_t *listener, const char *loc
 /* `cb` comes unless this fails, also when the transport is closed meanwhile (UV_ECANCELED). */
 int transport_connect_tcp(struct transport *t, const struct sockaddr *sa, void (*cb)(struct transport *t, int error));
 void transport_connect_unix(struct transport *t, const char *path, void (*cb)(struct transport *t, int error));
-/* Begin reading. */
+/* Speak TLS on it, before transport_start. `server_name` is for the connecting side, NULL when accepted. 0, UV_EINVAL
+ * or UV_ENOMEM. */
+int transport_secure(struct transport *t, struct tls_context *context, const char *server_name);
+/* Begin reading, and the handshake. */
 int transport_start(struct transport *t);
 /* Send the outbox: at once what the socket takes, the rest as it can (blocked is then set). 0 or a negative error. The
  * outbox can be thrown away afterwards. */
@@ -58,3 +71,9 @@ int transport_write(struct transport *t, struct outbox *box);
 /* Say that nothing follows, once what is written has left. */
 void transport_shutdown(struct transport *t);
 void transport_close(struct transport *t, void (*cb)(struct transport *t));
+
+/* For secure.c. Send bytes as they are, behind those that wait; copied as far as the socket does not take them. 0 or a
+ * negative error; UV_ENOBUFS when a peer that does not read has too much waiting. */
+int transport_send(struct transport *t, const uint8_t *bytes, size_t len);
+/* Work out `blocked` anew; on_unblocked when it is over. */
+void transport_unblock(struct transport *t);

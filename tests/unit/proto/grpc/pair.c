@@ -123,7 +123,13 @@ static const struct grpc_channel_ops channel_ops = {on_up, on_down};
 
 /* ------------------------------------------------------------------------------------------------ the pair */
 
-void pair_init(struct pair *p, const struct grpc_limits *server_limits, const struct grpc_limits *client_limits,
+void pair_channel(struct pair *p, const char *address, const struct grpc_channel_options *options)
+{
+    cr_assert_eq(grpc_channel_open(&p->loop.loop, address, options, &channel_ops, p, &p->channel), 0);
+}
+
+void pair_open(struct pair *p, const struct grpc_limits *server_limits,
+               const struct grpc_listen_options *listen_options, const struct grpc_channel_options *channel_options,
                const char *address)
 {
     char err[256] = "";
@@ -131,11 +137,14 @@ void pair_init(struct pair *p, const struct grpc_limits *server_limits, const st
     test_loop_init(&p->loop);
     cr_assert_eq(grpc_server_new(&p->loop.loop, server_limits, &p->server), 0);
     cr_assert_eq(grpc_server_add(p->server, methods, 2, p), 0);
-    cr_assert_eq(grpc_server_listen(p->server, address, NULL, err, sizeof err), 0, "%s", err);
-    cr_assert_eq(grpc_channel_open(&p->loop.loop, grpc_server_address(p->server, 0),
-                                   &(struct grpc_channel_options){.limits = client_limits}, &channel_ops, p,
-                                   &p->channel),
-                 0);
+    cr_assert_eq(grpc_server_listen(p->server, address, listen_options, err, sizeof err), 0, "%s", err);
+    pair_channel(p, grpc_server_address(p->server, 0), channel_options);
+}
+
+void pair_init(struct pair *p, const struct grpc_limits *server_limits, const struct grpc_limits *client_limits,
+               const char *address)
+{
+    pair_open(p, server_limits, NULL, &(struct grpc_channel_options){.limits = client_limits}, address);
     pair_until(p, &p->up);
 }
 

@@ -35,7 +35,7 @@ struct pair {
     unsigned n_served;
     unsigned n_ups;
     unsigned n_downs;
-    char down_reason[256];
+    char down_reason[512];
     bool up;
     bool down;
     bool server_closed;
@@ -49,6 +49,12 @@ extern const struct grpc_call_ops probe_ops;
 
 void pair_init(struct pair *p, const struct grpc_limits *server_limits, const struct grpc_limits *client_limits,
                const char *address);
+/* The same with options, not waiting until the channel is up. */
+void pair_open(struct pair *p, const struct grpc_limits *server_limits,
+               const struct grpc_listen_options *listen_options, const struct grpc_channel_options *channel_options,
+               const char *address);
+/* Another channel in place of the one that is closed. */
+void pair_channel(struct pair *p, const char *address, const struct grpc_channel_options *options);
 void pair_deinit(struct pair *p);
 /* A call of /test/Call, with the server's side of it in the next of `served`. */
 struct probe *pair_call(struct pair *p, struct probe *client, uint32_t deadline_ms);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS between a transport and its socket; and what is said when one side speaks TLS and the other does not.
+ *
+ * Records of all connections are gathered in one arena of the thread before they are sent, so a connection has no
+ * buffer of its own for what it writes; only what the socket does not take at once is copied. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct outbox;
+struct transport;
+
+/* The peer's very first bytes: false when it speaks TLS and this transport does not, or HTTP/2 without TLS where this
+ * one accepts TLS. `problem` of the transport then says so, and a peer that can read it has been told. */
+bool secure_fits(struct transport *t, const uint8_t *bytes, size_t len);
+/* Client side: say hello. 0 or a negative error. */
+int secure_begin(struct transport *t);
+/* Bytes came: on_secured, on_bytes and on_end as they follow from them. */
+void secure_receive(struct transport *t, const uint8_t *bytes, size_t len);
+/* transport_write for TLS. */
+int secure_write(struct transport *t, const struct outbox *box);
+/* Say that nothing follows. */
+void secure_shutdown(struct transport *t);
