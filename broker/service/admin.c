@@ -17,7 +17,7 @@
 
 /* ------------------------------------------------------------------------------------------------ GetBroker */
 
-#define N_COUNTERS_MAX 32
+#define N_COUNTERS_MAX 64
 
 struct counter_list {
     Sensebus__V1__Counter counters[N_COUNTERS_MAX], *pointers[N_COUNTERS_MAX];
@@ -40,6 +40,7 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
 {
     const struct broker_counters *c = &b->counters;
     struct grpc_server_counters g;
+    struct sdi_counters sdi;
 
     counter_add(l, "sensebus_events_ingested_total", c->n_events);
     counter_add(l, "sensebus_events_duplicate_total", c->n_duplicates);
@@ -57,6 +58,17 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
     counter_add(l, "sensebus_store_damaged_reads_total", b->journal.n_damaged_reads);
     counter_add(l, "sensebus_status_devices_forgotten_total", b->status.n_evicted);
     counter_add(l, "sensebus_agents_forgotten_total", b->directory.n_forgotten);
+    sdi_service_counters(&b->sdi, &sdi);
+    counter_add(l, "sensebus_sdi_handlers", sdi.handlers_open);
+    counter_add(l, "sensebus_sdi_notifications_total", sdi.notifies);
+    counter_add(l, "sensebus_sdi_calls_total", sdi.calls);
+    counter_add(l, "sensebus_sdi_calls_failed_total", sdi.calls_failed);
+    counter_add(l, "sensebus_sdi_calls_late_total", sdi.calls_late);
+    counter_add(l, "sensebus_sdi_calls_lost_total", sdi.calls_lost);
+    counter_add(l, "sensebus_sdi_verdicts_late_total", sdi.verdicts_late);
+    counter_add(l, "sensebus_sdi_refused_total", sdi.refused);
+    counter_add(l, "sensebus_sdi_device_events_failed_total", b->sdi.n_device_failed);
+    counter_add(l, "sensebus_sdi_sessions_told_total", b->sdi.n_told);
     grpc_server_counters(b->server, &g);
     counter_add(l, "sensebus_grpc_connections_total", g.connections_accepted);
     counter_add(l, "sensebus_grpc_connections_refused_total", g.connections_refused);

@@ -27,7 +27,7 @@
 #define CHECKPOINT_DEVICES   4096u
 #define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
 
-static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin"};
+static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin", "sensebus.v1.Sdi"};
 #define N_SERVED (sizeof served / sizeof *served)
 
 bool broker_accepting(const struct broker *b)
@@ -240,6 +240,8 @@ static int serve(struct broker *b, char *err, size_t err_len)
     if (!rc)
         rc = admin_start(b);
     if (!rc)
+        rc = sdi_service_start(&b->sdi, b);
+    if (!rc)
         rc = faces_start(b->server);
     for (size_t i = 0; !rc && i < N_SERVED; i++)
         rc = grpc_health_set(b->health, served[i], true);
@@ -358,6 +360,7 @@ static void close_all(struct broker *b)
         return;
     agents_stop(&b->agents);
     events_stop(&b->events);
+    sdi_service_stop(&b->sdi);
     if (b->commit_open) {
         if (!b->commit.closing)
             commit_close(&b->commit, on_commit_closed);

@@ -22,6 +22,7 @@
 #include "broker/service/agents.h"
 #include "broker/service/cursor_store.h"
 #include "broker/service/events.h"
+#include "broker/service/sdi.h"
 #include "proto/grpc/grpc.h"
 #include "runtime/log.h"
 
@@ -71,6 +72,7 @@ struct broker {
     struct cursor_store cursors;
     struct agents agents;
     struct events events;
+    struct sdi_service sdi;
     struct grpc_server *server;
     struct grpc_health *health;
     struct grpc_reflection *reflection;

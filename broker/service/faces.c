@@ -19,7 +19,6 @@ int faces_start(struct grpc_server *server)
 {
     static const struct grpc_method methods[] = {
         {"/sensebus.v1.Adapter/Open", refuse_adapter}, {"/sensebus.v1.Adapter/ListSessions", refuse_adapter},
-        {"/sensebus.v1.Sdi/Listen", refuse_sdi},       {"/sensebus.v1.Sdi/NotifyEvent", refuse_sdi},
         {"/sensebus.v1.Sdi/Xaen", refuse_sdi},
     };
     return grpc_server_add(server, methods, sizeof methods / sizeof *methods, NULL);

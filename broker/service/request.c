@@ -6,6 +6,7 @@
 
 #include "proto/grpc/grpc.h"
 #include "proto/message.h"
+#include "proto/wire.h"
 
 struct ProtobufCMessage *request_read(struct grpc_call *call, const struct ProtobufCMessageDescriptor *descriptor,
                                       const uint8_t *bytes, size_t len)
@@ -27,6 +28,18 @@ struct ProtobufCMessage *request_read(struct grpc_call *call, const struct Proto
         return NULL;
     }
     return message;
+}
+
+uint64_t request_number(const uint8_t *bytes, size_t len, uint32_t field)
+{
+    const uint8_t *p = bytes, *end = bytes + len;
+    struct wire_field f;
+    uint64_t number = 0;
+
+    while (p && p < end && (p = wire_field_read(p, end, &f)))
+        if (f.number == field && f.type == WIRE_VARINT)
+            number = f.value;
+    return number;
 }
 
 void request_reply(struct grpc_call *call, const struct ProtobufCMessage *message)
