@@ -28,7 +28,8 @@ struct tls_files {
     const char *authority; /* who signs our peers */
 };
 
-/* What all connections of a listener, or of a client, share. Reference-counted by its connections. */
+/* What all connections of a listener, or of a client, share. Reference-counted by its connections, which may live on
+ * several threads. */
 struct tls_context;
 /* `server`: accept; else connect. On failure returns UV_EINVAL, UV_ENOENT, UV_EACCES, UV_ENOMEM or what else reading
  * gave, and `err` names the file and what is wrong with it: unreadable, no certificate in it, key does not belong to

@@ -7,7 +7,7 @@
 #include "runtime/tls.h"
 
 struct tls_context {
-    unsigned n_refs;
+    _Atomic unsigned n_refs; /* connections may live on several threads */
     bool server;
     SSL_CTX *ctx;
     BIO_METHOD *method; /* of the wire: see tls.c */

@@ -7,36 +7,36 @@
 #include "proto/grpc/transport.h"
 #include "runtime/tls.h"
 
-/* ------------------------------------------------------------------------------------------------ the arena */
+/* ------------------------------------------------------------------------------------------------ arenas */
 
-/* What one turn or one read makes: an outbox, the heads and tags of its records, and a handshake's messages. */
-enum { ARENA_BYTES = 2 * OUTBOX_TURN_BYTES };
+enum {
+    /* What a turn makes: an outbox, of which the last frame may go over the mark, with head and tag of each record. */
+    WRITE_BYTES = OUTBOX_TURN_BYTES + 4 * TLS_RECORD_BYTES,
+    /* What a read makes: the messages of a handshake, an alert. */
+    READ_BYTES = 4 * TLS_RECORD_BYTES,
+};
 
-static _Thread_local struct {
+struct arena {
+    struct transport *transport;
+    uint8_t *bytes;
+    size_t cap;
     size_t n;
     bool full;
-    uint8_t bytes[ARENA_BYTES];
-} arena;
-
-static void arena_clear(void)
-{
-    arena.n = 0;
-    arena.full = false;
-}
+};
 
 static void on_wire(void *data, const uint8_t *bytes, size_t len)
 {
-    (void)data;
-    arena.full |= len > ARENA_BYTES - arena.n;
-    if (arena.full)
+    struct arena *arena = data;
+    arena->full |= len > arena->cap - arena->n;
+    if (arena->full)
         return;
-    memcpy(arena.bytes + arena.n, bytes, len);
-    arena.n += len;
+    memcpy(arena->bytes + arena->n, bytes, len);
+    arena->n += len;
 }
 
-static int arena_send(struct transport *t)
+static int arena_send(const struct arena *arena)
 {
-    return arena.full ? UV_ENOBUFS : transport_send(t, arena.bytes, arena.n);
+    return arena->full ? UV_ENOBUFS : transport_send(arena->transport, arena->bytes, arena->n);
 }
 
 /* ------------------------------------------------------------------------------------------------ reading */
@@ -53,7 +53,7 @@ static void become_secured(struct transport *t)
 
 static void on_plain(void *data, const uint8_t *bytes, size_t len)
 {
-    struct transport *t = data;
+    struct transport *t = ((struct arena *)data)->transport;
     if (!t->secured && t->error == 0)
         become_secured(t);
     if (t->error == 0)
@@ -62,21 +62,27 @@ static void on_plain(void *data, const uint8_t *bytes, size_t len)
 
 static const struct tls_ops tls_ops = {on_plain, on_wire};
 
+/* One step, and what it has to say goes out. */
+static int step(struct transport *t, const uint8_t *bytes, size_t len)
+{
+    uint8_t memory[READ_BYTES];
+    struct arena arena = {.transport = t, .bytes = memory, .cap = sizeof memory};
+    tls_step(t->tls, bytes, len, &tls_ops, &arena);
+    return arena_send(&arena);
+}
+
 int secure_begin(struct transport *t)
 {
-    arena_clear();
-    tls_step(t->tls, NULL, 0, &tls_ops, t);
-    return arena_send(t);
+    return step(t, NULL, 0);
 }
 
 void secure_receive(struct transport *t, const uint8_t *bytes, size_t len)
 {
     bool was_secured = t->secured;
-    arena_clear();
-    enum tls_state state = tls_step(t->tls, bytes, len, &tls_ops, t);
+    int rc = step(t, bytes, len);
+    enum tls_state state = tls_state(t->tls);
     if (state == TLS_OPEN && !t->secured && t->error == 0)
         become_secured(t);
-    int rc = arena_send(t);
     if (t->error == 0)
         t->error = rc;
     if (state == TLS_FAILED)
@@ -92,7 +98,7 @@ void secure_receive(struct transport *t, const uint8_t *bytes, size_t len)
 /* ------------------------------------------------------------------------------------------------ writing */
 
 struct records {
-    struct transport *transport;
+    struct arena *arena;
     int rc;
     size_t n; /* gathered for the next record */
     uint8_t bytes[TLS_RECORD_BYTES];
@@ -101,7 +107,7 @@ struct records {
 static void write_record(struct records *r, const uint8_t *bytes, size_t len)
 {
     if (r->rc == 0)
-        r->rc = tls_write(r->transport->tls, bytes, len, &tls_ops, r->transport);
+        r->rc = tls_write(r->arena->transport->tls, bytes, len, &tls_ops, r->arena);
 }
 
 /* Pieces of frames become full records: each record costs a head and a tag. */
@@ -128,23 +134,25 @@ static void add_piece(struct records *r, const uint8_t *bytes, size_t len)
 
 int secure_write(struct transport *t, const struct outbox *box)
 {
+    uint8_t memory[WRITE_BYTES];
+    struct arena arena = {.transport = t, .bytes = memory, .cap = sizeof memory};
     struct records r;
-    r.transport = t;
+    r.arena = &arena;
     r.rc = 0;
     r.n = 0;
-    arena_clear();
     for (unsigned i = 0; i < box->n; i++)
         add_piece(&r, (const uint8_t *)box->bufs[i].base, box->bufs[i].len);
     write_record(&r, r.bytes, r.n);
-    return r.rc == 0 ? arena_send(t) : r.rc;
+    return r.rc == 0 ? arena_send(&arena) : r.rc;
 }
 
 void secure_shutdown(struct transport *t)
 {
-    arena_clear();
-    tls_shutdown(t->tls, &tls_ops, t);
+    uint8_t memory[256];
+    struct arena arena = {.transport = t, .bytes = memory, .cap = sizeof memory};
+    tls_shutdown(t->tls, &tls_ops, &arena);
     /* Fails only when the peer is gone already. */
-    arena_send(t);
+    arena_send(&arena);
 }
 
 /* ------------------------------------------------------------------------------------------------ mismatches */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS between a transport and its socket; and what is said when one side speaks TLS and the other does not.
  *
- * Records of all connections are gathered in one arena of the thread before they are sent, so a connection has no
- * buffer of its own for what it writes; only what the socket does not take at once is copied. */
+ * The records of a turn are gathered in an arena on the stack before they are sent, so a connection has no buffer of
+ * its own for what it writes; only what the socket does not take at once is copied. */
 #pragma once
 
 #include <stdbool.h>
