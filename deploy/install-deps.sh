@@ -17,7 +17,7 @@ set -eu
 BUILD="
     gcc libc6-dev cmake ninja-build pkg-config python3
     protobuf-compiler protobuf-c-compiler
-    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev libcyaml-dev"
+    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev libcyaml-dev libyaml-dev"
 DEMO="tgt libiscsi-bin"
 TEST="
     libcriterion-dev valgrind git spin openssl

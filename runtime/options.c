@@ -95,11 +95,29 @@ static int parse_number(const struct option *o, const char *text, uint64_t *out_
     }
 }
 
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (;; choices++) {
+        size_t n = strcspn(choices, "|");
+        if (n == len && memcmp(choices, text, n) == 0)
+            return true;
+        choices += n;
+        if (!*choices)
+            return false;
+    }
+}
+
 /* `where` says how the user gave it: "--poll" or "SENSEBUS_POLL". */
 static enum options_result store(struct parser *p, const struct option *o, const char *where, const char *text)
 {
     switch (o->kind) {
     case OPTION_FLAG: *(bool *)o->value = true; return OPTIONS_OK;
+    case OPTION_CHOICE:
+        if (!is_choice(o->argument, text))
+            return fail(p, "%s: '%.64s' is none of %s", where, text, o->argument);
+        __attribute__((fallthrough));
     case OPTION_STRING: *(const char **)o->value = text; return OPTIONS_OK;
     case OPTION_LIST: {
         struct option_list *list = o->value;
@@ -247,6 +265,20 @@ enum options_result options_parse(const struct option *options, size_t n_options
         *out_n_operands = n_operands;
     free(p.given);
     return result;
+}
+
+enum options_result options_set(const struct option *option, const char *where, const char *text, char *err,
+                                size_t err_len)
+{
+    struct parser p = {.err = err, .err_len = err_len};
+
+    if (option->kind != OPTION_FLAG)
+        return store(&p, option, where, text);
+    bool value = strcmp(text, "true") == 0;
+    if (!value && strcmp(text, "false") != 0)
+        return fail(&p, "%s: '%.64s' is neither true nor false", where, text);
+    *(bool *)option->value = value;
+    return OPTIONS_OK;
 }
 
 enum { HELP_COLUMN = 32, HELP_WIDTH = 80 };

@@ -10,6 +10,7 @@
 enum option_kind {
     OPTION_FLAG,     /* bool *value */
     OPTION_STRING,   /* const char **value: borrowed from argv or the environment */
+    OPTION_CHOICE,   /* the same; must be one of the words of `argument`: "sync|relaxed" */
     OPTION_LIST,     /* struct option_list *value: may be given several times */
     OPTION_UINT,     /* uint64_t *value, within min..max */
     OPTION_DURATION, /* uint64_t *value in ms: "500ms", "5s", "2m", "1h", "7d"; a bare number is seconds */
@@ -40,6 +41,10 @@ enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_ERROR };
  * wrong with it, for unknown ones with the nearest known name. */
 enum options_result options_parse(const struct option *options, size_t n_options, int argc, char **argv,
                                   int *out_n_operands, char *err, size_t err_len);
+/* Store a value that came from elsewhere, a configuration file; `where` names it in `err`. A flag takes "true" or
+ * "false". The text of strings and lists is borrowed. */
+enum options_result options_set(const struct option *option, const char *where, const char *text, char *err,
+                                size_t err_len);
 void options_print_help(FILE *out, const char *usage, const struct option *options, size_t n_options);
 
 /* The scalars by themselves. Return 0 or UV_EINVAL. */

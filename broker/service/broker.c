@@ -21,6 +21,7 @@
 #include "runtime/clock.h"
 #include "runtime/directory.h"
 
+#define TLS_SCHEME           "tls://"
 #define TICK_MS              1000u
 #define LAST_WORDS_MS        1000u /* at a stop: for streams to end when the disk took all of the grace */
 #define RETENTION_POKE_TICKS 60u
@@ -223,6 +224,34 @@ static void name_host(char out[DIRECTORY_MAX_HOST + 1])
     snprintf(out, DIRECTORY_MAX_HOST + 1, "%s", name);
 }
 
+bool broker_listen_is_tls(const char *listen)
+{
+    return strncmp(listen, TLS_SCHEME, strlen(TLS_SCHEME)) == 0;
+}
+
+const char *broker_listen_address(const char *listen)
+{
+    return listen + (broker_listen_is_tls(listen) ? strlen(TLS_SCHEME) : 0);
+}
+
+static int listen_all(struct broker *b, char *err, size_t err_len)
+{
+    const struct broker_options *o = &b->options;
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < o->n_listen; i++) {
+        struct grpc_listen_options options = {.insecure = o->insecure};
+        if (broker_listen_is_tls(o->listen[i])) {
+            if (!b->tls)
+                rc = tls_context_new(true, &o->tls, &b->tls, err, err_len);
+            options.tls = b->tls;
+        }
+        if (!rc)
+            rc = grpc_server_listen(b->server, broker_listen_address(o->listen[i]), &options, err, err_len);
+    }
+    return rc;
+}
+
 static int serve(struct broker *b, char *err, size_t err_len)
 {
     static const struct grpc_limits limits = {0};
@@ -249,10 +278,7 @@ static int serve(struct broker *b, char *err, size_t err_len)
         snprintf(err, err_len, "cannot start serving: %s", uv_strerror(rc));
         return rc;
     }
-    for (size_t i = 0; !rc && i < b->options.n_listen; i++)
-        rc = grpc_server_listen(b->server, b->options.listen[i],
-                                &(struct grpc_listen_options){.insecure = b->options.insecure}, err, err_len);
-    return rc;
+    return listen_all(b, err, err_len);
 }
 
 static void on_tick(uv_timer_t *timer);
@@ -338,8 +364,10 @@ static void on_server_closed(void *data)
 
     grpc_health_free(b->health);
     grpc_reflection_free(b->reflection);
+    tls_context_unref(b->tls);
     b->health = NULL;
     b->reflection = NULL;
+    b->tls = NULL;
     b->server = NULL;
     close_all(b);
 }

@@ -25,14 +25,16 @@
 #include "broker/service/sdi.h"
 #include "proto/grpc/grpc.h"
 #include "runtime/log.h"
+#include "runtime/tls.h"
 
 #define BROKER_MAX_LISTENS 16
 
 struct broker_options {
     const char *data_directory;
-    const char *listen[BROKER_MAX_LISTENS];
+    const char *listen[BROKER_MAX_LISTENS]; /* "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; with TLS: "tls://HOST:PORT" */
     size_t n_listen;
     bool insecure;               /* plaintext beyond loopback */
+    struct tls_files tls;        /* for listening with TLS */
     const struct access *access; /* who may do what; lives as long as the broker */
     struct adapter_limits adapter_limits;
     struct sdi_limits sdi_limits;
@@ -74,6 +76,7 @@ struct broker {
     struct events events;
     struct sdi_service sdi;
     struct grpc_server *server;
+    struct tls_context *tls; /* of the listeners; NULL without any */
     struct grpc_health *health;
     struct grpc_reflection *reflection;
     struct broker_counters counters;
@@ -94,6 +97,11 @@ int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options 
 /* Stop in order: BROKER_STOPPING goes to the log, subscribers get Closed with their position and UNAVAILABLE, agents
  * get their last acknowledgements and UNAVAILABLE, then everything closes and `cb` runs. A second call does nothing. */
 void broker_stop(struct broker *b, void (*cb)(void *data), void *data);
+
+/* Does an address to listen on begin with "tls://"? */
+bool broker_listen_is_tls(const char *listen);
+/* What follows it, or all of an address without it. */
+const char *broker_listen_address(const char *listen);
 
 /* Are records taken in? False while the disk is full and while stopping. */
 bool broker_accepting(const struct broker *b);

@@ -23,6 +23,7 @@ WRAPPERS = [  # foreign header, the only files that may include it
     (r"scsi/sg_", r"proto/sense\.c$"),
     (r"openssl/", r"runtime/tls"),
     (r"cyaml/", r"broker/config\.c$"),
+    (r"yaml\.h", r"broker/config_tree\.c$"),
     (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|runtime)/"),
 ]
 

@@ -35,7 +35,8 @@ import grpc  # noqa: E402
 import health_pb2  # noqa: E402
 import health_pb2_grpc  # noqa: E402
 from sensebus.v1 import (  # noqa: E402
-    admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, code_pb2, event_pb2, events_pb2, events_pb2_grpc)
+    adapter_pb2, adapter_pb2_grpc, admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, code_pb2, event_pb2, events_pb2,
+    events_pb2_grpc)
 
 LIMIT_S = float(os.environ.get("SENSEBUS_TEST_LIMIT_S", "60"))
 WRAPPER = shlex.split(os.environ.get("SENSEBUS_WRAPPER", ""))  # what runs the programs: valgrind and its options
@@ -154,9 +155,15 @@ class Program:
 class Broker(Program):
     """A broker on a free port, with its data in a directory of its own unless `data` is given."""
 
-    def __init__(self, *options, data=None, listen="127.0.0.1:0", plaintext_roles="all", env=None):
-        """`plaintext_roles`: what everybody here may do; None leaves it to the options (nothing, by default)."""
+    EVERYBODY = 'principals: [{identity: "unix:uid=*", roles: [all], hosts: ["*"]}]\n'
+
+    def __init__(self, *options, data=None, listen="127.0.0.1:0", plaintext_roles="all", config=None, env=None):
+        """`plaintext_roles`: what everybody on TCP may do here; None leaves it to options and configuration (nothing, by
+        default). `config`: text of the configuration file; without one, everybody on a Unix socket may do all."""
         self.own_data = None
+        with tempfile.NamedTemporaryFile("w", prefix="sensebus-broker.", suffix=".yaml", delete=False) as file:
+            file.write(self.EVERYBODY if config is None else config)
+        self.config_file = file.name
         if data is None:
             self.own_data = data = tempfile.mkdtemp(prefix="sensebus-broker.")
         self.data = data
@@ -166,6 +173,7 @@ class Broker(Program):
         self.address = None
         self.channels = []
         super().__init__("broker/sensebus-broker", "--data", data, "--listen", listen, "--port-file", self.port_file,
+                         "--config", self.config_file,
                          *(["--plaintext-roles", plaintext_roles] if plaintext_roles else []), *options, env=env)
 
     def start(self):
@@ -230,6 +238,7 @@ class Broker(Program):
         finally:
             if os.path.exists(self.port_file):
                 os.unlink(self.port_file)
+            os.unlink(self.config_file)
             if self.own_data:
                 shutil.rmtree(self.own_data, ignore_errors=True)
 
@@ -311,11 +320,34 @@ def make_event(host, epoch, sequence, code="LUN_RESET", severity="SEVERITY_NOTIC
         address=event_pb2.Address(adapter=adapter, bus=-1, target=target, lun=lun, controller=-1), **members)
 
 
+ALL_CAPABILITIES = ("event", "halt", "reset-lun", "reset-target")
+SILENCE = "silence"  # an answer: say nothing
+DIE = "die"          # an answer: the agent is gone without a word
+
+
+def make_device(target, lun, adapter="iscsi0", name=None, **members):
+    """A unit of an agent's inventory: iSCSI target number `target`, named `name`."""
+    name = f"iqn.2026-01.example:t{target}" if name is None else name
+    return agents_pb2.InventoryDevice(
+        address=event_pb2.Address(adapter=adapter, bus=-1, target=target, lun=lun, controller=0),
+        device=event_pb2.Device(vendor="ACME", product="Disk", device_type=0, target_name=name,
+                                transport=event_pb2.TRANSPORT_ISCSI), state="ready", **members)
+
+
 class FakeAgent:
-    """A synthetic agent on a stock client. Messages go out in order; what the broker says is collected."""
+    """A synthetic agent on a stock client. Messages go out in order; what the broker says is collected.
+
+    With `adapters` ({"iscsi0": ALL_CAPABILITIES}) it does operations: each is answered OK, with what an agent would say,
+    unless `answers` has something else under the operation's name ("halt"): a result's members as a dict, SILENCE, DIE,
+    or a function of the operation that gives one of these.
+    """
 
     def __init__(self, broker, host="agent-1", epoch=None, instance=None, channel=None, attach=True, oldest=1, newest=0,
-                 version=1):
+                 version=1, adapters=None, devices=(), own_ids=None, answers=None):
+        self.answers = dict(answers or {})
+        self.operations = []
+        self.adapters = [agents_pb2.AdapterCapabilities(adapter=name, capabilities=can, own_id=(own_ids or {}).get(name, ""))
+                         for name, can in (adapters or {}).items()]
         self.host = host
         self.epoch = epoch or random.getrandbits(63) | 1
         self.instance = instance or random.getrandbits(63) | 1
@@ -328,12 +360,16 @@ class FakeAgent:
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
         if attach:
-            self.hello(oldest=oldest, newest=newest, version=version)
+            self.hello(oldest=oldest, newest=newest, version=version, adapters=self.adapters)
             self.wait(lambda a: a.welcome() is not None, "Welcome")
+            if devices:
+                self.inventory(*devices)
 
     def _read(self):
         try:
             for message in self.call:
+                if message.HasField("operation"):
+                    self._operate(message.operation)
                 self.messages.append(message)
         except grpc.RpcError as error:
             self.error = error
@@ -349,6 +385,46 @@ class FakeAgent:
                       newest_source_sequence=newest)
         fields.update(members)
         self.send(agents_pb2.AgentMessage(hello=agents_pb2.Hello(**fields)))
+
+    def _operate(self, operation):
+        name = operation.WhichOneof("operation")
+        self.operations.append(operation)
+        if name in ("close", "release_buffers"):
+            return
+        answer = self.answers.get(name, {})
+        if callable(answer):
+            answer = answer(operation)
+        if answer == DIE:
+            self.call.cancel()
+        elif answer != SILENCE:
+            self.result(operation, **answer)
+
+    def result(self, operation, **members):
+        """Answer an operation: OK, or with these members of OperationResult."""
+        name = operation.WhichOneof("operation")
+        answer = agents_pb2.OperationResult(id=operation.id, **members)
+        if answer.error == adapter_pb2.ERRNO_OK and answer.WhichOneof("value") is None:
+            if name == "ioc_info":
+                answer.ioc_info.CopyFrom(adapter_pb2.IocInfoResult(
+                    adapter=operation.ioc_info.adapter, major=8, minor=1, maximum_transfer_bytes=1 << 20,
+                    transport=event_pb2.TRANSPORT_ISCSI, own_id="iqn.2026-01.example:me", capabilities=ALL_CAPABILITIES))
+            elif name in ("open", "open_target"):
+                answer.open.CopyFrom(agents_pb2.OpenResult(
+                    reached=event_pb2.Device(vendor="ACME", product="Disk"), address=getattr(operation, name).address))
+            elif name in ("inquiry", "test_unit_ready"):
+                answer.command.CopyFrom(adapter_pb2.CommandResult(data=b"data" if name == "inquiry" else b""))
+        self.send(agents_pb2.AgentMessage(operation_result=answer))
+
+    def inventory(self, *devices, adapters=()):
+        self.send(agents_pb2.AgentMessage(inventory=agents_pb2.Inventory(devices=devices, adapters=adapters)))
+
+    def target_received(self, session, data, generation=None):
+        self.send(agents_pb2.AgentMessage(target_received=agents_pb2.TargetReceived(
+            session_id=session.session_id, generation=generation or session.generation, data=data)))
+
+    def operated(self, name):
+        """Operations of that name so far: operated("halt")."""
+        return [o for o in list(self.operations) if o.WhichOneof("operation") == name]
 
     def publish(self, *events):
         self.send(agents_pb2.AgentMessage(publish=agents_pb2.Publish(events=events)))

@@ -43,6 +43,36 @@ static enum options_result parse(int *out_n, char **operands, const char *words)
     return result;
 }
 
+static const char *mode;
+static const struct option choice = {.name = "mode", .kind = OPTION_CHOICE, .value = &mode, .argument = "sync|relaxed"};
+
+Test(options, a_choice_is_one_of_its_words)
+{
+    static const char *const bad[] = {"", "s", "syn", "sync|", "sync|relaxed", "|", "Sync", "relaxedx"};
+    cr_assert_eq(options_set(&choice, "f:3: mode", "sync", err, sizeof err), OPTIONS_OK);
+    cr_assert_str_eq(mode, "sync");
+    cr_assert_eq(options_set(&choice, "f:3: mode", "relaxed", err, sizeof err), OPTIONS_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_eq(options_set(&choice, "f:3: mode", bad[i], err, sizeof err), OPTIONS_ERROR, "%s", bad[i]);
+        cr_expect(strstr(err, "f:3: mode: '") && strstr(err, "is none of sync|relaxed"), "%s", err);
+    }
+    cr_assert_str_eq(mode, "relaxed");
+}
+
+Test(options, values_from_elsewhere_follow_the_same_rules)
+{
+    cr_assert_eq(options_set(&table[0], "v", "true", err, sizeof err), OPTIONS_OK);
+    cr_assert(verbose);
+    cr_assert_eq(options_set(&table[0], "v", "false", err, sizeof err), OPTIONS_OK);
+    cr_assert_not(verbose);
+    cr_assert_eq(options_set(&table[0], "v", "1", err, sizeof err), OPTIONS_ERROR);
+    cr_assert(strstr(err, "v: '1' is neither true nor false"), "%s", err);
+    cr_assert_eq(options_set(&table[3], "f:9: count", "11", err, sizeof err), OPTIONS_ERROR);
+    cr_assert(strstr(err, "f:9: count: '11' is out of range (1 to 10)"), "%s", err);
+    cr_assert_eq(options_set(&table[3], "f:9: count", "10", err, sizeof err), OPTIONS_OK);
+    cr_assert_eq(count, 10);
+}
+
 Test(options, reads_every_kind_in_both_spellings)
 {
     int n;
