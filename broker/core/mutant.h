@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Faults put in on purpose, to see that the tests find them: MUTANT(n) is true in a test program built with
- * SENSEBUS_MUTANTS when the environment variable SENSEBUS_MUTANT is n. In everything that ships it is the constant 0.
+/* Faults put in on purpose, to see that the tests find them: MUTANT(n) is true when fault n is switched on.
  *
- * A mutant that no test kills is a missing test (tests/unit/broker/core/mutants.py). */
+ * Only builds with SENSEBUS_MUTATIONS have them, and define `sensebus_mutation`; in everything that ships MUTANT(n) is
+ * 0 and leaves no code. A mutant that no test kills is a missing test (tests/unit/broker/core/mutants.py).
+ *
+ *    1..99   sessions: broker/core/adapter/mutant.h
+ *  101  handlers of a principal have no bound
+ *  102  whose handler it is is not asked when it is removed
+ *  103  a pattern's bus is not compared
+ *  104  a pattern's inquiry is not compared
+ *  105  handlers for any device type come last, whenever they were added
+ *  106  nobody is called after a call that was lost
+ *  107  anybody may send the broker's own events
+ *  108  a verdict is taken from a stream that was not called
+ *  109  a verdict ERR counts as OK
+ *  110  a stream that ends does not fail its calls
+ *  111  a late verdict does not fail its call */
 #pragma once
 
-#ifdef SENSEBUS_MUTANTS
-#include <stdbool.h>
-#include <stdlib.h>
-
-static inline bool mutant_is(int n)
-{
-    const char *chosen = getenv("SENSEBUS_MUTANT");
-    return chosen && atoi(chosen) == n;
-}
-#define MUTANT(n) mutant_is(n)
+#ifdef SENSEBUS_MUTATIONS
+extern int sensebus_mutation; /* 0 = none */
+#define MUTANT(n) (sensebus_mutation == (n))
 #else
 #define MUTANT(n) 0
 #endif

@@ -3,7 +3,8 @@
 
     mutants.py PROGRAM SOURCE...
 
-PROGRAM is a test program built with SENSEBUS_MUTANTS; the mutants are those named in the sources.
+PROGRAM is a test program built with SENSEBUS_MUTATIONS that takes the number of its mutant from the environment variable
+SENSEBUS_MUTANT; the mutants are those named in the sources.
 """
 import os
 import re

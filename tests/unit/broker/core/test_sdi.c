@@ -15,6 +15,16 @@
 #define MS      1000000ull
 #define PRIVATE 0x100 /* an event type between programs */
 
+#ifdef SENSEBUS_MUTATIONS
+int sensebus_mutation;
+
+__attribute__((constructor)) static void choose_mutant(void)
+{
+    const char *chosen = getenv("SENSEBUS_MUTANT");
+    sensebus_mutation = chosen ? atoi(chosen) : 0;
+}
+#endif
+
 /* What happened, as text: "a call 1 handler 1", "a 7 OK 1", "a 8 ERR AddEvent…", "n OK 2 0". Streams and notifiers are
  * their names. */
 static struct sdi *s;
