@@ -183,10 +183,11 @@ int adapter_list(const struct adapter *a, const Sensebus__V1__ListSessionsReques
                  Sensebus__V1__ListSessionsResponse **out_response, char *err, size_t err_len);
 /* Generation of an open session, 0 when there is none. For records that an agent tags with a session. */
 uint64_t adapter_generation(const struct adapter *a, const char *session_id, size_t len);
-/* Hosts with open sessions whose adapter has this controller number, with a place that the address touches (-1 = any):
- * how sdi_xaen finds whom to tell. Calls `each` once a host with how many sessions match. */
+/* Open sessions on the adapter of this controller number whose place the address touches (-1 = any; host NULL or empty
+ * = any): how sdi_xaen finds whom to tell. Calls `each` once a session with where it is; texts live until the next
+ * input. */
 void adapter_touched(const struct adapter *a, const char *host, int32_t controller, int32_t bus, int32_t target,
-                     int64_t lun, void (*each)(void *data, const char *host, const char *adapter, uint32_t n_sessions),
+                     int64_t lun, void (*each)(void *data, const char *host, const char *adapter, int32_t bus),
                      void *data);
 
 struct adapter_counters {
