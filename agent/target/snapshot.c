@@ -49,8 +49,10 @@ static int left_out(struct snapshot *s, int rc)
 
 int snapshot_add_target(struct snapshot *s, int32_t number, const char *name, size_t name_len)
 {
-    int rc = make_room((void **)&s->targets, s->n_targets, &s->cap_targets, SNAPSHOT_MAX_TARGETS, sizeof *s->targets);
     struct snapshot_target *t;
+    int rc = number < 0 || number > SNAPSHOT_MAX_NUMBER ? UV_ENOSPC
+                                                        : make_room((void **)&s->targets, s->n_targets, &s->cap_targets,
+                                                                    SNAPSHOT_MAX_TARGETS, sizeof *s->targets);
 
     s->skip = rc < 0 ? SNAPSHOT_SKIP_TARGET : SNAPSHOT_SKIP_NOTHING;
     if (rc < 0)
@@ -202,6 +204,22 @@ void snapshot_finish(struct snapshot *s)
             t->n_luns = sort_once(s, s->luns + t->first_lun, t->n_luns, sizeof *s->luns, compare_luns);
     }
     s->n_targets = sort_once(s, s->targets, s->n_targets, sizeof *s->targets, compare_targets);
+}
+
+void snapshot_renumber(struct snapshot *s, int32_t (*number)(void *data, const struct snapshot_target *target),
+                       void *data)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->n_targets; i++) {
+        s->targets[kept] = s->targets[i];
+        s->targets[kept].number = number(data, &s->targets[i]);
+        if (s->targets[kept].number >= 0)
+            kept++;
+        else
+            s->cut = true;
+    }
+    s->n_targets = sort_once(s, s->targets, kept, sizeof *s->targets, compare_targets);
 }
 
 void snapshot_free(struct snapshot *s)

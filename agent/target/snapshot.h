@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 #define SNAPSHOT_MAX_TARGETS   512
-#define SNAPSHOT_MAX_NEXUSES   4096  /* of all targets together */
-#define SNAPSHOT_MAX_LUNS      16384 /* likewise */
-#define SNAPSHOT_MAX_LUN       16383 /* flat space addressing, SAM-5 section 4.7.7.4 */
-#define SNAPSHOT_NAME_BYTES    224   /* RFC 7143 section 4.2.7.1: 223 bytes */
+#define SNAPSHOT_MAX_NEXUSES   4096   /* of all targets together */
+#define SNAPSHOT_MAX_LUNS      16384  /* likewise */
+#define SNAPSHOT_MAX_NUMBER    999999 /* of a target */
+#define SNAPSHOT_MAX_LUN       16383  /* flat space addressing, SAM-5 section 4.7.7.4 */
+#define SNAPSHOT_NAME_BYTES    224    /* RFC 7143 section 4.2.7.1: 223 bytes */
 #define SNAPSHOT_ADDRESS_BYTES 64
 
 struct snapshot_nexus {
@@ -59,8 +60,11 @@ void snapshot_set_target_online(struct snapshot *s, bool online);
 void snapshot_set_initiator(struct snapshot *s, const char *name, size_t len);
 void snapshot_set_address(struct snapshot *s, const char *address, size_t len);
 void snapshot_set_lun_online(struct snapshot *s, bool online);
-/* Sort, and drop what was said twice. Call it once, after the last add. */
+/* Sort, and drop what was said twice. Nothing is added after it. */
 void snapshot_finish(struct snapshot *s);
+/* Give the targets of a finished snapshot other numbers; those whose number is negative are left out (`cut`). */
+void snapshot_renumber(struct snapshot *s, int32_t (*number)(void *data, const struct snapshot_target *target),
+                       void *data);
 void snapshot_free(struct snapshot *s); /* leaves it empty */
 
 /* NULL when there is none. */

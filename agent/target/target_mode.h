@@ -4,10 +4,11 @@
  *   tgtd (management socket) ─┐
  *   LIO (configfs)           ─┴─ polled ─▶ snapshots ─ compared ─▶ records, coverage, adapters
  *   a target's data feed ──▶ receive buffers of the open sessions ─▶ on_received; on_record (exhausted, resumed)
+ *                    └─────▶ what it serves: adapters
  *
- * Each served target is an adapter of its own: "tgt<tid>" of tgtd, "lio<n>" of LIO; its own id is its iSCSI name. A
- * session is (adapter, remote initiator); the initiator need not be logged in. Its data arrives in buffers; a buffer is
- * held by the subscriber until released (semantics.md rule 23).
+ * Each served target is an adapter of its own: "tgt<tid>" of tgtd, "lio<n>" of LIO, "feed<n>" of the feed; its own id
+ * is its iSCSI name. A session is (adapter, remote initiator); the initiator need not be logged in. Its data arrives in
+ * buffers; a buffer is held by the subscriber until released (semantics.md rule 23).
  *
  * Everything runs on the loop and nothing blocks it; no callback runs before the call that leads to it returned, except
  * where said. Bounds: TARGET_MODE_MAX_… below, and n_buffers * buffer_bytes for each session. */
@@ -28,13 +29,13 @@ struct target_mode; /* opaque */
 #define TARGET_MODE_MAX_BUFFERS      4096 /* of one session */
 #define TARGET_MODE_MIN_BUFFERS      16   /* sc_strt_tgt.num_bufs */
 #define TARGET_MODE_MAX_BUFFER_BYTES 4096 /* sc_strt_tgt.buf_size */
-#define TARGET_MODE_MAX_ADAPTERS     512
-#define TARGET_MODE_ADAPTER_BYTES    16  /* "tgt2147483647" */
-#define TARGET_MODE_NAME_BYTES       224 /* RFC 7143 section 4.2.7.1: 223 bytes */
+#define TARGET_MODE_MAX_ADAPTERS     512  /* that are listed */
+#define TARGET_MODE_ADAPTER_BYTES    16   /* "tgt2147483647" */
+#define TARGET_MODE_NAME_BYTES       224  /* RFC 7143 section 4.2.7.1: 223 bytes */
 
 struct target_mode_options {
     const char *tgtd_socket;     /* path of tgtd's management socket; "auto" finds it; NULL = tgtd is not watched */
-    const char *lio_root;        /* configfs folder "target"; NULL = LIO is not watched */
+    const char *lio_root;        /* configfs folder "target"; "auto" = its place in sysfs; NULL = LIO is not watched */
     const char *feed;            /* path of the Unix socket that a target serves its data on; NULL = none */
     const char *state_directory; /* keeps the numbers of LIO targets and of initiators over restarts */
     uint32_t poll_ms;            /* between two looks at tgtd and LIO; 0 = 1,000 */
@@ -49,7 +50,7 @@ struct target_mode_ops {
     /* The list of adapters changed. */
     void (*on_adapters)(void *data);
     /* One buffer of data for a session, at most its buffer_bytes. Returns false when it cannot be taken now: then it is
-     * offered again after target_mode_writable(). */
+     * offered again after target_mode_writable(). Sessions may not be opened or closed in it. */
     bool (*on_received)(void *data, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len);
 };
 
@@ -60,15 +61,15 @@ int target_mode_start(uv_loop_t *loop, const struct target_mode_options *options
 /* Close everything, also sessions; no other callback comes any more. `cb` runs from the loop, when the memory is gone.
  * NULL is accepted only without `cb`. */
 void target_mode_stop(struct target_mode *t, void (*cb)(void *data), void *data);
-/* The sources that were asked again proved to be alive: bring the proofs in the coverage up to date. */
+/* Bring the proofs of life in the coverage up to date. */
 void target_mode_prove(struct target_mode *t);
 
 /* ------------------------------------------------------------------------------------------------ adapters */
 
 struct target_mode_adapter {
-    const char *name;                /* "tgt1"; borrowed until the next turn of the loop, as own_id is */
-    const char *own_id;              /* name of the served target: nobody may START it (OWN_ID) */
-    int32_t controller;              /* Address.controller of its records */
+    char name[TARGET_MODE_ADAPTER_BYTES]; /* "tgt1" */
+    const char *own_id; /* name of the served target: nobody may START it (OWN_ID); borrowed until the next turn */
+    int32_t controller; /* Address.controller of its records */
     const char *const *capabilities; /* as IocInfoResult.capabilities */
     size_t n_capabilities;
 };
@@ -110,7 +111,7 @@ void target_mode_close_all(struct target_mode *t);
 void target_mode_register(const struct target_mode *t, const char *session_id, uint64_t generation,
                           struct target_mode_result *out);
 /* free_func: the caller is done with so many buffers. Those above what is held, and sessions that are gone, are
- * ignored. */
+ * ignored. on_record may run before this returns. */
 void target_mode_release(struct target_mode *t, const char *session_id, uint64_t generation, uint32_t n_buffers);
 /* on_received may be tried again. */
 void target_mode_writable(struct target_mode *t);
