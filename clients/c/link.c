@@ -11,6 +11,7 @@
 #include "clients/c/broker_address.h"
 #include "proto/grpc/address.h"
 #include "runtime/clock.h"
+#include "runtime/tls.h"
 
 #define STABLE_MS  1000
 #define CONNECT_MS 10000
@@ -20,6 +21,8 @@
 struct link {
     uv_loop_t *loop;
     char *address;
+    struct tls_context *tls;
+    char *server_name;
     uint32_t connect_ms;
     struct backoff backoff;
     bool once;
@@ -35,11 +38,17 @@ struct link {
 
 static int dial(struct link *link);
 
-static void on_timer_closed(uv_handle_t *handle)
+static void link_free(struct link *link)
 {
-    struct link *link = handle->data;
+    tls_context_unref(link->tls);
+    free(link->server_name);
     free(link->address);
     free(link);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    link_free(handle->data);
 }
 
 /* Report that there is no channel, and when the next try begins. The owner may close the link in its callback. */
@@ -95,9 +104,10 @@ static void on_channel_down(struct grpc_channel *channel, void *data, const char
 static int dial(struct link *link)
 {
     static const struct grpc_channel_ops ops = {.on_up = on_channel_up, .on_down = on_channel_down};
-    struct grpc_channel_options options = {.limits = &link->limits, .connect_ms = link->connect_ms};
+    struct grpc_channel_options options = {
+        .limits = &link->limits, .connect_ms = link->connect_ms, .tls = link->tls, .server_name = link->server_name};
 
-    return grpc_channel_open(link->loop, link->address, &options, &ops, link, &link->channel);
+    return grpc_channel_open(link->loop, broker_address_plain(link->address), &options, &ops, link, &link->channel);
 }
 
 static struct link *link_new(uv_loop_t *loop, const struct link_options *options, const struct link_ops *ops,
@@ -107,8 +117,11 @@ static struct link *link_new(uv_loop_t *loop, const struct link_options *options
     if (!link)
         return NULL;
     link->address = strdup(options->address);
-    if (!link->address) {
-        free(link);
+    link->tls = tls_context_ref(options->tls);
+    if (options->server_name)
+        link->server_name = strdup(options->server_name);
+    if (!link->address || (options->server_name && !link->server_name)) {
+        link_free(link);
         return NULL;
     }
     link->loop = loop;
@@ -127,10 +140,13 @@ int link_open(uv_loop_t *loop, const struct link_options *options, const struct 
 {
     struct address address;
     char err[320];
-    int rc = address_parse(options->address, &address, err, sizeof err);
+    bool tls = broker_address_is_tls(options->address);
+    int rc = address_parse(broker_address_plain(options->address), &address, err, sizeof err);
     if (rc < 0)
         return rc;
-    if (!options->insecure && !broker_address_is_local(options->address))
+    if (tls != (options->tls != NULL))
+        return UV_EINVAL;
+    if (!tls && !options->insecure && !broker_address_is_local(options->address))
         return UV_EACCES;
     struct link *link = link_new(loop, options, ops, data);
     if (!link)

@@ -21,16 +21,18 @@ struct link_ops {
 };
 
 struct link_options {
-    const char *address;    /* "HOST:PORT", "unix:PATH"; copied */
-    uint32_t connect_ms;    /* 0 = 10,000 */
-    struct backoff backoff; /* min_ms 0 = 100, max_ms 0 = 10,000 */
-    bool once;              /* do not redial */
-    bool insecure;          /* plaintext beyond this machine (see clients/c/broker_address.h) */
+    const char *address; /* complete, see clients/c/broker_address.h: "HOST:PORT", "unix:PATH", "tls://…"; copied */
+    uint32_t connect_ms; /* 0 = 10,000 */
+    struct backoff backoff;  /* min_ms 0 = 100, max_ms 0 = 10,000 */
+    bool once;               /* do not redial */
+    bool insecure;           /* plaintext beyond this machine (see clients/c/broker_address.h) */
+    struct tls_context *tls; /* for tls:// and only for it (clients/c/broker_tls.h); the link references it */
+    const char *server_name; /* expected in the broker's certificate; NULL = the host of the address; copied */
     struct grpc_limits limits;
 };
 
-/* Begin to dial. Returns 0; what is wrong with `address` itself (UV_EINVAL; UV_EACCES: beyond this machine without
- * `insecure`); UV_ENOMEM. `ops` must outlive the link. */
+/* Begin to dial. Returns 0; what is wrong with `address` itself (UV_EINVAL, also when it and `tls` do not go together;
+ * UV_EACCES: plaintext beyond this machine without `insecure`); UV_ENOMEM. `ops` must outlive the link. */
 int link_open(uv_loop_t *loop, const struct link_options *options, const struct link_ops *ops, void *data,
               struct link **out_link);
 /* The channel while up, else NULL. */

@@ -182,8 +182,7 @@ int agent_wait_run(struct cli *cli, enum agent_condition condition, const char *
 {
     static const struct link_ops ops = {.on_up = on_up, .on_down = on_down};
     struct agent_wait w = {.cli = cli, .condition = condition, .host = host};
-    const struct link_options options = {
-        .address = cli->broker, .connect_ms = (uint32_t)cli->connect_ms, .insecure = cli->insecure};
+    const struct link_options options = cli_link(cli);
     int rc = uv_loop_init(&w.loop);
     if (rc < 0) {
         cli_error(cli, "cannot start: %s", uv_strerror(rc));

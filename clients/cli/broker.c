@@ -42,11 +42,9 @@ int broker_try(struct broker *b, struct cli *cli)
     if (rc < 0)
         return fail(b, rc);
     b->has_loop = true;
-    const struct link_options options = {.address = cli->broker,
-                                         .connect_ms = (uint32_t)cli->connect_ms,
-                                         .once = true,
-                                         .insecure = cli->insecure,
-                                         .limits = {.max_message_bytes = MAX_REPLY_BYTES}};
+    struct link_options options = cli_link(cli);
+    options.once = true;
+    options.limits.max_message_bytes = MAX_REPLY_BYTES;
     rc = link_open(&b->loop, &options, &ops, b, &b->link);
     if (rc < 0) {
         b->link = NULL;

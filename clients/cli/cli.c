@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clients/c/broker_tls.h"
+#include "clients/c/link.h"
 #include "proto/grpc/grpc.h"
 
 #define DEFAULT_CONNECT_MS 10000
@@ -14,13 +16,14 @@
 void cli_options(struct cli *cli, struct option *o)
 {
     cli->connect_ms = DEFAULT_CONNECT_MS;
-    o[0] = (struct option){.name = "broker",
-                           .kind = OPTION_STRING,
-                           .value = &cli->broker_option,
-                           .argument = "ADDRESS",
-                           .env = "SENSEBUS_BROKER",
-                           .help = "HOST:PORT, [IPV6]:PORT or unix:PATH (default " BROKER_ADDRESS_DEFAULT "; "
-                                   "SENSEBUS_URL is used when SENSEBUS_BROKER is not set)"};
+    o[0] = (struct option){
+        .name = "broker",
+        .kind = OPTION_STRING,
+        .value = &cli->broker_option,
+        .argument = "ADDRESS",
+        .env = "SENSEBUS_BROKER",
+        .help = "tls://HOST:PORT; without TLS HOST:PORT, [IPV6]:PORT or unix:PATH (default " BROKER_ADDRESS_DEFAULT "; "
+                "SENSEBUS_URL is used when SENSEBUS_BROKER is not set)"};
     o[1] = (struct option){.name = "timeout",
                            .kind = OPTION_DURATION,
                            .value = &cli->connect_ms,
@@ -40,6 +43,30 @@ void cli_options(struct cli *cli, struct option *o)
                            .help = "auto, always or never (default auto: on a terminal, unless NO_COLOR is set)"};
     o[4] = (struct option){
         .name = "utc", .kind = OPTION_FLAG, .value = &cli->utc, .help = "times in UTC instead of local time"};
+    o[5] = (struct option){.name = "ca",
+                           .kind = OPTION_STRING,
+                           .value = &cli->files.authority,
+                           .argument = "FILE",
+                           .env = "SENSEBUS_CA",
+                           .help = "for tls://: certificate of the CA that signed the broker's, PEM"};
+    o[6] = (struct option){.name = "certificate",
+                           .kind = OPTION_STRING,
+                           .value = &cli->files.certificate,
+                           .argument = "FILE",
+                           .env = "SENSEBUS_CERTIFICATE",
+                           .help = "for tls://: our certificate, PEM, with intermediate ones behind it"};
+    o[7] = (struct option){.name = "key",
+                           .kind = OPTION_STRING,
+                           .value = &cli->files.key,
+                           .argument = "FILE",
+                           .env = "SENSEBUS_KEY",
+                           .help = "for tls://: its private key, PEM (default: in the file of --certificate)"};
+    o[8] = (struct option){.name = "server-name",
+                           .kind = OPTION_STRING,
+                           .value = &cli->server_name,
+                           .argument = "NAME",
+                           .env = "SENSEBUS_SERVER_NAME",
+                           .help = "for tls://: name in the broker's certificate (default: the host of --broker)"};
 }
 
 /* ------------------------------------------------------------------------------------------------ messages */
@@ -84,8 +111,9 @@ static const char *way_out(const char *reason)
 
 void cli_cannot_connect(struct cli *cli, const char *within, const char *reason)
 {
-    size_t len = strlen(cli->broker);
-    if (strncmp(reason, cli->broker, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
+    const char *plain = broker_address_plain(cli->broker);
+    size_t len = strlen(plain);
+    if (strncmp(reason, plain, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
         reason += len + 2; /* once is enough */
     cli_error(cli, "cannot connect to %s%s: %s%s", cli->broker, within, reason, way_out(reason));
 }
@@ -126,7 +154,18 @@ static int set_broker(struct cli *cli)
         text = BROKER_ADDRESS_DEFAULT;
     if (broker_address_complete(text, cli->insecure, cli->broker, err, sizeof err) < 0)
         return cli_usage(cli, "--broker: %s", err);
+    if (broker_tls_load(cli->broker, &cli->files, cli->server_name, &cli->tls, err, sizeof err) < 0)
+        return cli_usage(cli, "%s", err);
     return -1;
+}
+
+struct link_options cli_link(const struct cli *cli)
+{
+    return (struct link_options){.address = cli->broker,
+                                 .connect_ms = (uint32_t)cli->connect_ms,
+                                 .insecure = cli->insecure,
+                                 .tls = cli->tls,
+                                 .server_name = cli->server_name};
 }
 
 /* Commands that work offline show no --broker, and do not care what it or the environment says. */

@@ -10,12 +10,18 @@
 #include "clients/cli/exit.h"
 #include "clients/cli/output/writer.h"
 #include "runtime/options.h"
+#include "runtime/tls.h"
+
+struct link_options;
 
 struct cli {
     struct writer out, err;            /* standard output and standard error */
     char broker[BROKER_ADDRESS_BYTES]; /* complete and checked */
     uint64_t connect_ms;
-    bool insecure; /* plaintext beyond this machine is allowed */
+    bool insecure;           /* plaintext beyond this machine is allowed */
+    struct tls_context *tls; /* when the broker is a tls:// one */
+    const char *server_name;
+    struct tls_files files;
     bool utc;
 
     const char *broker_option, *color_option; /* as given */
@@ -27,8 +33,10 @@ struct cli_command {
 };
 
 /* Options of all commands that talk to a broker. */
-enum { CLI_OPTIONS = 5 };
+enum { CLI_OPTIONS = 9 };
 void cli_options(struct cli *cli, struct option *out_options);
+/* To dial the broker that cli_parse found: all but `limits` and `once`. */
+struct link_options cli_link(const struct cli *cli);
 /* Options may stand before the command too: moves the command to argv[1], in front of them. Returns -1 to go on, else
  * the exit code. */
 int cli_command_first(struct cli *cli, int argc, char **argv);

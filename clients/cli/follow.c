@@ -286,10 +286,8 @@ static int start(struct follow *f, const Sensebus__V1__SubscribeRequest *request
                                                 .on_lost = on_lost,
                                                 .on_fault = on_fault,
                                                 .on_end = on_end};
-    const struct link_options link = {.address = f->cli->broker,
-                                      .connect_ms = (uint32_t)f->cli->connect_ms,
-                                      .insecure = f->cli->insecure,
-                                      .limits = {.max_message_bytes = MAX_BATCH_BYTES}};
+    struct link_options link = cli_link(f->cli);
+    link.limits.max_message_bytes = MAX_BATCH_BYTES;
     int rc = interrupt_start(&f->interrupt, &f->loop, on_interrupt, f);
     if (rc < 0)
         return rc;

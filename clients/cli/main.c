@@ -29,8 +29,9 @@ static void print_help(FILE *out)
         fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fputs("\n"
           "'sensebus COMMAND -h' shows options and examples. The broker is " BROKER_ADDRESS_DEFAULT "\n"
-          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another; beyond this\n"
-          "machine --insecure is needed, because connections are not encrypted yet.\n"
+          "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another. tls:// before it\n"
+          "needs --ca, --certificate and --key; without TLS, a broker beyond this machine\n"
+          "needs --insecure.\n"
           "\n"
           "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated,\n"
           "5 not authorised, 6 timeout, 7 gap under --strict, 9 conflict,\n"

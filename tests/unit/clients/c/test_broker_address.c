@@ -26,6 +26,10 @@ static const struct {
     {"[2001:db8::1]", "[2001:db8::1]:7070", false},
     {"[::]:1", "[::]:1", false},
     {"grpc://broker:1", "broker:1", false},
+    {"tls://localhost", "tls://localhost:7070", true},
+    {"tls://[::1]", "tls://[::1]:7070", true},
+    {"tls://broker", "tls://broker:7070", false},
+    {"tls://10.0.0.1:1", "tls://10.0.0.1:1", false},
 };
 
 Test(broker_address, is_completed)
@@ -43,15 +47,25 @@ Test(broker_address, beyond_this_machine_needs_insecure_and_the_error_says_so)
     for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
         char out[BROKER_ADDRESS_BYTES] = "", err[400] = "";
         int rc = broker_address_complete(GOOD[i].text, false, out, err, sizeof err);
-        cr_expect_eq(rc, GOOD[i].local ? 0 : UV_EACCES, "%s", GOOD[i].text);
+        bool fine = GOOD[i].local || broker_address_is_tls(GOOD[i].complete);
+        cr_expect_eq(rc, fine ? 0 : UV_EACCES, "%s", GOOD[i].text);
         if (rc < 0)
-            cr_expect(strstr(err, GOOD[i].complete) && strstr(err, "--insecure"), "%s", err);
+            cr_expect(strstr(err, GOOD[i].complete) && strstr(err, "--insecure") && strstr(err, "tls://"), "%s", err);
     }
+}
+
+Test(broker_address, the_scheme_of_tls_is_known_and_taken_off)
+{
+    cr_expect(broker_address_is_tls("tls://broker:7070"));
+    cr_expect_not(broker_address_is_tls("broker:7070"));
+    cr_expect_str_eq(broker_address_plain("tls://broker:7070"), "broker:7070");
+    cr_expect_str_eq(broker_address_plain("broker:7070"), "broker:7070");
 }
 
 Test(broker_address, what_is_none_is_refused_by_name)
 {
-    static const char *const bad[] = {"", ":7070", "tls://x", "host:port", "[::1", "::1", "unix:", "grpc://"};
+    static const char *const bad[] = {"",          ":7070", "http://x", "tls://grpc://x", "tls://unix:/x",
+                                      "host:port", "[::1",  "::1",      "unix:",          "grpc://"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char out[BROKER_ADDRESS_BYTES] = "", err[400] = "";
         cr_expect_eq(broker_address_complete(bad[i], true, out, err, sizeof err), UV_EINVAL, "%s", bad[i]);
