@@ -271,6 +271,10 @@ static int fail_status(struct sb *sb, int status)
     int detail;
     int error = errors_from_status(status, &detail);
     snprintf(text, sizeof text, "%s", sb->message);
+    if (detail == SB_DETAIL_CONNECTION_LOST) { /* the call heard of it first */
+        handle_lose(sb, text);
+        return fail_lost(sb);
+    }
     return errors_set(sb, error, detail, "%s: %.450s", grpc_status_name(status), text);
 }
 
