@@ -45,46 +45,73 @@ void dedupe_encode(const struct dedupe_agent *a, uint64_t sequence, uint64_t sta
 
 /* ---- the table */
 
-void dedupe_init(struct dedupe *d, uint64_t seed, size_t max_agents)
+static struct dedupe_host *host_of(struct dedupe *d, const struct dedupe_key *key)
 {
-    memset(d, 0, sizeof *d);
-    table_init(&d->by_key, seed);
-    TAILQ_INIT(&d->ages);
-    d->max_agents = max_agents ? max_agents : DEDUPE_MAX_AGENTS;
+    return table_get(&d->by_host, key->bytes + 8, key->len - 8);
 }
 
-void dedupe_deinit(struct dedupe *d)
+static struct dedupe_host *add_host(struct dedupe *d, const struct dedupe_key *key)
 {
-    if (!d->max_agents)
-        return;
-    for (struct dedupe_agent *a; (a = TAILQ_FIRST(&d->ages));) {
-        assert(a->n_users == 0);
-        TAILQ_REMOVE(&d->ages, a, age);
-        free(a);
+    size_t len = key->len - 8;
+    struct dedupe_host *host = calloc(1, sizeof *host + len);
+    if (!host)
+        return NULL;
+    TAILQ_INIT(&host->epochs);
+    host->name_len = len;
+    memcpy(host->name, key->bytes + 8, len);
+    if (table_add(&d->by_host, host->name, len, host) != 0) {
+        free(host);
+        return NULL;
     }
-    table_deinit(&d->by_key);
-    memset(d, 0, sizeof *d);
+    return host;
+}
+
+static void drop_empty_host(struct dedupe *d, struct dedupe_host *host)
+{
+    if (host->n > 0)
+        return;
+    table_remove(&d->by_host, host->name, host->name_len);
+    free(host);
 }
 
 static int add(struct dedupe *d, const struct dedupe_key *key, struct dedupe_agent **out_agent)
 {
     struct dedupe_agent *a = calloc(1, sizeof *a);
-    if (!a)
+    struct dedupe_host *host = host_of(d, key);
+    if (a && !host)
+        host = add_host(d, key);
+    if (!a || !host) {
+        free(a);
         return UV_ENOMEM;
+    }
     a->key = *key;
+    a->host = host;
     int rc = table_add(&d->by_key, a->key.bytes, a->key.len, a);
     if (rc != 0) {
         free(a);
+        drop_empty_host(d, host);
         return rc;
     }
     TAILQ_INSERT_TAIL(&d->ages, a, age);
+    TAILQ_INSERT_TAIL(&host->epochs, a, own);
+    host->n++;
     *out_agent = a;
     return 0;
 }
 
-static struct dedupe_agent *oldest_not_held(struct dedupe *d)
+/* Whose place a new pair of `host` (NULL: one not known yet) takes when there is no room; NULL when all are held. */
+static struct dedupe_agent *find_victim(struct dedupe *d, struct dedupe_host *host)
 {
     struct dedupe_agent *a;
+    if (host) {
+        TAILQ_FOREACH(a, &host->epochs, own)
+        {
+            if (a->n_users == 0)
+                return a;
+        }
+        if (host->n >= DEDUPE_MAX_EPOCHS)
+            return NULL;
+    }
     TAILQ_FOREACH(a, &d->ages, age)
     {
         if (a->n_users == 0)
@@ -97,8 +124,10 @@ static void forget(struct dedupe *d, struct dedupe_agent *a)
 {
     table_remove(&d->by_key, a->key.bytes, a->key.len);
     TAILQ_REMOVE(&d->ages, a, age);
+    TAILQ_REMOVE(&a->host->epochs, a, own);
+    a->host->n--;
+    drop_empty_host(d, a->host);
     free(a);
-    d->n_evicted++;
 }
 
 static void touch(struct dedupe *d, struct dedupe_agent *a, uint64_t stamp)
@@ -106,6 +135,30 @@ static void touch(struct dedupe *d, struct dedupe_agent *a, uint64_t stamp)
     a->stamp = stamp;
     TAILQ_REMOVE(&d->ages, a, age);
     TAILQ_INSERT_TAIL(&d->ages, a, age);
+    TAILQ_REMOVE(&a->host->epochs, a, own);
+    TAILQ_INSERT_TAIL(&a->host->epochs, a, own);
+}
+
+void dedupe_init(struct dedupe *d, uint64_t seed, size_t max_agents)
+{
+    memset(d, 0, sizeof *d);
+    table_init(&d->by_key, seed);
+    table_init(&d->by_host, seed);
+    TAILQ_INIT(&d->ages);
+    d->max_agents = max_agents ? max_agents : DEDUPE_MAX_AGENTS;
+}
+
+void dedupe_deinit(struct dedupe *d)
+{
+    if (!d->max_agents)
+        return;
+    for (struct dedupe_agent *a; (a = TAILQ_FIRST(&d->ages));) {
+        assert(a->n_users == 0);
+        forget(d, a);
+    }
+    table_deinit(&d->by_key);
+    table_deinit(&d->by_host);
+    memset(d, 0, sizeof *d);
 }
 
 int dedupe_open(struct dedupe *d, const char *host, uint64_t epoch, uint64_t oldest_source_sequence, uint64_t stamp,
@@ -117,7 +170,9 @@ int dedupe_open(struct dedupe *d, const char *host, uint64_t epoch, uint64_t old
         return rc;
     struct dedupe_agent *a = table_get(&d->by_key, key.bytes, key.len), *evicted = NULL;
     if (!a) {
-        if (d->by_key.n >= d->max_agents && !(evicted = oldest_not_held(d)))
+        struct dedupe_host *known = host_of(d, &key);
+        bool full = d->by_key.n >= d->max_agents || (known && known->n >= DEDUPE_MAX_EPOCHS);
+        if (full && !(evicted = find_victim(d, known)))
             return UV_ENOBUFS;
         rc = add(d, &key, &a);
         if (rc != 0)
@@ -128,6 +183,7 @@ int dedupe_open(struct dedupe *d, const char *host, uint64_t epoch, uint64_t old
     if (evicted) {
         *out_evicted = evicted->key;
         forget(d, evicted);
+        d->n_evicted++;
     }
     touch(d, a, stamp);
     a->n_users++;
@@ -237,8 +293,11 @@ int dedupe_loaded(struct dedupe *d)
     agents[n++] = a;
     qsort(agents, n, sizeof *agents, compare_stamps);
     TAILQ_INIT(&d->ages);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         TAILQ_INSERT_TAIL(&d->ages, agents[i], age);
+        TAILQ_REMOVE(&agents[i]->host->epochs, agents[i], own);
+        TAILQ_INSERT_TAIL(&agents[i]->host->epochs, agents[i], own);
+    }
     free(agents);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "runtime/table.h"
 
 #define DEDUPE_MAX_AGENTS 65536
+#define DEDUPE_MAX_EPOCHS 64 /* of one host */
 #define DEDUPE_MAX_HOST   253
 #define DEDUPE_KEY_MAX    (8 + DEDUPE_MAX_HOST)
 #define DEDUPE_VALUE_SIZE 17
@@ -27,6 +28,8 @@ struct dedupe_key {
 
 struct dedupe_agent {
     TAILQ_ENTRY(dedupe_agent) age; /* in struct dedupe's list, least recently used first */
+    TAILQ_ENTRY(dedupe_agent) own; /* the same in its host's list */
+    struct dedupe_host *host;
     struct dedupe_key key;
     uint64_t taken;     /* newest that went to the log */
     uint64_t committed; /* newest on disk; <= taken */
@@ -34,8 +37,17 @@ struct dedupe_agent {
     uint32_t n_users;   /* streams that hold it: not evicted */
 };
 
+/* The entries of one host: they make room for each other first, so a host that comes with ever new epochs costs nobody
+ * else his entries. */
+struct dedupe_host {
+    TAILQ_HEAD(dedupe_own, dedupe_agent) epochs;
+    size_t n;
+    size_t name_len;
+    char name[];
+};
+
 struct dedupe {
-    struct table by_key;
+    struct table by_key, by_host;
     TAILQ_HEAD(dedupe_ages, dedupe_agent) ages;
     size_t max_agents;
     uint64_t n_evicted;
@@ -48,9 +60,9 @@ void dedupe_deinit(struct dedupe *d);
 
 /* The entry of a pair, held until dedupe_close. A pair not known begins at `oldest_source_sequence` of its Hello: what
  * lies before was acknowledged by another log and is no hole of this one. `stamp` is the newest log sequence. When the
- * table is full, the least recently used pair that nobody holds is forgotten and `out_evicted` gets its key (delete it
- * from the store), else length 0. Returns 0, UV_EINVAL (host empty or too long), UV_ENOMEM, or UV_ENOBUFS (all held).
- */
+ * host has DEDUPE_MAX_EPOCHS pairs, or the table is full, the least recently used pair that nobody holds is forgotten
+ * (of this host, if it has one; of another only when the table is full) and `out_evicted` gets its key (delete it from
+ * the store), else length 0. Returns 0, UV_EINVAL (host empty or too long), UV_ENOMEM, or UV_ENOBUFS (all held). */
 int dedupe_open(struct dedupe *d, const char *host, uint64_t epoch, uint64_t oldest_source_sequence, uint64_t stamp,
                 struct dedupe_agent **out_agent, struct dedupe_key *out_evicted);
 void dedupe_close(struct dedupe_agent *a);

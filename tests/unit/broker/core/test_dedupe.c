@@ -183,6 +183,86 @@ Test(dedupe, the_least_recently_used_pair_is_forgotten)
     dedupe_close(a);
 }
 
+/* Whoever opens one epoch after the other pushes out its own, and never what another host has. */
+Test(dedupe, a_host_with_ever_new_epochs_costs_only_itself)
+{
+    dedupe_deinit(&d);
+    dedupe_init(&d, 42, 100);
+    struct dedupe_agent *a = attach("quiet", 7, 1, 0);
+    dedupe_take(a, 9);
+    dedupe_commit(&d, a, 9, 0);
+    dedupe_close(a);
+    for (uint64_t epoch = 1; epoch <= 1000; epoch++) {
+        a = attach("noisy", epoch, 1, epoch);
+        dedupe_take(a, epoch);
+        dedupe_commit(&d, a, epoch, epoch);
+        dedupe_close(a);
+        if (epoch <= DEDUPE_MAX_EPOCHS)
+            cr_assert_eq(evicted.len, 0, "epoch %" PRIu64, epoch);
+        else
+            cr_assert_eq(evicted.bytes[6] << 8 | evicted.bytes[7], epoch - DEDUPE_MAX_EPOCHS);
+    }
+    cr_assert_eq(d.by_key.n, DEDUPE_MAX_EPOCHS + 1);
+    a = attach("noisy", 1000 - DEDUPE_MAX_EPOCHS + 1, 1, 1001); /* its newest are all there */
+    cr_assert_eq(evicted.len, 0);
+    cr_assert_eq(a->committed, 1000 - DEDUPE_MAX_EPOCHS + 1);
+    dedupe_close(a);
+    a = attach("quiet", 7, 1, 1002);
+    cr_assert_eq(a->committed, 9);
+    dedupe_close(a);
+}
+
+Test(dedupe, a_host_whose_epochs_are_all_held_gets_no_further_one)
+{
+    struct dedupe_agent *held[DEDUPE_MAX_EPOCHS], *a;
+    dedupe_deinit(&d);
+    dedupe_init(&d, 42, 0);
+    for (uint64_t i = 0; i < DEDUPE_MAX_EPOCHS; i++)
+        held[i] = attach("h", i, 1, i);
+    cr_assert_eq(dedupe_open(&d, "h", 1000, 1, 1000, &a, &evicted), UV_ENOBUFS);
+    a = attach("g", 1000, 1, 1000); /* another does */
+    dedupe_close(a);
+    dedupe_close(held[5]);
+    a = attach("h", 1000, 1, 1001);
+    cr_assert_eq(evicted.bytes[7], 5);
+    dedupe_close(a);
+    for (uint64_t i = 0; i < DEDUPE_MAX_EPOCHS; i++)
+        if (i != 5)
+            dedupe_close(held[i]);
+}
+
+/* Room for three. */
+Test(dedupe, when_the_table_is_full_a_host_gives_up_its_own_first)
+{
+    struct dedupe_agent *a = attach("other", 1, 1, 1), *b = attach("h", 1, 1, 2), *c = attach("h", 2, 1, 3);
+    dedupe_close(a);
+    dedupe_close(b);
+    dedupe_close(c);
+    a = attach("h", 3, 1, 4);
+    cr_assert_arr_eq(evicted.bytes, "\0\0\0\0\0\0\0\1h", 9);
+    dedupe_close(a);
+    a = attach("new", 1, 1, 5);
+    cr_assert_arr_eq(evicted.bytes, "\0\0\0\0\0\0\0\1other", 13);
+    dedupe_close(a);
+}
+
+Test(dedupe, a_jump_of_one_epoch_moves_no_other)
+{
+    struct dedupe_agent *a = attach("h", 1, 1, 0), *b = attach("h", 2, 1, 0), *c = attach("g", 1, 1, 0);
+    struct dedupe_claim huge = {.sequence = INT64_MAX}, next = {.sequence = 1};
+    struct dedupe_hole hole;
+    const char *fault;
+    cr_assert_eq(dedupe_judge(a, 0, &huge, &hole, &fault), DEDUPE_HOLE);
+    dedupe_take(a, INT64_MAX);
+    dedupe_commit(&d, a, INT64_MAX, 1);
+    cr_assert_eq(dedupe_judge(a, 0, &next, &hole, &fault), DEDUPE_REPEAT); /* its own loss */
+    cr_assert_eq(dedupe_judge(b, 0, &next, &hole, &fault), DEDUPE_FRESH);
+    cr_assert_eq(dedupe_judge(c, 0, &next, &hole, &fault), DEDUPE_FRESH);
+    dedupe_close(a);
+    dedupe_close(b);
+    dedupe_close(c);
+}
+
 Test(dedupe, stored_entries_are_read_back_in_order_of_use)
 {
     uint8_t values[2][DEDUPE_VALUE_SIZE];
