@@ -39,22 +39,23 @@ struct sb;
 
 /* Zeroes, or NULL instead of the struct: all defaults. */
 struct sb_options {
-    uint32_t flags;              /* SB_INSECURE */
-    uint32_t connect_ms;         /* for sb_open; 0 = 10,000 */
-    uint32_t deadline_ms;        /* for each operation at the device; 0 = 30,000, at most 600,000 */
-    uint32_t reserved_number;    /* 0 */
-    const char *tls_certificate; /* PEM files, all three or none: ours, with intermediates behind it … */
-    const char *tls_key;         /* … its key … */
-    const char *tls_authority;   /* … and who signs the broker's certificate */
-    const char *tls_server_name; /* expected in the broker's certificate; NULL = the host part of the address */
+    uint32_t flags;           /* SB_INSECURE */
+    uint32_t connect_ms;      /* for sb_open; 0 = 10,000 */
+    uint32_t deadline_ms;     /* for each operation at the device; 0 = 30,000, at most 600,000 */
+    uint32_t reserved_number; /* 0 */
+    /* For "tls://…" and only for it: PEM files. */
+    const char *tls_certificate; /* ours, with intermediates behind it */
+    const char *tls_key;         /* NULL: in the file of the certificate */
+    const char *tls_authority;   /* who signs the broker's certificate */
+    const char *tls_server_name; /* expected in the broker's certificate; NULL = the host of the address */
     const void *reserved[4];     /* NULL */
 };
 
-/* Connect to "HOST[:PORT]", "[IPV6][:PORT]" or "unix:PATH" (NULL: SENSEBUS_BROKER of the environment, else
- * 127.0.0.1:7070). `err` may be NULL; on failure it says what was wrong, and there is no handle.
- * EINVAL (address or options), EACCES (plaintext beyond this machine without SB_INSECURE; a TLS file that may not be
- * read), ENOENT (a TLS file that is not there), ENOTCONN (nobody there, or the handshake failed), ENOMEM, EAGAIN and
- * EMFILE (no thread, no descriptors). */
+/* Connect to "tls://HOST[:PORT]", or in plaintext to "HOST[:PORT]", "[IPV6][:PORT]" or "unix:PATH" (NULL:
+ * SENSEBUS_BROKER of the environment, else 127.0.0.1:7070). `err` may be NULL; on failure it says what was wrong, and
+ * there is no handle. EINVAL (address or options), EACCES (plaintext beyond this machine without SB_INSECURE; a TLS
+ * file that may not be read), ENOENT (a TLS file that is not there), ENOTCONN (nobody there, or the handshake failed),
+ * ENOMEM, EAGAIN and EMFILE (no thread, no descriptors). */
 int sb_open(const char *address, const struct sb_options *options, struct sb **out_sb, char *err, size_t err_len);
 /* Ends sessions, registrations and handlers of the handle, and frees it. No callback comes any more. NULL is accepted.
  * EDEADLK from a callback. */

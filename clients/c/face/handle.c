@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "clients/c/broker_address.h"
+#include "clients/c/broker_tls.h"
 #include "clients/c/face/handlers.h"
 #include "clients/c/face/io.h"
 #include "clients/c/face/sessions.h"
@@ -428,6 +429,7 @@ static void say(char *err, size_t err_len, const char *text)
 static void sb_free(struct sb *sb)
 {
     io_close(sb->io);
+    tls_context_unref(sb->tls); /* its count is not atomic: only now the thread is gone */
     sessions_deinit(sb);
     handlers_deinit(sb);
     free(sb);
@@ -458,6 +460,10 @@ static int open_io(struct sb *sb, const char *address, const struct sb_options *
     char complete[BROKER_ADDRESS_BYTES], text[600];
     bool insecure = o->flags & SB_INSECURE;
     int rc = broker_address_complete(address, insecure, complete, text, sizeof text);
+    const struct tls_files files = {
+        .certificate = o->tls_certificate, .key = o->tls_key, .authority = o->tls_authority};
+    if (rc == 0)
+        rc = broker_tls_load(complete, &files, o->tls_server_name, &sb->tls, text, sizeof text);
     if (rc < 0) {
         say(err, err_len, text);
         return rc;
@@ -465,7 +471,9 @@ static int open_io(struct sb *sb, const char *address, const struct sb_options *
     const struct link_options options = {.address = complete,
                                          .connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS,
                                          .once = true,
-                                         .insecure = insecure};
+                                         .insecure = insecure,
+                                         .tls = sb->tls,
+                                         .server_name = o->tls_server_name};
     rc = io_open(&options, &sb->io);
     if (rc < 0)
         say(err, err_len, uv_strerror(rc));

@@ -23,6 +23,7 @@
 #define HANDLE_NO_LIMIT INT64_MAX
 
 struct io;
+struct tls_context;
 struct face_session;
 struct face_handler;
 
@@ -45,6 +46,7 @@ struct face_stream {
 
 struct sb {
     struct io *io;
+    struct tls_context *tls; /* NULL: plaintext */
     uint64_t n_calls, n_requests;
     uint32_t deadline_ms;
     struct face_stream adapter, listen;

@@ -25,6 +25,10 @@ Test(handle, what_is_wrong_with_opening_is_said)
     refused("http://x", NULL, EINVAL, "http://x");
     refused("unix:/nonexistent/s", NULL, ENOTCONN, "no such file");
     refused("192.0.2.1:7070", NULL, EACCES, "beyond this machine");
+    refused("tls://localhost", NULL, EINVAL, "certificate");
+    refused("localhost", &(struct sb_options){.tls_authority = "ca.pem"}, EINVAL, "not encrypted");
+    refused("tls://localhost", &(struct sb_options){.tls_authority = "/nonexistent", .tls_certificate = "/nonexistent"},
+            ENOENT, "/nonexistent");
     refused(NULL, &(struct sb_options){.flags = 4}, EINVAL, "flags");
     refused(NULL, &(struct sb_options){.deadline_ms = 600001}, EINVAL, "deadline_ms");
     refused(NULL, &(struct sb_options){.connect_ms = UINT32_MAX}, EINVAL, "connect_ms");
