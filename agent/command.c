@@ -90,3 +90,15 @@ const char *command_name(enum command_kind kind)
     assert(!"no command");
     return "";
 }
+
+const char *asked_name(enum asked_kind kind)
+{
+    static const char *const names[ASKED_N_KINDS] = {
+        [ASKED_TEST_UNIT_READY] = "TEST UNIT READY (asked)", [ASKED_INQUIRY] = "INQUIRY (asked)",
+        [ASKED_ABORT_TASK_SET] = "ABORT TASK SET (asked)",   [ASKED_LUN_RESET] = "LOGICAL UNIT RESET (asked)",
+        [ASKED_TARGET_RESET] = "TARGET WARM RESET (asked)",
+    };
+
+    assert(kind < ASKED_N_KINDS);
+    return names[kind];
+}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "clients/c/broker_tls.h"
 #include "runtime/directory.h"
 
 #define INITIATOR_FILE "/etc/iscsi/initiatorname.iscsi"
@@ -167,10 +168,12 @@ static int complete_broker(struct config *c, char *err, size_t err_len)
     char why[400];
     int rc = broker_address_complete(c->broker, c->insecure, c->broker_address, why, sizeof why);
 
-    if (rc < 0)
+    if (rc < 0) {
         snprintf(err, err_len, "--broker: %s", why);
+        return rc;
+    }
     c->broker = c->broker_address;
-    return rc;
+    return broker_tls_load(c->broker, &c->tls_files, c->server_name, &c->tls, err, err_len);
 }
 
 static int check(struct config *c, char *err, size_t err_len)
@@ -206,7 +209,16 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
 {
     const struct option options[] = {
         {"broker", 0, OPTION_STRING, &c->broker, "ADDR", "SENSEBUS_BROKER", 0, 0,
-         "broker to deliver to: HOST:PORT, [IPV6]:PORT or unix:PATH (" BROKER_ADDRESS_DEFAULT ")"},
+         "broker to deliver to: tls://HOST:PORT; without TLS HOST:PORT, [IPV6]:PORT\n"
+         "or unix:PATH (" BROKER_ADDRESS_DEFAULT ")"},
+        {"ca", 0, OPTION_STRING, &c->tls_files.authority, "FILE", "SENSEBUS_CA", 0, 0,
+         "for tls://: certificate of the CA that signed the broker's, PEM"},
+        {"certificate", 0, OPTION_STRING, &c->tls_files.certificate, "FILE", "SENSEBUS_CERTIFICATE", 0, 0,
+         "for tls://: our certificate, PEM, with intermediate ones behind it"},
+        {"key", 0, OPTION_STRING, &c->tls_files.key, "FILE", "SENSEBUS_KEY", 0, 0,
+         "for tls://: its private key, PEM (in the file of --certificate)"},
+        {"server-name", 0, OPTION_STRING, &c->server_name, "NAME", "SENSEBUS_SERVER_NAME", 0, 0,
+         "for tls://: name in the broker's certificate (the host of --broker)"},
         {"insecure", 0, OPTION_FLAG, &c->insecure, NULL, "SENSEBUS_INSECURE", 0, 0,
          "deliver beyond this machine, though the connection is not encrypted"},
         {"target", 't', OPTION_LIST, &c->target_texts, "URL", "SENSEBUS_TARGET", 0, 0,
@@ -236,6 +248,14 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
          "up to so much more, at random, so that agents do not poll in step (100ms)"},
         {"command-timeout", 0, OPTION_DURATION, &c->command_timeout_ms, "TIME", "SENSEBUS_COMMAND_TIMEOUT", 500, 600000,
          "a command that takes longer counts as not answered (5s)"},
+        {"diagnostics", 0, OPTION_FLAG, &c->diagnostics, NULL, "SENSEBUS_DIAGNOSTICS", 0, 0,
+         "keep subscribers off the targets: of their operations only IOCINFO is answered"},
+        {"tgtd", 0, OPTION_STRING, &c->tgtd_socket, "PATH", "SENSEBUS_TGTD", 0, 0,
+         "target mode: watch what tgtd serves here, by its management socket; \"auto\" finds it"},
+        {"lio", 0, OPTION_STRING, &c->lio_root, "DIR", "SENSEBUS_LIO", 0, 0,
+         "target mode: watch what LIO serves here, by its configfs folder (/sys/kernel/config/target)"},
+        {"target-feed", 0, OPTION_STRING, &c->target_feed, "PATH", "SENSEBUS_TARGET_FEED", 0, 0,
+         "target mode: Unix socket on which a target hands over what initiators send it"},
         {"log-level", 0, OPTION_STRING, &c->log_level_text, "LEVEL", "SENSEBUS_LOG_LEVEL", 0, 0,
          "debug, info, warn or error (info)"},
         {"version", 'V', OPTION_FLAG, &c->version, NULL, NULL, 0, 0, "print the version and exit"},
@@ -266,4 +286,6 @@ void config_free(struct config *c)
     free(c->targets);
     free(c->discover);
     chap_list_free(&c->chap);
+    tls_context_unref(c->tls);
+    c->tls = NULL;
 }

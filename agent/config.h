@@ -12,11 +12,15 @@
 #include "clients/c/broker_address.h"
 #include "runtime/log.h"
 #include "runtime/options.h"
+#include "runtime/tls.h"
 
 struct config {
     const char *broker; /* complete and checked */
     char broker_address[BROKER_ADDRESS_BYTES];
     bool insecure;
+    struct tls_files tls_files; /* of a tls:// broker */
+    const char *server_name;
+    struct tls_context *tls; /* NULL: plaintext */
     struct option_list target_texts, discover_texts;
     struct target_url *targets;
     size_t n_targets;
@@ -33,6 +37,8 @@ struct config {
     const char *state_directory;
     uint64_t spool_max_bytes, spool_max_records;
     uint64_t poll_ms, jitter_ms, command_timeout_ms, discover_interval_ms;
+    bool diagnostics;
+    const char *tgtd_socket, *lio_root, *target_feed; /* NULL = off */
     const char *log_level_text;
     enum log_level log_level;
     bool version;

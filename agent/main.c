@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sensebus-agent: the parts put together.
  *
- * targets -> record -> spool -> publish -> broker. Nothing to watch, or nobody to deliver to, is no reason to end.
- * SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
+ * targets, target mode -> record -> spool -> publish -> broker; what subscribers ask for comes back from the broker to
+ * operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to, is no reason to
+ * end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,10 +11,13 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/adapters.h"
 #include "agent/config.h"
 #include "agent/coverage.h"
+#include "agent/operations.h"
 #include "agent/publish.h"
 #include "agent/spool.h"
+#include "agent/target/target_mode.h"
 #include "agent/targets.h"
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
@@ -26,6 +30,9 @@ struct agent {
     struct config config;
     struct spool spool;
     struct targets targets;
+    struct target_mode *target_mode; /* NULL = off */
+    struct adapters adapters;
+    struct operations operations;
     struct publish publish;
     struct coverage coverage;
     struct command_counts counts;
@@ -56,6 +63,7 @@ static void on_held(struct spool *s, void *data)
 
     log_debug("spool.held", "newest=%" PRIu64 " dropped=%" PRIu64, spool_newest(s), spool_n_dropped(s));
     publish_held(&a->publish);
+    operations_held(&a->operations);
 }
 
 static void on_disk(struct spool *s, void *data, int error)
@@ -97,14 +105,80 @@ static int encode_coverage(void *data, uint8_t **out_bytes, size_t *out_len)
     struct agent *a = data;
 
     targets_prove(&a->targets);
+    if (a->target_mode)
+        target_mode_prove(a->target_mode);
     return coverage_encode(&a->coverage, out_bytes, out_len);
 }
 
 static int encode_inventory(void *data, uint8_t **out_bytes, size_t *out_len)
 {
     struct agent *a = data;
+    struct adapter_list adapters;
+    int rc = adapters_list(&a->adapters, &adapters);
 
-    return targets_encode_inventory(&a->targets, out_bytes, out_len);
+    if (rc == 0)
+        rc = targets_encode_inventory(&a->targets, &adapters, out_bytes, out_len);
+    adapter_list_free(&adapters);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ operations */
+
+static int list_adapters(void *data, struct adapter_list *out)
+{
+    struct agent *a = data;
+
+    return adapters_list(&a->adapters, out);
+}
+
+static void on_operation(void *data, const Sensebus__V1__Operation *operation)
+{
+    struct agent *a = data;
+
+    operations_begin(&a->operations, operation);
+}
+
+static void on_stream_ended(void *data)
+{
+    struct agent *a = data;
+
+    operations_stream_ended(&a->operations);
+}
+
+static void on_writable(void *data)
+{
+    struct agent *a = data;
+
+    if (a->target_mode)
+        target_mode_writable(a->target_mode);
+}
+
+static void on_result(void *data, const Sensebus__V1__OperationResult *result)
+{
+    struct agent *a = data;
+
+    publish_result(&a->publish, result);
+}
+
+static uint64_t reported(void *data)
+{
+    struct agent *a = data;
+
+    return spool_appended(&a->spool);
+}
+
+static uint64_t held(void *data)
+{
+    struct agent *a = data;
+
+    return spool_newest(&a->spool);
+}
+
+static bool on_received(void *data, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len)
+{
+    struct agent *a = data;
+
+    return publish_received(&a->publish, session_id, generation, bytes, len);
 }
 
 /* ------------------------------------------------------------------------------------------------ stop */
@@ -122,6 +196,7 @@ static void on_published(void *data)
 {
     struct agent *a = data;
 
+    operations_close(&a->operations);
     spool_close(&a->spool, on_spool_closed, a);
 }
 
@@ -137,12 +212,23 @@ static void on_flush(uv_timer_t *timer)
     publish_stop(&a->publish, "the agent stops", on_published, a);
 }
 
+static void on_all_stopped(void *data)
+{
+    struct agent *a = data;
+
+    a->target_mode = a->adapters.target_mode = NULL;
+    a->flush_left_ms = FLUSH_MAX_MS;
+    uv_timer_start(&a->flush, on_flush, 0, FLUSH_POLL_MS);
+}
+
 static void on_targets_stopped(void *data)
 {
     struct agent *a = data;
 
-    a->flush_left_ms = FLUSH_MAX_MS;
-    uv_timer_start(&a->flush, on_flush, 0, FLUSH_POLL_MS);
+    if (a->target_mode)
+        target_mode_stop(a->target_mode, on_all_stopped, a);
+    else
+        on_all_stopped(a);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -186,10 +272,19 @@ static int open_spool(struct agent *a)
 
 static int start_publish(struct agent *a)
 {
-    static const struct publish_ops ops = {.encode_coverage = encode_coverage, .encode_inventory = encode_inventory};
+    static const struct publish_ops ops = {
+        .encode_coverage = encode_coverage,
+        .encode_inventory = encode_inventory,
+        .list_adapters = list_adapters,
+        .on_operation = on_operation,
+        .on_stream_ended = on_stream_ended,
+        .on_writable = on_writable,
+    };
     struct publish_options options = {
         .broker = a->config.broker,
         .insecure = a->config.insecure,
+        .tls = a->config.tls,
+        .server_name = a->config.server_name,
         .host = a->config.host,
         .boot_id = a->config.boot_id,
         .spool = &a->spool,
@@ -245,6 +340,43 @@ static int start_targets(struct agent *a)
     return rc;
 }
 
+static void start_operations(struct agent *a)
+{
+    static const struct operations_ops ops = {.on_result = on_result, .reported = reported, .held = held};
+    struct operations_options options = {.host = a->config.host, .adapters = &a->adapters, .targets = &a->targets};
+
+    a->adapters = (struct adapters){
+        .initiator_name = a->config.initiator_name,
+        .targets = &a->targets,
+        .target_mode = a->target_mode,
+        .diagnostics = a->config.diagnostics,
+    };
+    operations_init(&a->operations, a->loop, &options, &ops, a);
+}
+
+static int start_target_mode(struct agent *a)
+{
+    static const struct target_mode_ops ops = {
+        .on_record = on_record, .on_coverage = on_coverage, .on_adapters = on_inventory, .on_received = on_received};
+    struct target_mode_options options = {
+        .tgtd_socket = a->config.tgtd_socket,
+        .lio_root = a->config.lio_root,
+        .feed = a->config.target_feed,
+        .state_directory = a->config.state_directory,
+        .poll_ms = (uint32_t)a->config.poll_ms,
+        .coverage = &a->coverage,
+    };
+    char err[256];
+    int rc;
+
+    if (!options.tgtd_socket && !options.lio_root && !options.feed)
+        return 0;
+    rc = target_mode_start(a->loop, &options, &ops, a, &a->target_mode, err, sizeof err);
+    if (rc < 0)
+        log_error("target_mode.start", "reason=\"%s\"", err);
+    return rc;
+}
+
 static void watch_signal(struct agent *a, uv_signal_t *handle, int number)
 {
     uv_signal_init(a->loop, handle);
@@ -269,7 +401,11 @@ static int agent_start(struct agent *a)
     if (rc == 0)
         rc = start_targets(a);
     if (rc == 0)
+        rc = start_target_mode(a);
+    if (rc == 0) {
+        start_operations(a);
         rc = start_publish(a);
+    }
     if (rc == 0)
         add_targets(a);
     return rc;

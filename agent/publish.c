@@ -45,6 +45,7 @@
 #define REFUSED_MIN_MS       5000
 #define REFUSED_MAX_MS       60000
 #define MAX_BROKER_MESSAGE   (64u << 10)
+#define MAX_COMMAND_NAMES    (COMMAND_N_KINDS + ASKED_N_KINDS)
 
 static void step(struct publish *p);
 
@@ -81,6 +82,8 @@ static int send_hello(struct publish *p)
 {
     Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
     Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
+    struct adapter_list adapters;
+    int rc;
 
     hello.version = CONTRACT_VERSION;
     hello.host = (char *)p->options.host;
@@ -90,32 +93,56 @@ static int send_hello(struct publish *p)
     hello.agent_version = (char *)SENSEBUS_VERSION;
     hello.oldest_source_sequence = spool_oldest(p->options.spool);
     hello.newest_source_sequence = spool_newest(p->options.spool);
+    rc = p->ops->list_adapters(p->data, &adapters);
+    if (rc < 0)
+        return rc;
+    hello.n_adapters = adapters.n;
+    hello.adapters = adapters.items;
     message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_HELLO;
     message.hello = &hello;
-    return send_message(p, &message);
+    rc = send_message(p, &message);
+    adapter_list_free(&adapters);
+    return rc;
 }
 
-static int send_heartbeat(struct publish *p)
+/* What the agent sends on its own, all of it; of what it may be asked for, what it was. */
+static size_t list_commands(const struct command_counts *counts, Sensebus__V1__Heartbeat__CommandsEntry *entries)
 {
-    Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
-    Sensebus__V1__Heartbeat heartbeat = SENSEBUS__V1__HEARTBEAT__INIT;
-    Sensebus__V1__Heartbeat__CommandsEntry entries[COMMAND_N_KINDS];
-    Sensebus__V1__Heartbeat__CommandsEntry *list[COMMAND_N_KINDS];
     size_t n = 0;
 
     for (enum command_kind kind = 0; kind < COMMAND_N_KINDS; kind++) {
         const char *name = command_name(kind);
 
         if (n > 0 && strcmp(entries[n - 1].key, name) == 0) { /* two forms of one command */
-            entries[n - 1].value += p->options.counts->n[kind];
+            entries[n - 1].value += counts->n[kind];
             continue;
         }
         sensebus__v1__heartbeat__commands_entry__init(&entries[n]);
         entries[n].key = (char *)name;
-        entries[n].value = p->options.counts->n[kind];
-        list[n] = &entries[n];
+        entries[n].value = counts->n[kind];
         n++;
     }
+    for (enum asked_kind kind = 0; kind < ASKED_N_KINDS; kind++) {
+        if (counts->asked[kind] == 0)
+            continue;
+        sensebus__v1__heartbeat__commands_entry__init(&entries[n]);
+        entries[n].key = (char *)asked_name(kind);
+        entries[n].value = counts->asked[kind];
+        n++;
+    }
+    return n;
+}
+
+static int send_heartbeat(struct publish *p)
+{
+    Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
+    Sensebus__V1__Heartbeat heartbeat = SENSEBUS__V1__HEARTBEAT__INIT;
+    Sensebus__V1__Heartbeat__CommandsEntry entries[MAX_COMMAND_NAMES];
+    Sensebus__V1__Heartbeat__CommandsEntry *list[MAX_COMMAND_NAMES];
+    size_t n = list_commands(p->options.counts, entries);
+
+    for (size_t i = 0; i < n; i++)
+        list[i] = &entries[i];
     heartbeat.newest_source_sequence = spool_newest(p->options.spool);
     heartbeat.dropped = spool_n_dropped(p->options.spool);
     heartbeat.n_commands = n;
@@ -312,6 +339,16 @@ static void on_refused(struct publish *p, const Sensebus__V1__Refused *refused)
                  refused->source_sequence, refused->reason, suppressed);
 }
 
+static void on_operation(struct publish *p, const Sensebus__V1__Operation *operation)
+{
+    if (p->state == PUBLISH_HELLO) {
+        log_error("publish.protocol", "broker=%s reason=\"an Operation before the Welcome\"", p->options.broker);
+        end_in_distrust(p);
+        return;
+    }
+    p->ops->on_operation(p->data, operation);
+}
+
 static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
 {
     struct publish *p = data;
@@ -328,6 +365,7 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     case SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_WELCOME: on_welcome(p, m->welcome); break;
     case SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_ACK: on_ack(p, m->ack->source_sequence); break;
     case SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_REFUSED: on_refused(p, m->refused); break;
+    case SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_OPERATION: on_operation(p, m->operation); break;
     default: break; /* a later version's; nothing for us */
     }
     message_free(raw);
@@ -336,8 +374,12 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
 
 static void on_writable(struct grpc_call *call, void *data)
 {
+    struct publish *p = data;
+
     (void)call;
-    step(data);
+    step(p);
+    if (p->state == PUBLISH_ATTACHED)
+        p->ops->on_writable(p->data);
 }
 
 static void on_attach_again(uv_timer_t *timer);
@@ -366,6 +408,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     (void)call;
     p->call = NULL;
     uv_timer_stop(&p->timer);
+    p->ops->on_stream_ended(p->data);
     if (p->stopping) {
         uv_timer_start(&p->farewell, on_farewell, 0, 0);
         return;
@@ -492,6 +535,39 @@ static void news(struct publish *p)
         uv_timer_start(&p->news, on_news, NEWS_MS, 0);
 }
 
+void publish_result(struct publish *p, const Sensebus__V1__OperationResult *result)
+{
+    Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
+    int rc;
+
+    if (p->state != PUBLISH_ATTACHED) /* after Detach nobody listens */
+        return;
+    message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_OPERATION_RESULT;
+    message.operation_result = (Sensebus__V1__OperationResult *)result;
+    rc = send_message(p, &message);
+    if (rc < 0) {
+        log_error("publish.result", "broker=%s id=%" PRIu64 " reason=\"%s\"", p->options.broker, result->id,
+                  uv_strerror(rc));
+        end_call(p);
+    }
+}
+
+bool publish_received(struct publish *p, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len)
+{
+    Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
+    Sensebus__V1__TargetReceived received = SENSEBUS__V1__TARGET_RECEIVED__INIT;
+
+    if (p->state != PUBLISH_ATTACHED || !grpc_call_writable(p->call))
+        return false;
+    received.session_id = (char *)session_id;
+    received.generation = generation;
+    received.data.data = (uint8_t *)bytes;
+    received.data.len = len;
+    message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_TARGET_RECEIVED;
+    message.target_received = &received;
+    return send_message(p, &message) == 0;
+}
+
 void publish_held(struct publish *p)
 {
     step(p);
@@ -540,8 +616,11 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
                   const struct publish_ops *ops, void *data)
 {
     static const struct link_ops link_ops = {.on_up = on_up, .on_down = on_down};
-    struct link_options link_options = {
-        .address = options->broker, .insecure = options->insecure, .limits = {.max_message_bytes = MAX_BROKER_MESSAGE}};
+    struct link_options link_options = {.address = options->broker,
+                                        .insecure = options->insecure,
+                                        .tls = options->tls,
+                                        .server_name = options->server_name,
+                                        .limits = {.max_message_bytes = MAX_BROKER_MESSAGE}};
     int rc;
 
     memset(p, 0, sizeof *p);

@@ -2,7 +2,8 @@
 /* Delivery to the broker: Agents.Attach over a link that comes back by itself.
  *
  * Only held events are sent, in order, at most the broker's window ahead of its acknowledgements; the spool frees what
- * is acknowledged. After any doubt everything that is not acknowledged is sent again: the broker removes repeats. */
+ * is acknowledged. After any doubt everything that is not acknowledged is sent again: the broker removes repeats.
+ * What the broker asks for on behalf of subscribers comes in on the same call, and is answered on it. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,19 +11,24 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "agent/adapters.h"
 #include "agent/command.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
+#include "sensebus/v1/agents.pb-c.h"
 
 struct grpc_call;
 struct link;
 struct publish;
 struct spool;
+struct tls_context;
 
 struct publish_options {
-    const char *broker; /* "HOST:PORT" or "unix:PATH" */
-    bool insecure;      /* plaintext to it may leave this machine */
-    const char *host;   /* borrowed, as boot_id is */
+    const char *broker;      /* complete: clients/c/broker_address.h */
+    bool insecure;           /* plaintext to it may leave this machine */
+    struct tls_context *tls; /* of a tls:// broker: borrowed until publish_start returns */
+    const char *server_name;
+    const char *host; /* borrowed, as boot_id is */
     const char *boot_id;
     uint64_t instance;   /* random, one per process start */
     struct spool *spool; /* borrowed */
@@ -33,6 +39,14 @@ struct publish_ops {
     /* Encode an AgentMessage (malloc'd). Return 0 or UV_ENOMEM. */
     int (*encode_coverage)(void *data, uint8_t **out_bytes, size_t *out_len);
     int (*encode_inventory)(void *data, uint8_t **out_bytes, size_t *out_len);
+    /* For Hello; freed with adapter_list_free. Return 0 or UV_ENOMEM. */
+    int (*list_adapters)(void *data, struct adapter_list *out);
+    /* The broker asks for something; `operation` lives until the callback returns. */
+    void (*on_operation)(void *data, const Sensebus__V1__Operation *operation);
+    /* The stream is over, and what was begun on it with it. */
+    void (*on_stream_ended)(void *data);
+    /* publish_received may be tried again. */
+    void (*on_writable)(void *data);
 };
 
 enum publish_state {
@@ -82,6 +96,12 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
 void publish_held(struct publish *p);
 void publish_coverage_changed(struct publish *p);
 void publish_inventory_changed(struct publish *p);
+/* The answer to an operation of the stream that is attached now. What cannot be sent ends the stream: better than a
+ * caller who waits for an answer that does not come. */
+void publish_result(struct publish *p, const Sensebus__V1__OperationResult *result);
+/* Data for a target-mode session. False when it cannot be taken now: on_writable will come, unless there is no stream.
+ */
+bool publish_received(struct publish *p, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len);
 /* Send what is held, say Detach, end. `cb` runs from the loop, within a few seconds also when the broker is away.
  * `reason` is borrowed until then. */
 void publish_stop(struct publish *p, const char *reason, void (*cb)(void *data), void *data);

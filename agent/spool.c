@@ -414,6 +414,11 @@ uint64_t spool_epoch(const struct spool *s)
     return s->held.epoch;
 }
 
+uint64_t spool_appended(const struct spool *s)
+{
+    return s->last_key - s->held.base;
+}
+
 uint64_t spool_newest(const struct spool *s)
 {
     return s->held.last_key - s->held.base;

@@ -88,6 +88,8 @@ void spool_append(struct spool *s, const struct record_bytes *event, uint32_t so
                   uint64_t boot_ns);
 
 uint64_t spool_epoch(const struct spool *s);
+/* Sequence of the newest event appended, held or not. */
+uint64_t spool_appended(const struct spool *s);
 /* Newest held sequence, 0 = nothing ever. Oldest held, newest + 1 when empty. */
 uint64_t spool_newest(const struct spool *s);
 uint64_t spool_oldest(struct spool *s);

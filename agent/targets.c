@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/adapters.h"
 #include "agent/chap.h"
 #include "agent/inventory.h"
 #include "agent/message_parts.h"
@@ -16,7 +17,6 @@
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
 
-#define ADAPTER              "iscsi0"
 #define DISCOVERY_TIMEOUT_MS 10000
 #define ALIAS_FILE           "targets"
 #define MAX_INVENTORY        65536
@@ -169,6 +169,16 @@ static struct watch *find_watch(const struct targets *t, const char *name)
     return NULL;
 }
 
+struct watch *targets_find(const struct targets *t, const char *name, int32_t number)
+{
+    if (name[0])
+        return find_watch(t, name);
+    for (size_t i = 0; i < t->n_watches; i++)
+        if (t->watches[i]->options.alias == number)
+            return t->watches[i];
+    return NULL;
+}
+
 int targets_add(struct targets *t, const struct target_url *url)
 {
     static const struct watch_ops ops = {
@@ -178,7 +188,7 @@ int targets_add(struct targets *t, const struct target_url *url)
         .target_name = url->name,
         .portal = url->portal,
         .lun = url->lun,
-        .adapter = ADAPTER,
+        .adapter = ADAPTER_ISCSI,
         .initiator_name = t->options.initiator_name,
         .header_digest = t->options.header_digest,
         .poll_ms = t->options.poll_ms,
@@ -355,7 +365,7 @@ static void fill_unit(const struct watch *w, const struct unit *u, struct invent
     sensebus__v1__inventory_device__init(m);
     sensebus__v1__address__init(a);
     message_device(d, id, w->target_name, w->portal);
-    a->adapter = (char *)ADAPTER;
+    a->adapter = (char *)ADAPTER_ISCSI;
     a->bus = -1;
     a->target = w->options.alias;
     a->lun = u->lun;
@@ -368,7 +378,8 @@ static void fill_unit(const struct watch *w, const struct unit *u, struct invent
     m->state = (char *)(w->health == WATCH_OFF ? "unknown" : unit_state_name(u));
 }
 
-int targets_encode_inventory(const struct targets *t, uint8_t **out_bytes, size_t *out_len)
+int targets_encode_inventory(const struct targets *t, const struct adapter_list *adapters, uint8_t **out_bytes,
+                             size_t *out_len)
 {
     Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
     Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
@@ -391,6 +402,8 @@ int targets_encode_inventory(const struct targets *t, uint8_t **out_bytes, size_
     if (parts && list) {
         inventory.n_devices = n;
         inventory.devices = list;
+        inventory.n_adapters = adapters->n;
+        inventory.adapters = adapters->items;
         message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_INVENTORY;
         message.inventory = &inventory;
         bytes = malloc(sensebus__v1__agent_message__get_packed_size(&message));

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ask.h"
 #include "proto/registry.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
@@ -132,7 +133,7 @@ static void judge_health(struct watch *w)
 
 /* ------------------------------------------------------------------------------------------------ units */
 
-static struct unit *unit_find(const struct watch *w, uint16_t lun)
+struct unit *watch_find_unit(const struct watch *w, uint16_t lun)
 {
     for (size_t i = 0; i < w->n_units; i++)
         if (w->units[i]->lun == lun)
@@ -314,7 +315,7 @@ static void report_luns_changed(struct watch *w)
 
 static void remove_unit(struct watch *w, uint16_t lun)
 {
-    struct unit *u = unit_find(w, lun);
+    struct unit *u = watch_find_unit(w, lun);
     struct record r = {
         .code = SENSEBUS__V1__CODE__DEVICE_REMOVED,
         .wall_ns = clock_wall_ns(),
@@ -591,6 +592,7 @@ static void drop_session(struct watch *w)
     w->options.session_api->close(w->session);
     w->session = NULL;
     w->n_in_flight = 0;
+    asks_gone(w);
     w->survey = SURVEY_NONE;
     w->survey_again = false;
     uv_timer_stop(&w->timer);
@@ -676,7 +678,7 @@ static void on_sense(struct iscsi_session *s, void *data, uint64_t lun_raw, int 
         return; /* CHECK CONDITION without sense: the command's answer deals with it */
     if (inventory_lun_flat(lun_raw, &lun)) {
         stranger.lun = lun;
-        u = unit_find(w, lun);
+        u = watch_find_unit(w, lun);
     } else {
         stranger.no_lun = true;
         u = NULL;
@@ -785,7 +787,7 @@ static void on_async(struct iscsi_session *s, void *data, const struct iscsi_asy
 
     (void)s;
     if (has_lun && inventory_lun_flat(m->lun_raw, &lun)) {
-        u = unit_find(w, lun);
+        u = watch_find_unit(w, lun);
         if (!u) {
             identity_init(&stranger.identity);
             stranger.lun = lun;
@@ -924,6 +926,7 @@ void watch_deinit(struct watch *w)
     for (size_t i = 0; i < w->n_units; i++)
         unit_free(w->units[i]);
     free(w->units);
+    assert(!w->asks);
     free(w->luns_changed);
     free(w->target_name);
     free(w->portal_wanted);

@@ -3,7 +3,8 @@
  *
  * Invariants: at most one session at a time; every asynchronous message and every sense of the session is judged
  * exactly once; a state (lost, refused, not ready) is reported when it begins and when it ends, not while it lasts.
- * Only commands of command.h are sent, at most WATCH_MAX_IN_FLIGHT at a time. */
+ * Only commands of command.h are sent, at most WATCH_MAX_IN_FLIGHT at a time; what subscribers ask for goes beside them
+ * (ask.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@
 #define WATCH_MAX_IN_FLIGHT 32
 #define WATCH_REASON_BYTES  256
 
+struct ask;
 struct watch;
 
 struct watch_options {
@@ -116,6 +118,7 @@ struct watch {
     size_t n_units, cap_units, next_unit;
     struct unit *gone; /* removed while their command is out; freed when that or the session ends */
     uint32_t n_in_flight;
+    struct ask *asks; /* ask.h */
 
     enum watch_health health;
     char reason[WATCH_REASON_BYTES];
@@ -131,7 +134,10 @@ void watch_stop(struct watch *w);
 /* After on_stopped. */
 void watch_deinit(struct watch *w);
 
-/* For unit.c. */
+/* NULL when the unit is not on the list. */
+struct unit *watch_find_unit(const struct watch *w, uint16_t lun);
+
+/* For unit.c and operation_device.c. */
 void watch_report(struct watch *w, struct record *r, const struct unit *u);
 /* False when memory is out: nothing is noted. */
 bool watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode);

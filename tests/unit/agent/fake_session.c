@@ -124,6 +124,10 @@ static void do_inquiry(struct iscsi_session *s, struct fake_command *c, struct f
 {
     uint8_t data[64] = {0};
 
+    if (u->inquiry.key) {
+        answer_sense(s, c, u->inquiry);
+        return;
+    }
     if (c->cdb[1] & 1) {
         data[1] = c->cdb[2];
         if (!u->serial) {
@@ -168,7 +172,7 @@ static void do_poll(struct iscsi_session *s, struct fake_command *c, struct fake
 static void run_command(struct iscsi_session *s, struct fake_command *c)
 {
     static const struct iscsi_command_result timeout = {.end = ISCSI_COMMAND_TIMEOUT};
-    struct fake_unit none = {.state = {5, 0x25, 0}}, *u = &fake.units[c->lun];
+    struct fake_unit none = {.state = {5, 0x25, 0}, .qualifier_3 = true}, *u = &fake.units[c->lun];
 
     fake.n_commands++;
     if (fake.log_commands)

@@ -28,6 +28,7 @@ struct fake_unit {
     bool no_sense;           /* TEST UNIT READY: CHECK CONDITION without sense */
     bool qualifier_3;        /* INQUIRY: no unit here */
     bool short_inquiry;
+    struct fake_sense inquiry; /* answer of INQUIRY instead of data when key is not 0 */
 };
 
 struct fake_target {

@@ -35,3 +35,11 @@ Test(command, allocation_lengths_are_the_room_there_is)
     c = command_build(COMMAND_REPORT_LUNS, 0);
     cr_assert_eq((unsigned)c.cdb[8] << 8 | c.cdb[9], c.in_bytes);
 }
+
+Test(command, what_subscribers_ask_for_has_names_of_its_own)
+{
+    cr_assert_str_eq(asked_name(ASKED_LUN_RESET), "LOGICAL UNIT RESET (asked)");
+    for (enum asked_kind a = 0; a < ASKED_N_KINDS; a++)
+        for (enum command_kind kind = 0; kind < COMMAND_N_KINDS; kind++)
+            cr_assert_str_neq(asked_name(a), command_name(kind));
+}
