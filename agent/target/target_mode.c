@@ -46,6 +46,7 @@ struct watched {
     bool known; /* it showed something before */
     enum outage outage;
     struct snapshot now;
+    char (*names)[TARGET_MODE_ADAPTER_BYTES]; /* of the adapters, one for each target of `now` */
 };
 
 struct target_mode {
@@ -134,11 +135,31 @@ static void tell_back(struct watched *w, const struct snapshot *now)
             tell_outage(w, &now->targets[i], CHANGE_BACK, "");
 }
 
+/* Adapters have names as long as their targets are shown. */
+static int name_adapters(struct watched *w, const struct snapshot *now)
+{
+    char(*names)[TARGET_MODE_ADAPTER_BYTES] = calloc(now->n_targets + 1, sizeof *names);
+
+    if (!names)
+        return UV_ENOMEM;
+    for (size_t i = 0; i < now->n_targets; i++)
+        change_adapter_name(&sources[w->kind], now->targets[i].number, names[i]);
+    free(w->names);
+    w->names = names;
+    return 0;
+}
+
+static void on_failed(void *data, bool gone, const char *reason);
+
 static void on_snapshot(void *data, struct snapshot *snapshot)
 {
     struct watched *w = data;
     bool adapters_changed = !same_targets(&w->now, snapshot);
 
+    if (name_adapters(w, snapshot) < 0) {
+        on_failed(w, false, "out of memory");
+        return;
+    }
     if (w->known && w->outage == OUTAGE_GONE)
         tell_back(w, snapshot);
     if (w->known)
@@ -243,9 +264,11 @@ static void on_feed_down(void *data, bool gone, const char *reason)
 
 /* ------------------------------------------------------------------------------------------------ adapters */
 
-static void fill_adapter(const struct watched *w, const struct snapshot_target *target, struct target_mode_adapter *out)
+static void fill_adapter(const struct watched *w, size_t index, struct target_mode_adapter *out)
 {
-    change_adapter_name(&sources[w->kind], target->number, out->name);
+    const struct snapshot_target *target = &w->now.targets[index];
+
+    out->name = w->names[index];
     out->own_id = target->name;
     out->controller = sources[w->kind].controller_base + target->number;
     out->capabilities = capabilities;
@@ -267,7 +290,7 @@ void target_mode_adapter_at(const struct target_mode *t, size_t index, struct ta
 
     while (index >= t->watched[kind].now.n_targets)
         index -= t->watched[kind++].now.n_targets;
-    fill_adapter(&t->watched[kind], &t->watched[kind].now.targets[index], out);
+    fill_adapter(&t->watched[kind], index, out);
 }
 
 /* Prefix and digits. Returns N_SOURCES when it is none of ours. */
@@ -287,34 +310,31 @@ bool target_mode_is_adapter(const char *name)
     return kind_of(name) != N_SOURCES;
 }
 
-/* The target behind an adapter's name. */
-static const struct snapshot_target *find_target(const struct target_mode *t, const char *name,
-                                                 const struct watched **out_watched)
+/* The target behind an adapter's name: false when there is none. */
+static bool find_target(const struct target_mode *t, const char *name, const struct watched **out_watched,
+                        size_t *out_index)
 {
     enum source_kind kind = kind_of(name);
-    char text[TARGET_MODE_ADAPTER_BYTES];
 
-    if (kind == N_SOURCES)
-        return NULL;
-    *out_watched = &t->watched[kind];
-    for (size_t i = 0; i < t->watched[kind].now.n_targets; i++) {
-        const struct snapshot_target *target = &t->watched[kind].now.targets[i];
-
-        change_adapter_name(&sources[kind], target->number, text);
-        if (strcmp(text, name) == 0)
-            return target;
+    for (size_t i = 0; kind != N_SOURCES && i < t->watched[kind].now.n_targets; i++) {
+        if (strcmp(t->watched[kind].names[i], name) != 0)
+            continue;
+        *out_watched = &t->watched[kind];
+        *out_index = i;
+        return true;
     }
-    return NULL;
+    return false;
 }
 
 bool target_mode_find_adapter(const struct target_mode *t, const char *name, struct target_mode_adapter *out)
 {
     const struct watched *w;
-    const struct snapshot_target *target = find_target(t, name, &w);
+    size_t index;
 
-    if (target)
-        fill_adapter(w, target, out);
-    return target;
+    if (!find_target(t, name, &w, &index))
+        return false;
+    fill_adapter(w, index, out);
+    return true;
 }
 
 /* ------------------------------------------------------------------------------------------------ sessions */
@@ -360,7 +380,7 @@ static bool check_adapter(struct target_mode *t, const Sensebus__V1__DeviceAddre
     } else {
         return refuse_address(out, "the host does not serve exactly one target: name the adapter");
     }
-    memcpy(out->adapter, adapter->name, sizeof out->adapter);
+    snprintf(out->adapter, sizeof out->adapter, "%s", adapter->name);
     out->controller = adapter->controller;
     return true;
 }
@@ -399,10 +419,14 @@ static bool check_buffers(const Sensebus__V1__StartTarget *start, struct target_
 
 static bool logged_in(const struct target_mode *t, const char *adapter, const char *initiator)
 {
+    const struct snapshot_target *target;
     const struct watched *w;
-    const struct snapshot_target *target = find_target(t, adapter, &w);
+    size_t index;
 
-    for (size_t i = 0; target && i < target->n_nexuses; i++)
+    if (!find_target(t, adapter, &w, &index))
+        return false;
+    target = &w->now.targets[index];
+    for (size_t i = 0; i < target->n_nexuses; i++)
         if (strcmp(w->now.nexuses[target->first_nexus + i].initiator, initiator) == 0)
             return true;
     return false;
@@ -463,11 +487,12 @@ void target_mode_register(const struct target_mode *t, const char *session_id, u
 {
     const struct receive_session *s = receive_find(&t->receive, session_id, generation);
     const struct watched *w;
+    size_t index;
 
     memset(out, 0, sizeof *out);
     if (!s)
         refuse_value(out, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NOT_STARTED, "no such session");
-    else if (!find_target(t, s->adapter, &w))
+    else if (!find_target(t, s->adapter, &w, &index))
         refuse(out, SENSEBUS__V1__ERRNO__ERRNO_ENXIO, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NOT_SUPPORTED,
                "the target is no longer served");
 }
@@ -529,8 +554,10 @@ static void on_resumed(void *data, const struct receive_session *s)
 
 static void target_mode_free(struct target_mode *t)
 {
-    for (size_t i = 0; i < N_SOURCES; i++)
+    for (size_t i = 0; i < N_SOURCES; i++) {
         snapshot_free(&t->watched[i].now);
+        free(t->watched[i].names);
+    }
     receive_deinit(&t->receive);
     numbers_free(&t->initiators);
     numbers_free(&t->lio_targets);

@@ -67,9 +67,9 @@ void target_mode_prove(struct target_mode *t);
 /* ------------------------------------------------------------------------------------------------ adapters */
 
 struct target_mode_adapter {
-    char name[TARGET_MODE_ADAPTER_BYTES]; /* "tgt1" */
-    const char *own_id; /* name of the served target: nobody may START it (OWN_ID); borrowed until the next turn */
-    int32_t controller; /* Address.controller of its records */
+    const char *name;                /* "tgt1"; borrowed until the next turn of the loop, as own_id is */
+    const char *own_id;              /* name of the served target: nobody may START it (OWN_ID) */
+    int32_t controller;              /* Address.controller of its records */
     const char *const *capabilities; /* as IocInfoResult.capabilities */
     size_t n_capabilities;
 };
