@@ -30,7 +30,9 @@ static void text_write(char out[SUMMARY_MAX + 1], const char *text)
             out[i] = '?';
 }
 
-static int append(struct broker *b, Sensebus__V1__Event *event, const char *host, const char *summary)
+/* Severity, and where not said already scope and mode, are the registry's. */
+static int append_from(struct broker *b, Sensebus__V1__Source source, Sensebus__V1__Event *event, const char *host,
+                       const char *summary)
 {
     const struct registry_entry *entry = registry_find((uint32_t)event->code);
     Sensebus__V1__Origin origin = SENSEBUS__V1__ORIGIN__INIT;
@@ -40,12 +42,14 @@ static int append(struct broker *b, Sensebus__V1__Event *event, const char *host
     text_write(summary_text, summary);
     origin.host = (char *)host;
     origin.agent_epoch = b->journal.epoch;
-    origin.source = SENSEBUS__V1__SOURCE__SOURCE_BROKER;
+    origin.source = source;
     origin.source_sequence = b->commit.newest + 1;
     event->origin = &origin;
     event->severity = (Sensebus__V1__Severity)entry->severity;
-    event->scope = (Sensebus__V1__Scope)entry->scope;
-    event->mode = (Sensebus__V1__Mode)entry->mode;
+    if (event->scope == SENSEBUS__V1__SCOPE__SCOPE_UNSPECIFIED)
+        event->scope = (Sensebus__V1__Scope)entry->scope;
+    if (event->mode == SENSEBUS__V1__MODE__MODE_UNSPECIFIED)
+        event->mode = (Sensebus__V1__Mode)entry->mode;
     event->aix_bits |= entry->aix_bits;
     event->wall_time_unix_ns = clock_wall_ns();
     event->monotonic_time_ns = clock_boot_ns();
@@ -66,6 +70,11 @@ static int append(struct broker *b, Sensebus__V1__Event *event, const char *host
         b->counters.n_own_events++;
     }
     return rc;
+}
+
+static int append(struct broker *b, Sensebus__V1__Event *event, const char *host, const char *summary)
+{
+    return append_from(b, SENSEBUS__V1__SOURCE__SOURCE_BROKER, event, host, summary);
 }
 
 int announce(struct broker *b, Sensebus__V1__Code code, const char *host, const char *summary)
@@ -94,4 +103,53 @@ int announce_loss(struct broker *b, const char *host, const struct announce_loss
     snprintf(summary, sizeof summary, "%" PRIu64 " event%s of %s lost on the way to the log: %s", loss->count,
              loss->count == 1 ? "" : "s", host, reason);
     return append(b, &event, host, summary);
+}
+
+int announce_session(struct broker *b, Sensebus__V1__Code code, const struct announce_session *session)
+{
+    Sensebus__V1__Event event = SENSEBUS__V1__EVENT__INIT;
+    Sensebus__V1__Address address = SENSEBUS__V1__ADDRESS__INIT;
+    Sensebus__V1__Device device = SENSEBUS__V1__DEVICE__INIT;
+
+    address.adapter = (char *)session->adapter;
+    address.controller = session->controller;
+    address.bus = session->bus;
+    address.target = session->target;
+    address.lun = session->lun;
+    device.vendor = (char *)session->vendor;
+    device.product = (char *)session->product;
+    device.device_type = session->device_type;
+    device.target_name = (char *)session->target_name;
+    event.code = code;
+    event.mode = session->mode;
+    event.session_id = (char *)session->session_id;
+    event.session_generation = session->generation;
+    event.address = &address;
+    event.device = &device;
+    return append(b, &event, session->host, session->summary);
+}
+
+int announce_reported(struct broker *b, const struct announce_reported *reported)
+{
+    Sensebus__V1__Event event = SENSEBUS__V1__EVENT__INIT;
+    Sensebus__V1__Address address = SENSEBUS__V1__ADDRESS__INIT;
+    Sensebus__V1__Native native = SENSEBUS__V1__NATIVE__INIT;
+    char detail[SUMMARY_MAX + 1];
+
+    address.adapter = (char *)reported->adapter;
+    address.controller = reported->controller;
+    address.bus = reported->bus;
+    address.target = reported->target;
+    address.lun = reported->lun;
+    text_write(detail, reported->reporter);
+    native.name = (char *)reported->native_name;
+    native.code = reported->native_code;
+    native.parameters = (uint32_t *)reported->parameters;
+    native.n_parameters = reported->n_parameters;
+    native.detail = detail;
+    event.code = reported->code;
+    event.scope = reported->scope;
+    event.address = &address;
+    event.native = &native;
+    return append_from(b, SENSEBUS__V1__SOURCE__SOURCE_SUBSCRIBER, &event, reported->host, reported->summary);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "sensebus/v1/event.pb-c.h"
@@ -24,3 +25,31 @@ struct announce_loss {
 };
 /* EVENTS_LOST between an agent and the log (LOSS_STAGE_WIRE). */
 int announce_loss(struct broker *b, const char *host, const struct announce_loss *loss);
+
+/* Of a session of the Adapter face: SESSION_STARTED, SESSION_STOPPED, REGISTRATION_CANCELLED. Borrowed. */
+struct announce_session {
+    const char *host, *session_id;
+    uint64_t generation;
+    Sensebus__V1__Mode mode;
+    const char *adapter, *target_name, *vendor, *product;
+    int32_t controller, bus, target, device_type;
+    int64_t lun;
+    const char *summary; /* names the principal */
+};
+int announce_session(struct broker *b, Sensebus__V1__Code code, const struct announce_session *session);
+
+/* What a program says has happened at an adapter (sdi_xaen): its origin is SOURCE_SUBSCRIBER. Borrowed; -1 in a member
+ * of the place: not applicable. */
+struct announce_reported {
+    Sensebus__V1__Code code;
+    Sensebus__V1__Scope scope;
+    const char *host, *adapter;
+    int32_t controller, bus, target, lun;
+    const char *native_name;
+    uint32_t native_code;
+    const uint32_t *parameters;
+    size_t n_parameters;
+    const char *reporter; /* the principal */
+    const char *summary;
+};
+int announce_reported(struct broker *b, const struct announce_reported *reported);
