@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/service/broker.h"
 #include "broker/service/gate.h"
@@ -34,6 +35,28 @@ static void counter_add(struct counter_list *l, const char *name, uint64_t value
     c->name = (char *)name;
     c->value = value;
     l->pointers[l->n++] = c;
+}
+
+static void counters_of_sessions(const struct broker *b, struct counter_list *l)
+{
+    struct adapter_counters a;
+
+    adapter_counters(b->adapter.core, &a);
+    counter_add(l, "sensebus_adapter_sessions_open", a.sessions_open);
+    counter_add(l, "sensebus_adapter_registrations_open", a.registrations_open);
+    counter_add(l, "sensebus_adapter_streams_open", a.streams_open);
+    counter_add(l, "sensebus_adapter_waits_open", a.waits_open);
+    counter_add(l, "sensebus_adapter_operations_open", a.operations_open);
+    counter_add(l, "sensebus_adapter_sessions_started_total", a.sessions_started);
+    counter_add(l, "sensebus_adapter_registrations_total", a.registrations);
+    counter_add(l, "sensebus_adapter_registration_conflicts_total", a.registration_conflicts);
+    counter_add(l, "sensebus_adapter_requests_refused_total", a.refused);
+    counter_add(l, "sensebus_adapter_records_delivered_total", a.records_delivered);
+    counter_add(l, "sensebus_adapter_records_lost_total", a.records_lost);
+    counter_add(l, "sensebus_adapter_records_stale_total", a.records_stale);
+    counter_add(l, "sensebus_adapter_records_wrong_mode_total", a.records_wrong_mode);
+    counter_add(l, "sensebus_adapter_results_late_total", a.results_late);
+    counter_add(l, "sensebus_adapter_ranges_not_read_total", b->adapter.n_lost_ranges);
 }
 
 static void counters_collect(const struct broker *b, struct counter_list *l)
@@ -69,6 +92,7 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
     counter_add(l, "sensebus_sdi_refused_total", sdi.refused);
     counter_add(l, "sensebus_sdi_device_events_failed_total", b->sdi.n_device_failed);
     counter_add(l, "sensebus_sdi_sessions_told_total", b->sdi.n_told);
+    counters_of_sessions(b, l);
     grpc_server_counters(b->server, &g);
     counter_add(l, "sensebus_grpc_connections_total", g.connections_accepted);
     counter_add(l, "sensebus_grpc_connections_refused_total", g.connections_refused);
@@ -245,6 +269,59 @@ static void on_list_subscriptions(struct grpc_call *call, void *service, const u
     message_free(r);
 }
 
+/* ------------------------------------------------------------------------------------------------ EndSession */
+
+/* What the owner and the log hear: who ended it comes first, so that it is never what is cut off. */
+static void write_reason(char out[ADAPTER_MAX_REASON + 1], const char *principal, const char *reason)
+{
+    char text[ACCESS_MAX_PRINCIPAL + ADAPTER_MAX_REASON + 32];
+    size_t len = (size_t)snprintf(text, sizeof text, "ended by %s: %s", principal, reason);
+
+    if (len > ADAPTER_MAX_REASON)
+        for (len = ADAPTER_MAX_REASON; len > 0 && ((uint8_t)text[len] & 0xc0) == 0x80;)
+            len--;
+    memcpy(out, text, len);
+    out[len] = 0;
+}
+
+static void end_session(struct grpc_call *call, struct broker *b, const Sensebus__V1__EndSessionRequest *r)
+{
+    Sensebus__V1__EndSessionResponse response = SENSEBUS__V1__END_SESSION_RESPONSE__INIT;
+    struct access_principal principal;
+    struct adapter_ended ended;
+    char reason[ADAPTER_MAX_REASON + 1];
+    size_t len = strlen(r->reason);
+
+    if (!gate_admit(b, call, ACCESS_OPERATOR, &principal))
+        return;
+    if (len == 0 || len > ADAPTER_MAX_REASON) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "EndSessionRequest.reason: %zu bytes, must be 1 to %d", len,
+                         ADAPTER_MAX_REASON);
+        return;
+    }
+    write_reason(reason, principal.name, r->reason);
+    if (adapter_service_end_session(&b->adapter, r->session_id, reason, &ended)) {
+        grpc_call_finish(call, GRPC_NOT_FOUND, "there is no session \"%.64s\"", r->session_id);
+        return;
+    }
+    log_info("session.ended", "session=%s generation=%" PRIu64 " owner=\"%s\" by=\"%s\" reason=\"%s\"", r->session_id,
+             ended.generation, ended.principal, principal.name, r->reason);
+    response.generation = ended.generation;
+    response.principal = ended.principal;
+    response.was_registered = ended.was_registered;
+    request_reply(call, &response.base);
+}
+
+static void on_end_session(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__end_session_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    end_session(call, service, (Sensebus__V1__EndSessionRequest *)r);
+    message_free(r);
+}
+
 /* ------------------------------------------------------------------------------------------------ start */
 
 static void start_get_broker(struct grpc_call *call, void *service)
@@ -271,6 +348,12 @@ static void start_list_subscriptions(struct grpc_call *call, void *service)
         grpc_unary_accept(call, service, on_list_subscriptions);
 }
 
+static void start_end_session(struct grpc_call *call, void *service)
+{
+    if (gate_admit(service, call, ACCESS_OPERATOR, NULL))
+        grpc_unary_accept(call, service, on_end_session);
+}
+
 int admin_start(struct broker *broker)
 {
     static const struct grpc_method methods[] = {
@@ -278,6 +361,7 @@ int admin_start(struct broker *broker)
         {"/sensebus.v1.Admin/ListAgents", start_list_agents},
         {"/sensebus.v1.Admin/ListDevices", start_list_devices},
         {"/sensebus.v1.Admin/ListSubscriptions", start_list_subscriptions},
+        {"/sensebus.v1.Admin/EndSession", start_end_session},
     };
     return grpc_server_add(broker->server, methods, sizeof methods / sizeof *methods, broker);
 }

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "broker/engine/commit.h"
+#include "broker/service/operations.h"
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
 
@@ -59,6 +60,7 @@ struct agent_session {
     bool ack_owed; /* could not be queued */
     STAILQ_HEAD(held_messages, held_message) held;
     size_t held_bytes;
+    struct operation_results results;
     struct log_limit log_limit; /* lines that this agent causes */
 };
 

@@ -296,6 +296,7 @@ static void session_leave(struct agent_session *s, bool in_order, const char *re
 
     if (!agent)
         return;
+    operations_agent_gone(s, in_order);
     s->agent = NULL;
     s->source->session = NULL;
     source_free_if_done(s->source);
@@ -366,6 +367,7 @@ static void connected(struct agent_session *s, bool superseded)
 
 static void supersede(struct agent_session *old)
 {
+    operations_agent_gone(old, false);
     old->agent = NULL;
     if (old->source) {
         old->source->session = NULL;
@@ -472,6 +474,8 @@ static void take_other(struct agent_session *s, const Sensebus__V1__AgentMessage
         rc = directory_heartbeat(d, s->agent, m->heartbeat, clock_wall_ns(), err, sizeof err);
         break;
     case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_DETACH: take_detach(s, m->detach); return;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_OPERATION_RESULT: operations_take_result(s, m->operation_result); return;
+    case SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_TARGET_RECEIVED: operations_take_received(s, m->target_received); return;
     default: session_fail(s, GRPC_INVALID_ARGUMENT, "AgentMessage: has none of its members"); return;
     }
     if (rc == UV_ENOMEM)
@@ -637,6 +641,7 @@ static void on_attach(struct grpc_call *call, void *service)
     s->call = call;
     s->heard_ms = now_ms();
     STAILQ_INIT(&s->held);
+    operations_init(s);
     TAILQ_INSERT_TAIL(&a->sessions, s, entry);
     grpc_call_accept(call, &ops, s);
 }
@@ -717,12 +722,13 @@ void agents_resume(struct agents *a)
 
 /* ------------------------------------------------------------------------------------------------ start, stop */
 
-int agents_start(struct agents *a, struct broker *broker)
+int agents_start(struct agents *a, struct broker *broker, struct adapter_service *adapter)
 {
     static const struct grpc_method methods[] = {{"/sensebus.v1.Agents/Attach", on_attach}};
     uint64_t tick_ms = broker->options.heartbeat_ms / 2 > 50 ? broker->options.heartbeat_ms / 2 : 50;
 
     a->broker = broker;
+    a->adapter = adapter;
     TAILQ_INIT(&a->sessions);
     uv_timer_init(broker->loop, &a->tick);
     uv_timer_init(broker->loop, &a->grace);

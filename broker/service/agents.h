@@ -13,6 +13,7 @@
 
 #include "runtime/log.h"
 
+struct adapter_service;
 struct broker;
 struct journal_write;
 struct agent_session;
@@ -21,6 +22,7 @@ struct agent_expected;
 
 struct agents {
     struct broker *broker;
+    struct adapter_service *adapter;                     /* hears of operations, and of agents that went */
     TAILQ_HEAD(agent_sessions, agent_session) sessions;  /* whose turn it is when there is room again */
     size_t held_bytes;                                   /* of all sessions: arrived while the log took nothing */
     LIST_HEAD(agent_sources, agent_source) sources;      /* (host, epoch) pairs with a stream or records not on disk */
@@ -33,8 +35,8 @@ struct agents {
 };
 
 /* Read which agents were attached when the log was closed, start the timers and add the service to the server.
- * Returns 0 or a negative errno. */
-int agents_start(struct agents *a, struct broker *broker);
+ * `adapter` need not be started yet. Returns 0 or a negative errno. */
+int agents_start(struct agents *a, struct broker *broker, struct adapter_service *adapter);
 /* Every stream is over. Closes the timers. */
 void agents_stop(struct agents *a);
 void agents_deinit(struct agents *a);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Start:  open the log, restore what the rules knew, fold what came after the last checkpoint, serve.
- * Commit: (engine) -> fold into the status -> acknowledge to agents -> subscriptions take turns.
- * Stop:   BROKER_STOPPING to the log -> committed -> subscribers and agents get their last words -> the server drains
+ * Commit: (engine) -> fold into the status, tell sessions -> acknowledge to agents -> subscriptions take turns.
+ * Stop:   sessions end -> BROKER_STOPPING to the log -> committed -> subscribers and agents get their last words -> the
+ * server drains
  *         -> everything closes. */
 #include "broker/service/broker.h"
 
@@ -26,9 +27,11 @@
 #define LAST_WORDS_MS        1000u /* at a stop: for streams to end when the disk took all of the grace */
 #define RETENTION_POKE_TICKS 60u
 #define CHECKPOINT_DEVICES   4096u
+#define AIX_ALL_BITS         0x0fu /* when it is not known which ones were lost */
 #define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
 
-static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin", "sensebus.v1.Sdi"};
+static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin",
+                                     "sensebus.v1.Adapter", "sensebus.v1.Sdi"};
 #define N_SERVED (sizeof served / sizeof *served)
 
 bool broker_accepting(const struct broker *b)
@@ -38,14 +41,45 @@ bool broker_accepting(const struct broker *b)
 
 /* ------------------------------------------------------------------------------------------------ the status */
 
+/* Records that cannot be read. The status is behind by them; sessions hear of it, with every bit that they may have
+ * had.
+ */
+static void tell_lost(struct broker *b, uint64_t first, uint64_t last, Sensebus__V1__LossStage stage)
+{
+    bool trimmed = stage == SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION;
+
+    adapter_service_lost(&b->adapter, first, last, stage, trimmed ? b->journal.trimmed_bits : AIX_ALL_BITS,
+                         trimmed ? "removed by retention" : "a damaged range of the log");
+}
+
+/* Each record of a run goes to the sessions and into the status: one scan for both. */
+static int fold_run(struct broker *b, const struct journal_run *run)
+{
+    static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
+    const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *event;
+    uint64_t sequence = run->first;
+    struct event_view view;
+    size_t len;
+    char err[128];
+    int rc = 0;
+
+    for (; !rc && records_next(&cursor, end, &event, &len); sequence++) {
+        if (event_scan(event, len, &limits, &view, err, sizeof err)) {
+            log_error("log.record_damaged", "sequence=%" PRIu64 " reason=\"%s\"", sequence, err);
+            tell_lost(b, sequence, sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE);
+            continue;
+        }
+        adapter_service_record(&b->adapter, &view);
+        rc = status_fold(&b->status, &view);
+    }
+    return rc;
+}
+
 /* Fold what is committed and not folded yet. Without memory it stays behind, and is made up for at the next commit. */
 static int fold_committed(struct broker *b)
 {
-    static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
     uint64_t at = b->status.through + 1;
-    struct event_view view;
     struct journal_run run;
-    char err[128];
     int rc = 0;
 
     while (!rc) {
@@ -55,21 +89,19 @@ static int fold_committed(struct broker *b)
         if (result == JOURNAL_TRIMMED) {
             log_warn("status.not_seen", "first=%" PRIu64 " last=%" PRIu64 " reason=\"removed by retention\"", at,
                      b->journal.oldest - 1);
+            tell_lost(b, at, b->journal.oldest - 1, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION);
             at = b->journal.oldest;
             continue;
         }
         if (result == JOURNAL_DAMAGED) {
             log_error("log.damaged", "first=%" PRIu64 " last=%" PRIu64, run.first, run.last);
+            tell_lost(b, run.first, run.last, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE);
             at = run.last + 1;
             continue;
         }
         if (result != JOURNAL_RUN)
             return result;
-        const uint8_t *cursor = run.bytes, *end = run.bytes + run.len, *event;
-        size_t len;
-        while (!rc && records_next(&cursor, end, &event, &len))
-            if (event_scan(event, len, &limits, &view, err, sizeof err) == 0)
-                rc = status_fold(&b->status, &view);
+        rc = fold_run(b, &run);
         at = run.last + 1;
         journal_run_release(&run);
     }
@@ -136,6 +168,7 @@ static void on_committed(void *data, uint64_t from, uint64_t through)
         status_checkpoint_end(&b->status, true);
     if (fold_committed(b))
         log_warn("status.behind", "through=%" PRIu64 " newest=%" PRIu64, b->status.through, b->journal.newest);
+    adapter_service_delivered(&b->adapter);
     agents_on_committed(&b->agents, through);
     events_on_committed(&b->events);
     if (b->state == BROKER_RUNNING && b->not_accepting[0]) {
@@ -263,11 +296,17 @@ static int serve(struct broker *b, char *err, size_t err_len)
         rc = grpc_reflection_new(b->server, sensebus_descriptor_set, sensebus_descriptor_set_len, served, N_SERVED,
                                  &b->reflection);
     if (!rc)
-        rc = agents_start(&b->agents, b);
+        rc = agents_start(&b->agents, b, &b->adapter);
     if (!rc)
         rc = events_start(&b->events, b);
     if (!rc)
         rc = admin_start(b);
+    if (!rc)
+        rc = adapter_service_start(
+            &b->adapter,
+            &(struct adapter_outside){
+                .loop = b->loop, .server = b->server, .directory = &b->directory, .commit = &b->commit, .broker = b},
+            &b->options.adapter_limits, b->journal.newest);
     if (!rc)
         rc = sdi_service_start(&b->sdi, b);
     if (!rc)
@@ -388,6 +427,7 @@ static void close_all(struct broker *b)
         return;
     agents_stop(&b->agents);
     events_stop(&b->events);
+    adapter_service_close(&b->adapter);
     sdi_service_stop(&b->sdi);
     if (b->commit_open) {
         if (!b->commit.closing)
@@ -395,6 +435,7 @@ static void close_all(struct broker *b)
         return;
     }
     agents_deinit(&b->agents);
+    adapter_service_deinit(&b->adapter);
     cursor_store_deinit(&b->cursors);
     directory_deinit(&b->directory);
     status_deinit(&b->status);
@@ -449,6 +490,7 @@ void broker_stop(struct broker *b, void (*cb)(void *data), void *data)
     grpc_health_set(b->health, "", false);
     for (size_t i = 0; i < N_SERVED; i++)
         grpc_health_set(b->health, served[i], false);
+    adapter_service_stop(&b->adapter); /* what it announces stands in the log before the stop */
     snprintf(summary, sizeof summary, "the broker on %s is stopping", b->host);
     announce(b, SENSEBUS__V1__CODE__BROKER_STOPPING, b->host, summary);
     b->stopping_written.cb = on_stopping_written;

@@ -19,6 +19,7 @@
 #include "broker/core/status.h"
 #include "broker/engine/commit.h"
 #include "broker/engine/journal.h"
+#include "broker/service/adapter.h"
 #include "broker/service/agents.h"
 #include "broker/service/cursor_store.h"
 #include "broker/service/events.h"
@@ -74,6 +75,7 @@ struct broker {
     struct cursor_store cursors;
     struct agents agents;
     struct events events;
+    struct adapter_service adapter;
     struct sdi_service sdi;
     struct grpc_server *server;
     struct tls_context *tls; /* of the listeners; NULL without any */
@@ -94,8 +96,9 @@ struct broker {
 /* Open the log, restore the state, listen. On failure `err` says what is wrong in words and nothing stays open, once
  * the loop has run out of handles. */
 int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options *options, char *err, size_t err_len);
-/* Stop in order: BROKER_STOPPING goes to the log, subscribers get Closed with their position and UNAVAILABLE, agents
- * get their last acknowledgements and UNAVAILABLE, then everything closes and `cb` runs. A second call does nothing. */
+/* Stop in order: sessions end and hear why, BROKER_STOPPING goes to the log, subscribers get Closed with their position
+ * and UNAVAILABLE, agents get their last acknowledgements and UNAVAILABLE, then everything closes and `cb` runs. A
+ * second call does nothing. */
 void broker_stop(struct broker *b, void (*cb)(void *data), void *data);
 
 /* Does an address to listen on begin with "tls://"? */

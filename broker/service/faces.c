@@ -3,12 +3,6 @@
 
 #include "proto/grpc/grpc.h"
 
-static void refuse_adapter(struct grpc_call *call, void *service)
-{
-    (void)service;
-    grpc_call_finish(call, GRPC_UNIMPLEMENTED, "the Adapter face is not served by this version");
-}
-
 static void refuse_sdi(struct grpc_call *call, void *service)
 {
     (void)service;
@@ -18,7 +12,6 @@ static void refuse_sdi(struct grpc_call *call, void *service)
 int faces_start(struct grpc_server *server)
 {
     static const struct grpc_method methods[] = {
-        {"/sensebus.v1.Adapter/Open", refuse_adapter}, {"/sensebus.v1.Adapter/ListSessions", refuse_adapter},
         {"/sensebus.v1.Sdi/Xaen", refuse_sdi},
     };
     return grpc_server_add(server, methods, sizeof methods / sizeof *methods, NULL);

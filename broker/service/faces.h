@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Adapter and Sdi services of the contract, which this version does not serve: each call gets a clear answer. */
+/* What of the Sdi service this version does not serve: each call gets a clear answer. */
 #pragma once
 
 struct grpc_server;

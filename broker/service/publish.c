@@ -6,8 +6,10 @@
  *   appended to the open transaction                 and acknowledged when that is on disk */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "broker/service/adapter.h"
 #include "broker/service/agent_session.h"
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
@@ -117,6 +119,25 @@ static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence,
     return session_send(s, &message);
 }
 
+/* Into the open transaction. What belongs to an open session gets its generation (semantics.md rule 2); what belongs to
+ * none any more stays without, and reaches nobody's session. */
+static int append(struct agent_session *s, const struct event_view *view, uint64_t now_ns)
+{
+    uint64_t generation = 0, sequence;
+
+    if (view->session_id.len > 0)
+        generation = adapter_service_generation(s->agents->adapter, view->session_id);
+    if (generation == 0)
+        return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, view->aix_bits, &sequence);
+    uint8_t *tagged = malloc(view->len + EVENT_GENERATION_BYTES);
+    if (!tagged)
+        return UV_ENOMEM;
+    size_t len = event_write_generation(tagged, view->bytes, view->len, generation);
+    int rc = commit_append(&s->broker->commit, tagged, len, now_ns, view->aix_bits, &sequence);
+    free(tagged);
+    return rc;
+}
+
 /* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
  * negative errno when the event was not taken for want of room: the stream has to end. */
 static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
@@ -153,7 +174,7 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
             break;
         __attribute__((fallthrough));
     case DEDUPE_FRESH:
-        rc = commit_append(&s->broker->commit, event, len, now_ns, view.aix_bits, &sequence);
+        rc = append(s, &view, now_ns);
         if (rc)
             break;
         dedupe_take(s->source->dedupe, view.source_sequence);
@@ -188,6 +209,9 @@ void publish_take(struct agent_session *s, const uint8_t *bytes, size_t len)
         session_fail(s, GRPC_INVALID_ARGUMENT, "publish: not a list of events at byte %zu", (size_t)(cursor - bytes));
         return;
     }
+    operations_records_taken(s);
+    if (s->state != SESSION_ATTACHED)
+        return;
     /* Only repeats: no transaction will follow that brings an acknowledgement. */
     const struct dedupe_agent *d = s->source->dedupe;
     if (d->taken == d->committed)

@@ -75,10 +75,11 @@ def test_ready_is_told_to_the_service_manager():
 
 def test_health_names_the_services():
     with Broker() as broker:
-        for service in ("", "sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin"):
+        for service in ("", "sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin", "sensebus.v1.Adapter",
+                        "sensebus.v1.Sdi"):
             check_equal(broker.health(service), SERVING, service)
         with expect_status(grpc.StatusCode.NOT_FOUND):
-            broker.health("sensebus.v1.Adapter")
+            broker.health("sensebus.v1.Other")
 
 
 def test_drain_gives_last_words_to_everybody():

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request:  checked and unpacked, its address looked up, handed to the rules, their actions carried out.
+ * A stream:   opened in the rules under its principal; closed there when the call is gone or was finished here.
+ *   the peer closes its side   the open ends when its last request is answered
+ *   its queue is full          the rules hold records back, requests are held here, until there is room
+ *   it takes no replies        past the queue's bound the call ends: RESOURCE_EXHAUSTED
+ * A stop:     the rules end everything; streams end once what was queued for them has left, or with the grace. */
+#include "broker/service/adapter.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/access.h"
+#include "broker/core/directory.h"
+#include "broker/engine/commit.h"
+#include "broker/service/announce.h"
+#include "broker/service/gate.h"
+#include "broker/service/operations.h"
+#include "broker/service/place.h"
+#include "broker/service/request.h"
+#include "broker/service/sdi.h"
+#include "proto/grpc/grpc.h"
+#include "proto/message.h"
+#include "proto/wire.h"
+#include "runtime/clock.h"
+
+#define ROLES         (ACCESS_READER | ACCESS_KERNEL | ACCESS_DEV_CONFIG | ACCESS_OPERATOR)
+#define REASON_MAX    256
+#define TAG_RESULT    0x0a /* AdapterReply.result */
+#define FIELD_ID      2u   /* AdapterRequest.id */
+#define STOP_REASON   "the broker is stopping"
+#define GENERATION_AT 20 /* bits: a life of the broker may START a million times a second */
+
+/* One Adapter.Open. */
+struct adapter_call {
+    TAILQ_ENTRY(adapter_call) entry;     /* of open or ending */
+    TAILQ_ENTRY(adapter_call) resumable; /* while is_resumable */
+    struct adapter_service *service;
+    struct grpc_call *call;
+    struct adapter_stream *stream; /* NULL once it is closed in the rules */
+    bool over;                     /* finished: on_close follows */
+    bool blocked;                  /* the rules were told that the queue is full */
+    bool paused, is_resumable, half_closed;
+    size_t n_unanswered;
+    uint8_t *held; /* requests that wait: each its length in four bytes, then the message */
+    size_t held_at, held_len, held_cap;
+};
+
+static uint64_t now(void)
+{
+    return clock_mono_ns();
+}
+
+static void pump(struct adapter_service *f);
+
+/* ------------------------------------------------------------------------------------------------ the end of a call */
+
+__attribute__((format(printf, 3, 4))) static void call_end(struct adapter_call *c, int status, const char *format, ...)
+{
+    struct adapter_service *f = c->service;
+    char reason[REASON_MAX];
+    va_list args;
+
+    if (c->over)
+        return;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    c->over = true;
+    if (c->is_resumable)
+        TAILQ_REMOVE(&f->resumable, c, resumable);
+    c->is_resumable = false;
+    TAILQ_REMOVE(&f->open, c, entry);
+    TAILQ_INSERT_HEAD(&f->ending, c, entry); /* in front of those that are closed in the rules already */
+    grpc_call_finish(c->call, status, "%s", reason);
+}
+
+static void call_end_if_done(struct adapter_call *c)
+{
+    if (c->half_closed && c->n_unanswered == 0 && c->held_at == c->held_len)
+        call_end(c, GRPC_OK, "%s", "");
+}
+
+/* After adapter_service_stop: everything that the rules had for this stream is in its queue. */
+static void call_end_if_stopped(struct adapter_call *c)
+{
+    if (c->service->stopping && !c->blocked)
+        call_end(c, GRPC_UNAVAILABLE, STOP_REASON);
+}
+
+/* ------------------------------------------------------------------------------------------------ requests */
+
+static uint64_t peek_id(const uint8_t *bytes, size_t len)
+{
+    const uint8_t *p = bytes, *end = bytes + len;
+    struct wire_field field;
+
+    while (p && p < end && (p = wire_field_read(p, end, &field)))
+        if (field.number == FIELD_ID && field.type == WIRE_VARINT)
+            return field.value;
+    return 0;
+}
+
+static void take_request(struct adapter_call *c, const Sensebus__V1__AdapterRequest *request)
+{
+    struct adapter_service *f = c->service;
+    struct place place = {0};
+    int rc = place_of_request(f->outside.directory, request, &place);
+
+    if (rc < 0)
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    else
+        adapter_request(f->core, c->stream, request, rc == 0 ? &place.found : NULL, f->outside.commit->newest, now(),
+                        clock_wall_ns());
+    place_deinit(&place);
+}
+
+/* One input to the rules: the actions are the caller's to carry out. */
+static void take(struct adapter_call *c, const uint8_t *bytes, size_t len)
+{
+    static const ProtobufCMessageDescriptor *const descriptor = &sensebus__v1__adapter_request__descriptor;
+    struct adapter *core = c->service->core;
+    char err[REASON_MAX];
+
+    c->n_unanswered++;
+    if (message_check(descriptor, bytes, len, err, sizeof err)) {
+        adapter_fault(core, c->stream, peek_id(bytes, len), err);
+        return;
+    }
+    struct ProtobufCMessage *m = message_unpack(descriptor, bytes, len, 0);
+    if (m)
+        take_request(c, (Sensebus__V1__AdapterRequest *)m);
+    else
+        adapter_fault(core, c->stream, peek_id(bytes, len), "AdapterRequest: takes too much memory");
+    message_free(m);
+}
+
+static bool can_take(const struct adapter_call *c)
+{
+    return !c->over && !c->blocked && c->n_unanswered < ADAPTER_MAX_UNANSWERED;
+}
+
+static void hold(struct adapter_call *c, const uint8_t *bytes, size_t len)
+{
+    size_t need = c->held_len - c->held_at + 4 + len;
+    uint32_t prefix = (uint32_t)len;
+
+    if (c->held_at > 0) {
+        memmove(c->held, c->held + c->held_at, c->held_len - c->held_at);
+        c->held_len -= c->held_at;
+        c->held_at = 0;
+    }
+    if (need > c->held_cap && need <= ADAPTER_MAX_HELD_BYTES) {
+        size_t cap = 2 * need;
+        uint8_t *held = realloc(c->held, cap);
+        if (held) {
+            c->held = held;
+            c->held_cap = cap;
+        }
+    }
+    if (need > c->held_cap) {
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "%zu bytes of requests wait, and the replies are not read", c->held_len);
+        return;
+    }
+    memcpy(c->held + c->held_len, &prefix, 4);
+    memcpy(c->held + c->held_len + 4, bytes, len);
+    c->held_len = need;
+}
+
+static void make_resumable(struct adapter_call *c)
+{
+    if (!c->paused || c->is_resumable || !can_take(c))
+        return;
+    c->is_resumable = true;
+    TAILQ_INSERT_TAIL(&c->service->resumable, c, resumable);
+}
+
+/* Let the first of them go on by one request; when none waits any more the peer may send again. */
+static bool resume_one(struct adapter_service *f)
+{
+    struct adapter_call *c = TAILQ_FIRST(&f->resumable);
+
+    if (!c)
+        return false;
+    TAILQ_REMOVE(&f->resumable, c, resumable);
+    c->is_resumable = false;
+    if (!can_take(c))
+        return true;
+    if (c->held_at == c->held_len) {
+        free(c->held);
+        c->held = NULL;
+        c->held_at = c->held_len = c->held_cap = 0;
+        c->paused = false;
+        grpc_call_resume(c->call);
+        call_end_if_done(c);
+        return true;
+    }
+    uint32_t len;
+    memcpy(&len, c->held + c->held_at, 4);
+    const uint8_t *bytes = c->held + c->held_at + 4;
+    c->held_at += 4 + (size_t)len;
+    take(c, bytes, len);
+    make_resumable(c);
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ actions */
+
+static void act_send(const struct adapter_action *a)
+{
+    struct adapter_call *c = a->owner;
+    struct slice parts[2] = {{.owner = a->message, .ptr = a->message->bytes, .len = a->message->len}};
+    size_t n = 1;
+
+    if (c->over)
+        return;
+    if (a->tail)
+        parts[n++] = (struct slice){.owner = a->tail, .ptr = a->tail->bytes, .len = a->tail->len};
+    int rc = grpc_call_send(c->call, parts, n);
+    if (rc == UV_ENOBUFS)
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "%zu bytes of replies wait, and are not read",
+                 grpc_call_queued_bytes(c->call));
+    else if (rc && rc != UV_ECANCELED)
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    if (c->over)
+        return;
+    if (!c->blocked && !grpc_call_writable(c->call)) {
+        c->blocked = true;
+        adapter_blocked(c->service->core, c->stream);
+    }
+    if (a->message->len > 0 && a->message->bytes[0] == TAG_RESULT) {
+        assert(c->n_unanswered > 0);
+        c->n_unanswered--;
+        make_resumable(c);
+        call_end_if_done(c);
+    }
+}
+
+static void act_forward(struct adapter_service *f, const struct adapter_action *a)
+{
+    char reason[REASON_MAX + 64];
+
+    if (operations_forward(f->outside.directory, a, reason, sizeof reason))
+        adapter_forward_failed(f->core, a, reason, now());
+}
+
+static void act_announce(struct adapter_service *f, const struct adapter_action *a)
+{
+    struct announce_session session = {
+        .host = a->host,
+        .session_id = a->session_id,
+        .generation = a->generation,
+        .mode = a->where.mode,
+        .adapter = a->where.adapter,
+        .target_name = a->where.target_name,
+        .vendor = a->where.vendor,
+        .product = a->where.product,
+        .controller = a->where.controller,
+        .bus = a->where.bus,
+        .target = a->where.target,
+        .device_type = a->where.device_type,
+        .lun = a->where.lun,
+        .summary = a->text,
+    };
+    announce_session(f->outside.broker, (Sensebus__V1__Code)a->code, &session);
+    log_info("session.changed", "session=%s code=%" PRId32 " host=%s text=\"%s\"", a->session_id, a->code, a->host,
+             a->text);
+}
+
+static void act(struct adapter_service *f, struct adapter_action *a)
+{
+    switch (a->kind) {
+    case ADAPTER_SEND: act_send(a); break;
+    case ADAPTER_FORWARD: act_forward(f, a); break;
+    case ADAPTER_ANNOUNCE: act_announce(f, a); break;
+    case ADAPTER_SDI: sdi_service_device_event(f->outside.broker, a->code, a->host, &a->where); break;
+    }
+    chunk_unref(a->message);
+    chunk_unref(a->tail);
+}
+
+/* ------------------------------------------------------------------------------------------------ the pump */
+
+static bool close_one(struct adapter_service *f)
+{
+    struct adapter_call *c = TAILQ_FIRST(&f->ending);
+
+    while (c && c->stream && TAILQ_NEXT(c, entry) && TAILQ_NEXT(c, entry)->stream)
+        c = TAILQ_NEXT(c, entry);
+    if (!c || !c->stream)
+        return false;
+    struct adapter_stream *stream = c->stream;
+    c->stream = NULL;
+    adapter_close(f->core, stream, now());
+    return true;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct adapter_service *f = timer->data;
+
+    adapter_tick(f->core, now());
+    pump(f);
+}
+
+static void arm(struct adapter_service *f)
+{
+    uint64_t next = adapter_next_ns(f->core), at = now();
+
+    if (!f->timer_open)
+        return;
+    if (next == UINT64_MAX)
+        uv_timer_stop(&f->timer);
+    else
+        uv_timer_start(&f->timer, on_timer, next > at ? (next - at + 999999) / 1000000 : 0, 0);
+}
+
+/* Carry out what the rules want, until nothing is left: also what follows from ending calls and from requests that were
+ * held. */
+static void pump(struct adapter_service *f)
+{
+    struct adapter_action action;
+
+    if (f->pumping)
+        return;
+    f->pumping = true;
+    do
+        while (adapter_take(f->core, &action))
+            act(f, &action);
+    while (close_one(f) || resume_one(f));
+    f->pumping = false;
+    arm(f);
+}
+
+/* ------------------------------------------------------------------------------------------------ callbacks */
+
+static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
+{
+    struct adapter_call *c = data;
+
+    if (c->over || c->service->stopping)
+        return;
+    if (c->paused || !can_take(c)) {
+        if (!c->paused)
+            grpc_call_pause(call);
+        c->paused = true;
+        hold(c, bytes, len);
+    } else {
+        take(c, bytes, len);
+    }
+    pump(c->service);
+}
+
+static void on_half_close(struct grpc_call *call, void *data)
+{
+    struct adapter_call *c = data;
+
+    (void)call;
+    c->half_closed = true;
+    call_end_if_done(c);
+    pump(c->service);
+}
+
+static void on_writable(struct grpc_call *call, void *data)
+{
+    struct adapter_call *c = data;
+
+    (void)call;
+    if (c->over)
+        return;
+    if (c->blocked) {
+        c->blocked = false;
+        adapter_writable(c->service->core, c->stream, now());
+        pump(c->service);
+    }
+    make_resumable(c);
+    call_end_if_stopped(c);
+    pump(c->service);
+}
+
+static void on_drain(struct grpc_call *call, void *data)
+{
+    (void)call;
+    call_end_if_stopped(data);
+    pump(((struct adapter_call *)data)->service);
+}
+
+static void on_close(struct grpc_call *call, void *data, int status, const char *message)
+{
+    struct adapter_call *c = data;
+    struct adapter_service *f = c->service;
+
+    (void)call, (void)status, (void)message;
+    if (c->is_resumable)
+        TAILQ_REMOVE(&f->resumable, c, resumable);
+    if (c->over)
+        TAILQ_REMOVE(&f->ending, c, entry);
+    else
+        TAILQ_REMOVE(&f->open, c, entry);
+    if (c->stream)
+        adapter_close(f->core, c->stream, now());
+    free(c->held);
+    free(c);
+    pump(f);
+}
+
+static void on_open(struct grpc_call *call, void *service)
+{
+    static const struct grpc_call_ops ops = {
+        .on_message = on_message,
+        .on_half_close = on_half_close,
+        .on_writable = on_writable,
+        .on_drain = on_drain,
+        .on_close = on_close,
+    };
+    struct adapter_service *f = service;
+    struct access_principal principal;
+    char err[REASON_MAX];
+    int rc;
+
+    if (!gate_admit(f->outside.broker, call, ROLES, &principal))
+        return;
+    if (f->stopping) {
+        grpc_call_finish(call, GRPC_UNAVAILABLE, STOP_REASON);
+        return;
+    }
+    struct adapter_call *c = calloc(1, sizeof *c);
+    if (!c) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    c->stream = adapter_open(f->core, principal.name, principal.roles, c, &rc, err, sizeof err);
+    if (!c->stream) {
+        free(c);
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%s", rc == UV_ENOMEM ? "out of memory" : err);
+        return;
+    }
+    c->service = f;
+    c->call = call;
+    TAILQ_INSERT_TAIL(&f->open, c, entry);
+    grpc_call_accept(call, &ops, c);
+}
+
+static void on_list_sessions(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
+{
+    struct adapter_service *f = service;
+    Sensebus__V1__ListSessionsResponse *response;
+    char err[REASON_MAX];
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__list_sessions_request__descriptor, bytes, len);
+
+    if (!r)
+        return;
+    int rc = adapter_list(f->core, (Sensebus__V1__ListSessionsRequest *)r, &response, err, sizeof err);
+    message_free(r);
+    if (rc == UV_ENOMEM) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    } else if (rc) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "%s", err);
+    } else {
+        request_reply(call, &response->base);
+        sensebus__v1__list_sessions_response__free_unpacked(response, NULL);
+    }
+}
+
+static void start_list_sessions(struct grpc_call *call, void *service)
+{
+    struct adapter_service *f = service;
+
+    if (gate_admit(f->outside.broker, call, ROLES, NULL))
+        grpc_unary_accept(call, service, on_list_sessions);
+}
+
+/* ------------------------------------------------------------------------------------------------ the log */
+
+/* Its own announcements of sessions concern the log's readers: those whom they are about were told. */
+static bool is_announcement(const struct event_view *view)
+{
+    return view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER && view->session_id.len > 0;
+}
+
+static bool sessions_are_open(const struct adapter_service *f)
+{
+    struct adapter_counters counters;
+
+    adapter_counters(f->core, &counters);
+    return counters.sessions_open > 0;
+}
+
+/* An EVENTS_LOST record that is not in the log, for the sessions of one host. */
+static void tell_lost(struct adapter_service *f, const char *host, const Sensebus__V1__Loss *loss, uint64_t sequence)
+{
+    static const struct event_limits limits = {.allow_broker_fields = true};
+    Sensebus__V1__Event event = SENSEBUS__V1__EVENT__INIT;
+    Sensebus__V1__Origin origin = SENSEBUS__V1__ORIGIN__INIT;
+    struct event_view view;
+    char err[REASON_MAX];
+
+    origin.host = (char *)host;
+    origin.source = SENSEBUS__V1__SOURCE__SOURCE_BROKER;
+    event.sequence = sequence;
+    event.code = SENSEBUS__V1__CODE__EVENTS_LOST;
+    event.severity = SENSEBUS__V1__SEVERITY__SEVERITY_ERROR;
+    event.scope = SENSEBUS__V1__SCOPE__SCOPE_HOST;
+    event.mode = SENSEBUS__V1__MODE__MODE_BOTH;
+    event.origin = &origin;
+    event.broker_time_unix_ns = event.wall_time_unix_ns = clock_wall_ns();
+    event.aix_bits = loss->aix_bits;
+    event.loss = (Sensebus__V1__Loss *)loss;
+    event.summary = loss->reason;
+    size_t len = sensebus__v1__event__get_packed_size(&event);
+    struct chunk *record = chunk_new(len);
+    if (!record) {
+        log_error("session.loss_not_told", "host=%s sequence=%" PRIu64, host, sequence);
+        return;
+    }
+    record->len = sensebus__v1__event__pack(&event, record->bytes);
+    if (event_scan(record->bytes, record->len, &limits, &view, err, sizeof err) == 0)
+        adapter_record(f->core, &view, record, now());
+    chunk_unref(record);
+    pump(f);
+}
+
+void adapter_service_lost(struct adapter_service *f, uint64_t first, uint64_t last, uint32_t stage, uint32_t bits,
+                          const char *reason)
+{
+    const struct directory *d = f->outside.directory;
+    Sensebus__V1__Loss loss = SENSEBUS__V1__LOSS__INIT;
+
+    if (!f->core || last <= f->delivered)
+        return;
+    f->delivered = last;
+    if (!sessions_are_open(f))
+        return;
+    f->n_lost_ranges++;
+    loss.stage = (Sensebus__V1__LossStage)stage;
+    loss.count = last - first + 1;
+    loss.aix_bits = bits;
+    loss.reason = (char *)reason;
+    log_error("session.records_not_told", "first=%" PRIu64 " last=%" PRIu64 " reason=\"%s\"", first, last, reason);
+    for (size_t i = 0; i < d->n; i++) /* sessions are of agents that are attached */
+        if (d->agents[i]->state == DIRECTORY_ATTACHED)
+            tell_lost(f, d->agents[i]->host, &loss, last);
+}
+
+void adapter_service_record(struct adapter_service *f, const struct event_view *view)
+{
+    if (!f->core || view->sequence <= f->delivered)
+        return;
+    struct chunk *record = NULL;
+    if (sessions_are_open(f) && !is_announcement(view)) {
+        record = chunk_new(view->len);
+        if (!record) {
+            adapter_service_lost(f, view->sequence, view->sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION,
+                                 view->aix_bits, "out of memory");
+            return;
+        }
+    }
+    f->delivered = view->sequence;
+    if (!record)
+        return;
+    memcpy(record->bytes, view->bytes, view->len);
+    record->len = view->len;
+    adapter_record(f->core, view, record, now());
+    chunk_unref(record);
+    pump(f);
+}
+
+void adapter_service_delivered(struct adapter_service *f)
+{
+    if (!f->core)
+        return;
+    adapter_delivered(f->core, f->delivered, now());
+    pump(f);
+}
+
+/* ------------------------------------------------------------------------------------------------ agents, operators */
+
+void adapter_service_result(struct adapter_service *f, const char *host, const Sensebus__V1__OperationResult *result,
+                            bool after_events)
+{
+    uint64_t newest = f->outside.commit->newest;
+
+    adapter_result(f->core, host, result, after_events ? newest : 0, newest, now());
+    pump(f);
+}
+
+void adapter_service_received(struct adapter_service *f, const char *host, const Sensebus__V1__TargetReceived *message)
+{
+    adapter_target_received(f->core, host, message, now());
+    pump(f);
+}
+
+uint64_t adapter_service_generation(const struct adapter_service *f, struct text session_id)
+{
+    return adapter_generation(f->core, session_id.ptr, session_id.len);
+}
+
+void adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)
+{
+    if (!f->core)
+        return;
+    adapter_agent_gone(f->core, host, in_order, now());
+    pump(f);
+}
+
+int adapter_service_end_session(struct adapter_service *f, const char *session_id, const char *reason,
+                                struct adapter_ended *out)
+{
+    int rc = adapter_end_session(f->core, session_id, reason, now(), out);
+
+    pump(f);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ start, stop */
+
+int adapter_service_start(struct adapter_service *f, const struct adapter_outside *outside,
+                          const struct adapter_limits *limits, uint64_t newest)
+{
+    static const struct grpc_method methods[] = {
+        {"/sensebus.v1.Adapter/Open", on_open},
+        {"/sensebus.v1.Adapter/ListSessions", start_list_sessions},
+    };
+    uint64_t seed;
+
+    *f = (struct adapter_service){.outside = *outside, .delivered = newest};
+    TAILQ_INIT(&f->open);
+    TAILQ_INIT(&f->ending);
+    TAILQ_INIT(&f->resumable);
+    int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
+    if (rc)
+        return rc;
+    f->core = adapter_new(limits, seed, clock_wall_ns() / 1000000000 << GENERATION_AT);
+    if (!f->core)
+        return UV_ENOMEM;
+    uv_timer_init(outside->loop, &f->timer);
+    f->timer.data = f;
+    f->timer_open = true;
+    return grpc_server_add(outside->server, methods, sizeof methods / sizeof *methods, f);
+}
+
+void adapter_service_stop(struct adapter_service *f)
+{
+    struct adapter_call *c, *next;
+
+    f->stopping = true;
+    adapter_stop(f->core, STOP_REASON, now());
+    pump(f);
+    for (c = TAILQ_FIRST(&f->open); c; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        call_end_if_stopped(c);
+    }
+    pump(f);
+}
+
+void adapter_service_close(struct adapter_service *f)
+{
+    if (!f->timer_open)
+        return;
+    f->timer_open = false;
+    uv_close((uv_handle_t *)&f->timer, NULL);
+}
+
+void adapter_service_deinit(struct adapter_service *f)
+{
+    if (f->core)
+        adapter_free(f->core);
+    f->core = NULL;
+}
