@@ -15,7 +15,7 @@ struct tls_pem {
 /* Overwrites the key. Accepts zeroed. */
 void tls_pem_free(struct tls_pem *pem);
 
-/* Seconds since 1970. Before 2050, so that every implementation reads them. */
+/* Seconds since 1970. */
 struct tls_validity {
     int64_t not_before, not_after;
 };

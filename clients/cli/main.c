@@ -17,6 +17,7 @@ static const struct cli_command COMMANDS[] = {
     {"devices", "the logical units that are watched", devices_run},
     {"wait", "wait until something holds, for scripts", wait_run},
     {"explain", "what a code or ASC/ASCQ means, and what to look at", explain_run},
+    {"pki", "make a CA, and certificates for tls://", pki_run},
     {"health", "whether the broker is serving, for health checks", health_run},
     {"version", "of this program and of the broker", version_run},
 };
