@@ -31,6 +31,7 @@ static void set_defaults(struct config *c)
     c->jitter_ms = 100;
     c->command_timeout_ms = 5000;
     c->discover_interval_ms = 30000;
+    c->target_poll_ms = 1000;
     c->log_level_text = "info";
 }
 
@@ -176,6 +177,21 @@ static int complete_broker(struct config *c, char *err, size_t err_len)
     return broker_tls_load(c->broker, &c->tls_files, c->server_name, &c->tls, err, err_len);
 }
 
+/* Another scheme may come, so the one there is must be said. */
+static int parse_feed(struct config *c, char *err, size_t err_len)
+{
+    static const char scheme[] = "unix:";
+
+    if (!c->target_feed)
+        return 0;
+    if (strncmp(c->target_feed, scheme, strlen(scheme)) != 0 || !c->target_feed[strlen(scheme)]) {
+        snprintf(err, err_len, "--target-feed: \"%.80s\" must be unix:PATH", c->target_feed);
+        return UV_EINVAL;
+    }
+    c->target_feed += strlen(scheme);
+    return 0;
+}
+
 static int check(struct config *c, char *err, size_t err_len)
 {
     char why[400];
@@ -188,6 +204,8 @@ static int check(struct config *c, char *err, size_t err_len)
     rc = complete_broker(c, err, err_len);
     if (rc == 0)
         rc = parse_targets(c, err, err_len);
+    if (rc == 0)
+        rc = parse_feed(c, err, err_len);
     if (rc == 0)
         rc = read_host(c, err, err_len);
     if (rc == 0 && c->chap_path) {
@@ -253,9 +271,11 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
         {"tgtd", 0, OPTION_STRING, &c->tgtd_socket, "PATH", "SENSEBUS_TGTD", 0, 0,
          "target mode: watch what tgtd serves here, by its management socket; \"auto\" finds it"},
         {"lio", 0, OPTION_STRING, &c->lio_root, "DIR", "SENSEBUS_LIO", 0, 0,
-         "target mode: watch what LIO serves here, by its configfs folder (/sys/kernel/config/target)"},
-        {"target-feed", 0, OPTION_STRING, &c->target_feed, "PATH", "SENSEBUS_TARGET_FEED", 0, 0,
-         "target mode: Unix socket on which a target hands over what initiators send it"},
+         "target mode: watch what LIO serves here, by its configfs folder; \"auto\" is\n/sys/kernel/config/target"},
+        {"target-poll", 0, OPTION_DURATION, &c->target_poll_ms, "TIME", "SENSEBUS_TARGET_POLL", 50, 3600000,
+         "time between two looks at tgtd and LIO (1s)"},
+        {"target-feed", 0, OPTION_STRING, &c->target_feed, "unix:PATH", "SENSEBUS_TARGET_FEED", 0, 0,
+         "target mode: socket on which a target hands over what initiators send it"},
         {"log-level", 0, OPTION_STRING, &c->log_level_text, "LEVEL", "SENSEBUS_LOG_LEVEL", 0, 0,
          "debug, info, warn or error (info)"},
         {"version", 'V', OPTION_FLAG, &c->version, NULL, NULL, 0, 0, "print the version and exit"},

@@ -38,7 +38,8 @@ struct config {
     uint64_t spool_max_bytes, spool_max_records;
     uint64_t poll_ms, jitter_ms, command_timeout_ms, discover_interval_ms;
     bool diagnostics;
-    const char *tgtd_socket, *lio_root, *target_feed; /* NULL = off */
+    const char *tgtd_socket, *lio_root, *target_feed; /* NULL = off; the feed without "unix:" */
+    uint64_t target_poll_ms;
     const char *log_level_text;
     enum log_level log_level;
     bool version;

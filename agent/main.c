@@ -313,7 +313,7 @@ static void add_targets(struct agent *a)
         if (rc < 0)
             log_error("targets.discover", "portal=%s reason=\"%s\"", a->config.discover[i], uv_strerror(rc));
     }
-    if (a->config.n_targets + a->config.n_discover == 0)
+    if (a->config.n_targets + a->config.n_discover == 0 && !a->target_mode)
         log_warn("targets.none", "reason=\"neither --target nor --discover was given: nothing to watch\"");
 }
 
@@ -363,7 +363,7 @@ static int start_target_mode(struct agent *a)
         .lio_root = a->config.lio_root,
         .feed = a->config.target_feed,
         .state_directory = a->config.state_directory,
-        .poll_ms = (uint32_t)a->config.poll_ms,
+        .poll_ms = (uint32_t)a->config.target_poll_ms,
         .coverage = &a->coverage,
     };
     char err[256];
