@@ -236,13 +236,15 @@ static bool is_dns_name(const char *text)
     size_t len = strlen(text);
     if (strncmp(text, "*.", 2) == 0)
         text += 2;
+    if (*text == '\0')
+        return false;
     while (*text) {
         size_t n = strspn(text, letters);
         if (n == 0 || n > 63 || (text[n] != '\0' && text[n] != '.') || (text[n] == '.' && text[n + 1] == '\0'))
             return false;
         text += n + (text[n] == '.');
     }
-    return len > 0 && len <= 253;
+    return len <= 253;
 }
 
 static bool is_address(const char *text)
