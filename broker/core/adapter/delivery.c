@@ -110,8 +110,6 @@ void delivery_offer(struct adapter_session *s, const struct event_view *view, st
     if (events & AIX_BITS_FATAL)
         s->unit->had_errors = true;
     s->pending = MUTANT(4) && events ? events : s->pending | events;
-    if (events)
-        waits_wake(s);
     if (s->registration == REGISTRATION_LIVE && view->sequence > s->registered_sequence)
         deliver(s, view, events, record);
 }
@@ -126,6 +124,14 @@ static void on_covered(struct adapter_session *s, void *data)
 {
     const struct offer *offer = data;
     delivery_offer(s, offer->view, offer->record, offer->code_mode);
+}
+
+/* Once every word is set: a wait over several sessions tells all that one record made ready. */
+static void on_offered(struct adapter_session *s, void *data)
+{
+    (void)data;
+    if (s->pending)
+        waits_wake(s);
 }
 
 static void on_removed(struct adapter_session *s, void *data)
@@ -170,14 +176,18 @@ bool adapter_record(struct adapter *a, const struct event_view *view, struct chu
     struct offer offer = {view, record, entry ? entry->mode : SENSEBUS__V1__MODE__MODE_BOTH};
     if (view->session_id.len) {
         struct adapter_session *s = tagged(a, view);
-        if (s)
+        if (s) {
             delivery_offer(s, view, record, offer.code_mode);
-        else
+            on_offered(s, NULL);
+        } else {
             a->counters.records_stale++;
+        }
         if (s || !MUTANT(3))
             return true;
     }
     place_each(a, view, on_covered, &offer);
+    if (a->counters.waits_open)
+        place_each(a, view, on_offered, NULL);
     if (view->code == SENSEBUS__V1__CODE__DEVICE_REMOVED || view->code == SENSEBUS__V1__CODE__TARGET_REMOVED)
         place_each(a, view, on_removed, (void *)view);
     return true;
