@@ -15,7 +15,6 @@
 
 #include "broker/service/admin.h"
 #include "broker/service/announce.h"
-#include "broker/service/faces.h"
 #include "broker/service/subscription.h"
 #include "proto/descriptors.h"
 #include "proto/event_view.h"
@@ -309,8 +308,6 @@ static int serve(struct broker *b, char *err, size_t err_len)
             &b->options.adapter_limits, b->journal.newest);
     if (!rc)
         rc = sdi_service_start(&b->sdi, b);
-    if (!rc)
-        rc = faces_start(b->server);
     for (size_t i = 0; !rc && i < N_SERVED; i++)
         rc = grpc_health_set(b->health, served[i], true);
     if (rc) {

@@ -18,6 +18,7 @@
 #include "broker/service/broker.h"
 #include "broker/service/gate.h"
 #include "broker/service/request.h"
+#include "broker/service/xaen.h"
 #include "proto/message.h"
 #include "runtime/clock.h"
 
@@ -275,6 +276,43 @@ static void start_notify(struct grpc_call *call, void *data)
         grpc_unary_accept(call, service, on_notify);
 }
 
+/* ------------------------------------------------------------------------------------------------ Xaen */
+
+static void on_xaen(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
+{
+    struct sdi_service *service = data;
+    struct access_principal principal;
+    Sensebus__V1__XaenResponse response = SENSEBUS__V1__XAEN_RESPONSE__INIT;
+    char err[256];
+
+    if (!gate_admit(service->broker, call, ACCESS_KERNEL, &principal))
+        return;
+    struct ProtobufCMessage *r = request_read(call, &sensebus__v1__xaen_request__descriptor, bytes, len);
+    if (!r)
+        return;
+    int rc = xaen_take(service->broker, (const Sensebus__V1__XaenRequest *)r, principal.name, &response.n_told, err,
+                       sizeof err);
+    message_free(r);
+    if (rc) {
+        grpc_call_finish(call,
+                         rc == UV_EINVAL   ? GRPC_INVALID_ARGUMENT
+                         : rc == UV_EAGAIN ? GRPC_UNAVAILABLE
+                                           : GRPC_RESOURCE_EXHAUSTED,
+                         "%s", err);
+        return;
+    }
+    service->n_told += response.n_told;
+    request_reply(call, &response.base);
+}
+
+static void start_xaen(struct grpc_call *call, void *data)
+{
+    struct sdi_service *service = data;
+
+    if (gate_admit(service->broker, call, ACCESS_KERNEL, NULL))
+        grpc_unary_accept(call, service, on_xaen);
+}
+
 /* ------------------------------------------------------------------------------------------------ the broker's own */
 
 /* Vendor and product as INQUIRY data has them: 8 and 16 bytes, padded with spaces. */
@@ -327,6 +365,7 @@ int sdi_service_start(struct sdi_service *service, struct broker *broker)
     static const struct grpc_method methods[] = {
         {"/sensebus.v1.Sdi/Listen", start_listen},
         {"/sensebus.v1.Sdi/NotifyEvent", start_notify},
+        {"/sensebus.v1.Sdi/Xaen", start_xaen},
     };
     uint64_t seed;
     int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);

@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from sensebus_testlib import *  # noqa: E402,F403
+from adapter_stream import *  # noqa: E402,F403
 
 PYTHON = os.path.join(SOURCE, "clients", "python")
 NODE = os.path.join(SOURCE, "clients", "node")
@@ -146,6 +146,20 @@ def test_reflection_alone_is_enough():
         check_equal(done.returncode, 0, done.stderr)
         shown = [json_format.ParseDict(json.loads(line), event_pb2.Event()) for line in done.stdout.splitlines()]
         check_equal(shown, broker.read_all())
+
+
+def test_python_listens_to_first_opens_and_last_closes():
+    with Broker() as broker, FakeAgent(broker, adapters={"iscsi0": ALL_CAPABILITIES}, devices=[make_device(1, 0)]), \
+            Example("/usr/bin/python3", os.path.join(PYTHON, "listen.py"), broker.address, PYTHONPATH=STUBS) as example:
+        example.wait_lines(3)
+        wait_until(lambda: broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices,
+                   "the inventory")
+        with AdapterStream(broker) as stream:
+            check_result(stream.stop(stream.started(1, 0)))
+            check_equal(example.wait_lines(5)[3:], ["SDI_FIRSTOPEN agent-1 0:-1:1:0 by broker",
+                                                    "SDI_LASTCLOSE agent-1 0:-1:1:0 by broker"])
+        wait_until(lambda: broker.counters()["sensebus_sdi_calls_total"] == 2, "two calls")
+        check_equal(broker.counters()["sensebus_sdi_device_events_failed_total"], 0)
 
 
 if __name__ == "__main__":

@@ -1,96 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sdi: driver events between stock clients on a real broker (semantics.md rules 26..31; A13..A17)."""
+"""Sdi: driver events between stock clients on a real broker (semantics.md rules 26..29, 31; A13..A15, A17). What has to do
+with sessions is in sdi_sessions.py."""
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from sensebus_testlib import *  # noqa: E402,F403
-from sensebus.v1 import sdi_pb2, sdi_pb2_grpc  # noqa: E402
-
-OK, ERR = sdi_pb2.SDI_RETURN_OK, sdi_pb2.SDI_RETURN_ERR
-FIRSTOPEN, LASTCLOSE, LASTCLOSE_ERR = 1, 2, 3
-PRIVATE = 0x100
-
-
-def adr(controller=-1, bus=-1, target=-1, lun=-1, host=""):
-    return sdi_pb2.ScsiAdr(controller=controller, bus=bus, target=target, lun=lun, host=host)
-
-
-class Listener:
-    """A Listen stream. Calls are answered with what `verdict(call)` says; None: not at all."""
-
-    def __init__(self, broker, verdict=lambda call: OK, channel=None):
-        self.verdict = verdict
-        self.outgoing = queue.Queue()
-        self.calls, self.results = [], {}
-        self.next_id = 0
-        self.error = None
-        self.ended = threading.Event()
-        self.call = sdi_pb2_grpc.SdiStub(channel or broker.channel()).Listen(iter(self.outgoing.get, None))
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
-
-    def _read(self):
-        try:
-            for reply in self.call:
-                if reply.HasField("result"):
-                    self.results[reply.result.id] = reply.result
-                    continue
-                self.calls.append(reply.call)
-                verdict = self.verdict(reply.call)
-                if verdict is not None:
-                    self.send(verdict=sdi_pb2.Verdict(call_id=reply.call.call_id, verdict=verdict))
-        except grpc.RpcError as error:
-            self.error = error
-        self.ended.set()
-
-    def send(self, **operation):
-        self.next_id += 1
-        self.outgoing.put(sdi_pb2.ListenRequest(id=self.next_id, **operation))
-        return self.next_id
-
-    def ask(self, **operation):
-        """Send, and wait for the answer."""
-        request = self.send(**operation)
-        wait_until(lambda: request in self.results or self.ended.is_set(), "a result")
-        check(request in self.results, f"the stream ended: {self.error}")
-        return self.results[request]
-
-    def add(self, event_type=PRIVATE, **members):
-        result = self.ask(add=sdi_pb2.AddEvent(event_type=event_type, **members))
-        check_equal(result.result, OK, result.message)
-        return result.handler_id
-
-    def refused(self, *texts, **operation):
-        result = self.ask(**operation)
-        check_equal(result.result, ERR, "result")
-        for text in texts:
-            check(text in result.message, f"no {text!r} in {result.message!r}")
-
-    def close(self):
-        self.outgoing.put(None)  # half-close
-        check(self.ended.wait(LIMIT_S), "the stream does not end")
-
-    def cancel(self):
-        self.call.cancel()
-        self.outgoing.put(None)
-        self.ended.wait(LIMIT_S)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.cancel()
-
-
-def notify(broker, event_type=PRIVATE, timeout=LIMIT_S, **members):
-    stub = sdi_pb2_grpc.SdiStub(broker.channel())
-    return stub.NotifyEvent(sdi_pb2.NotifyEventRequest(event_type=event_type, **members), timeout=timeout)
-
-
-def check_answer(response, result, n_called, n_failed):
-    check_equal((response.result, response.n_called, response.n_failed), (result, n_called, n_failed),
-                "(result, called, failed)")
+from sdi_listener import *  # noqa: E402,F403
 
 
 def test_every_matching_handler_is_called_once_in_the_order_of_addition():
@@ -197,6 +112,27 @@ def test_removal_is_by_id_from_any_stream_of_the_principal():
         a.refused("no handler 0", remove=sdi_pb2.RemoveEvent())
         notify(broker)
         check_equal([c.handler_id for c in a.calls], [second])
+
+
+def test_removal_by_another_principal_is_err():
+    """rule 28: unknown and foreign are answered alike"""
+    folder = tempfile.mkdtemp(prefix="sensebus-unix.")
+    path = f"unix:{folder}/broker.sock"
+    config = 'principals: [{identity: "unix:uid=*", name: other-driver, roles: [kernel]}]\n'
+    try:
+        with Broker("--listen", path, config=config) as broker, Listener(broker) as a:
+            channel = grpc.insecure_channel(path, options=[("grpc.use_local_subchannel_pool", 1)])
+            with Listener(broker, channel=channel) as other:
+                handler = a.add()
+                other.refused(f"other-driver has no handler {handler}", remove=sdi_pb2.RemoveEvent(handler_id=handler))
+                other.refused("other-driver has no handler 99", remove=sdi_pb2.RemoveEvent(handler_id=99))
+                stub = sdi_pb2_grpc.SdiStub(channel)
+                check_answer(stub.NotifyEvent(sdi_pb2.NotifyEventRequest(event_type=PRIVATE), timeout=LIMIT_S), OK, 1, 0)
+                check_equal(a.calls[0].sender, "other-driver")
+                check_equal(a.ask(remove=sdi_pb2.RemoveEvent(handler_id=handler)).result, OK)
+            channel.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_patterns():
@@ -404,6 +340,8 @@ def test_role_kernel_is_needed():
             check_equal(a.error.code(), grpc.StatusCode.PERMISSION_DENIED)
         with expect_status(grpc.StatusCode.PERMISSION_DENIED, "kernel"):
             notify(broker)
+        with expect_status(grpc.StatusCode.PERMISSION_DENIED, "kernel"):
+            xaen(broker, 1)
 
 
 def test_the_broker_stops_with_handlers_and_notifiers_open():
