@@ -9,10 +9,6 @@
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
 
-/* adap_devno (semantics.md rule 20): the kind of adapter, and its number among those. */
-#define MAJOR_ISCSI  1
-#define MAJOR_TARGET 2
-
 static const char *const iscsi_offers[] = {"event", "halt", "reset-lun", "reset-target"};
 static const char *const iscsi_offers_in_diagnosis[] = {"diagnostics"};
 
@@ -23,12 +19,14 @@ static void iscsi_capabilities(const struct adapters *a, const char *const **out
                             : sizeof iscsi_offers / sizeof iscsi_offers[0];
 }
 
-static void put(struct adapter_list *list, const char *name, const char *const *capabilities, size_t n)
+static void put(struct adapter_list *list, const char *name, const char *own_id, const char *const *capabilities,
+                size_t n)
 {
     Sensebus__V1__AdapterCapabilities *m = list->items[list->n++];
 
     sensebus__v1__adapter_capabilities__init(m);
     m->adapter = (char *)name;
+    m->own_id = (char *)own_id;
     m->capabilities = (char **)capabilities; /* never written */
     m->n_capabilities = n;
 }
@@ -50,12 +48,12 @@ int adapters_list(const struct adapters *a, struct adapter_list *out)
     for (size_t i = 0; i <= n_targets; i++)
         out->items[i] = &messages[i];
     iscsi_capabilities(a, &capabilities, &n);
-    put(out, ADAPTER_ISCSI, capabilities, n);
+    put(out, ADAPTER_ISCSI, a->initiator_name, capabilities, n);
     for (size_t i = 0; i < n_targets; i++) {
         struct target_mode_adapter adapter;
 
         target_mode_adapter_at(a->target_mode, i, &adapter);
-        put(out, adapter.name, adapter.capabilities, adapter.n_capabilities);
+        put(out, adapter.name, adapter.own_id, adapter.capabilities, adapter.n_capabilities);
     }
     return 0;
 }
@@ -94,7 +92,7 @@ static bool target_info(const struct adapters *a, const char *name, Sensebus__V1
     if (!a->target_mode || !target_mode_find_adapter(a->target_mode, name, &adapter))
         return false;
     out->adapter = (char *)adapter.name;
-    out->major = MAJOR_TARGET;
+    out->major = ADAPTER_MAJOR_TARGET;
     out->minor = (uint32_t)adapter.controller;
     out->maximum_transfer_bytes = TARGET_MODE_MAX_BUFFER_BYTES;
     out->transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_ISCSI;
@@ -113,7 +111,7 @@ bool adapters_info(const struct adapters *a, const char *name, Sensebus__V1__Ioc
         return target_info(a, name, out);
     iscsi_capabilities(a, &capabilities, &out->n_capabilities);
     out->adapter = (char *)ADAPTER_ISCSI;
-    out->major = MAJOR_ISCSI;
+    out->major = ADAPTER_MAJOR_ISCSI;
     out->minor = 0;
     out->maximum_transfer_bytes = maximum_transfer_bytes(a->targets);
     out->transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_ISCSI;

@@ -24,7 +24,11 @@ struct adapters {
     bool diagnostics;                /* the iSCSI adapter answers IOCINFO and nothing else (semantics.md A23) */
 };
 
-/* What each can do; borrowed strings, memory of its own. */
+/* adap_devno (semantics.md rule 20): the kind of adapter, and its number among those. */
+#define ADAPTER_MAJOR_ISCSI  1u
+#define ADAPTER_MAJOR_TARGET 2u
+
+/* Who each is and what it can do; borrowed strings, memory of its own. */
 struct adapter_list {
     Sensebus__V1__AdapterCapabilities **items;
     size_t n;

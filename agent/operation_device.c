@@ -139,6 +139,8 @@ static void answer_open(struct operation *op, const struct identity *reached)
     opened.reached = &device;
     opened.address = &address;
     opened.controller = 0; /* of the only initiator adapter, as in its records */
+    opened.adapter_major = ADAPTER_MAJOR_ISCSI;
+    opened.adapter_minor = 0;
     result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
     result.open = &opened;
     operation_answer(op, &result);

@@ -261,6 +261,8 @@ static bool open_target(struct operations *o, const Sensebus__V1__Operation *m, 
     address.target_name = r.initiator;
     opened.address = &address;
     opened.controller = r.controller;
+    opened.adapter_major = ADAPTER_MAJOR_TARGET;
+    opened.adapter_minor = (uint32_t)r.controller;
     result.id = m->id;
     result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
     result.open = &opened;
