@@ -229,7 +229,8 @@ def test_usage_is_2():
         check(result.err, f"{arguments}: no word about it")
 
 
-REFUSAL = "192.0.2.1:7070 is beyond this machine and the connection is not encrypted: give --insecure"
+REFUSAL = ("192.0.2.1:7070 is beyond this machine and the connection is not encrypted: write tls:// before it, or give "
+           "--insecure")
 
 
 def test_plaintext_beyond_this_machine_needs_a_flag():
