@@ -13,8 +13,8 @@ struct ProtobufCMessageDescriptor;
  * INVALID_ARGUMENT naming the field (or RESOURCE_EXHAUSTED). Free with message_free. */
 struct ProtobufCMessage *request_read(struct grpc_call *call, const struct ProtobufCMessageDescriptor *descriptor,
                                       const uint8_t *bytes, size_t len);
-/* The number in a message's own field `field`, also when the rest of the message does not decode; 0 when it is not to be
- * found. For telling a caller which of its requests was wrong. */
+/* The number in a message's own field `field`, also when the rest of the message does not decode; 0 when it is not to
+ * be found. For telling a caller which of its requests was wrong. */
 uint64_t request_number(const uint8_t *bytes, size_t len, uint32_t field);
 /* Pack and send the one reply, and finish the call. Does not free `message`. */
 void request_reply(struct grpc_call *call, const struct ProtobufCMessage *message);
