@@ -268,6 +268,22 @@ def test_a_configuration_can_be_checked():
         check(f"listening with TLS needs --tls-{key} (tls.{key})" in output, output)
 
 
+def test_the_documentation_knows_every_key_and_its_example_is_right():
+    with open(os.path.join(SOURCE, "docs", "operations.md")) as file:
+        chapter = file.read().split("### The configuration file")[1].split("\n### ")[0]
+    for within, prefix in (("nonesuch: 1", ""), ("tls: {nonesuch: 1}", "tls."), ("plaintext: {nonesuch: 1}", "plaintext."),
+                           ("limits: {adapter: {nonesuch: 1}}", "limits.adapter."),
+                           ("limits: {sdi: {nonesuch: 1}}", "limits.sdi."), ("principals: [{nonesuch: 1}]", "")):
+        known = check_config(within, status=2).split("known here: ")[1].strip().split(", ")
+        for key in known:
+            check(key in ("tls", "limits", "plaintext") or f"`{prefix}{key}`" in chapter, f"{prefix}{key} is not documented")
+    with tempfile.TemporaryDirectory(prefix="sensebus-access.") as directory:
+        authority = Authority(directory)
+        authority.issue("broker", "DNS:localhost")
+        check_equal(check_config(chapter.split("```")[1].replace("/etc/sensebus/pki/", f"{directory}/"),
+                                 "--listen", "tls://127.0.0.1:0"), "ok\n")
+
+
 def test_options_win_over_environment_over_file():
     with tempfile.TemporaryDirectory(prefix="sensebus-access.") as directory:
         config = (f"listen: [\"unix:{directory}/of-the-file.sock\"]\ndurability: relaxed\nagent_heartbeat: 7s\n"
