@@ -476,12 +476,6 @@ static void start_list_sessions(struct grpc_call *call, void *service)
 
 /* ------------------------------------------------------------------------------------------------ the log */
 
-/* Its own announcements of sessions concern the log's readers: those whom they are about were told. */
-static bool is_announcement(const struct event_view *view)
-{
-    return view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER && view->session_id.len > 0;
-}
-
 static bool sessions_are_open(const struct adapter_service *f)
 {
     struct adapter_counters counters;
@@ -551,7 +545,7 @@ void adapter_service_record(struct adapter_service *f, const struct event_view *
     if (!f->core || view->sequence <= f->delivered)
         return;
     struct chunk *record = NULL;
-    if (sessions_are_open(f) && !is_announcement(view)) {
+    if (sessions_are_open(f)) {
         record = chunk_new(view->len);
         if (!record) {
             adapter_service_lost(f, view->sequence, view->sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION,

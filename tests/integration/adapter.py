@@ -1,43 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Adapter face over real connections: what each request is answered, errno by errno, detail by detail.
 
-The rules are those of the contract: "rule 4" and "A2" at a test name what it proves. Events are in adapter_events.py."""
+The rules are those of the contract: "rule 4" and "A2" at a test name what it proves. Events are in adapter_events.py,
+bounds in adapter_bounds.py."""
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from adapter_stream import *  # noqa: E402,F403
-
-ADAPTERS = {"iscsi0": ALL_CAPABILITIES}
-DEVICES = [make_device(1, 0), make_device(1, 1), make_device(2, 0)]
-ME = "iqn.2026-01.example:me"
-READER_ON_UNIX = 'principals: [{identity: "unix:uid=*", name: watcher, roles: [reader]}]\n'
-KERNEL_ON_UNIX = 'principals: [{identity: "unix:uid=*", name: kernel-2, roles: [kernel]}]\n'
-
-
-@contextlib.contextmanager
-def face(*options, adapters=None, devices=DEVICES, own_ids=None, **broker_options):
-    """A broker with one agent and one stream."""
-    with Broker(*options, **broker_options) as broker, \
-            FakeAgent(broker, adapters=adapters or ADAPTERS, devices=devices, own_ids=own_ids) as agent:
-        wait_until(lambda: broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices,
-                   "the inventory")
-        with AdapterStream(broker) as stream:
-            yield broker, agent, stream
-
-
-@contextlib.contextmanager
-def unix_face(config, **options):
-    """The same with a second way in, a Unix socket, whose principal is another: gives its channel too."""
-    folder = tempfile.mkdtemp(prefix="sensebus-unix.")
-    path = f"unix:{folder}/broker.sock"
-    try:
-        with face("--listen", path, config=config, **options) as (broker, agent, stream):
-            channel = grpc.insecure_channel(path, options=[("grpc.use_local_subchannel_pool", 1)])
-            broker.channels.append(channel)
-            yield broker, agent, stream, channel
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---------------------------------------------------------------------------------------------------- before START

@@ -108,6 +108,13 @@ class AdapterStream:
         self.wait(lambda: sum(e.record.code == code for e in self.events) >= n, f"{n} × {name}")
         return [e for e in self.events if e.record.code == code][n - 1]
 
+    def forget(self):
+        """Results and events so far, for those who ask very often."""
+        with self.changed:
+            self.results.clear()
+            self.events.clear()
+            self.order.clear()
+
     def answered(self, request_id):
         with self.changed:
             return request_id in self.results
@@ -152,6 +159,12 @@ class AdapterStream:
     def wait_pri(self, *sessions, timeout_ms=-1):
         return self.ask(wait_pri=A.WaitPri(session_ids=[s.session_id for s in sessions], timeout_ms=timeout_ms))
 
+    # what ListSessions says
+    def listed(self, broker, session):
+        sessions = adapter_pb2_grpc.AdapterStub(broker.channel()).ListSessions(A.ListSessionsRequest(),
+                                                                               timeout=LIMIT_S).sessions
+        return next((s for s in sessions if s.session_id == session.session_id), None)
+
     # the end
     def half_close(self):
         self.outgoing.put(None)
@@ -173,3 +186,37 @@ class AdapterStream:
 
     def __exit__(self, *_):
         self.cancel()
+
+
+# ---------------------------------------------------------------------------------------------------- a whole face
+
+ADAPTERS = {"iscsi0": ALL_CAPABILITIES}
+DEVICES = [make_device(1, 0), make_device(1, 1), make_device(2, 0)]
+ME = "iqn.2026-01.example:me"
+READER_ON_UNIX = 'principals: [{identity: "unix:uid=*", name: watcher, roles: [reader]}]\n'
+KERNEL_ON_UNIX = 'principals: [{identity: "unix:uid=*", name: kernel-2, roles: [kernel]}]\n'
+
+
+@contextlib.contextmanager
+def face(*options, adapters=None, devices=DEVICES, own_ids=None, **broker_options):
+    """A broker with one agent and one stream."""
+    with Broker(*options, **broker_options) as broker, \
+            FakeAgent(broker, adapters=adapters or ADAPTERS, devices=devices, own_ids=own_ids) as agent:
+        wait_until(lambda: broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices,
+                   "the inventory")
+        with AdapterStream(broker) as stream:
+            yield broker, agent, stream
+
+
+@contextlib.contextmanager
+def unix_face(config, **options):
+    """The same with a second way in, a Unix socket, whose principal is another: gives its channel too."""
+    folder = tempfile.mkdtemp(prefix="sensebus-unix.")
+    path = f"unix:{folder}/broker.sock"
+    try:
+        with face("--listen", path, config=config, **options) as (broker, agent, stream):
+            channel = grpc.insecure_channel(path, options=[("grpc.use_local_subchannel_pool", 1)])
+            broker.channels.append(channel)
+            yield broker, agent, stream, channel
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

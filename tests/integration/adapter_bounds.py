@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floods of the Adapter face: every bound is met with RESOURCE_EXHAUSTED by who floods, and by nobody else."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from adapter_stream import *  # noqa: E402,F403
+
+LIMITS = ("limits: {adapter: {sessions: 12, sessions_per_principal: 8, streams_per_principal: 4, waits_per_principal: 5, "
+          "operations_per_principal: 6}}\n")
+MANY = [make_device(target, lun) for target in range(1, 5) for lun in range(8)]
+
+
+@contextlib.contextmanager
+def flooded():
+    """Two principals: the one of `stream` floods, the one of `other` must not notice."""
+    with unix_face(KERNEL_ON_UNIX + LIMITS, devices=MANY) as (broker, agent, stream, channel), \
+            AdapterStream(broker, channel) as other:
+        session = other.started(4, 7)
+        check_result(other.register(session))
+        yield broker, agent, stream, other, session
+
+
+def still_served(broker, agent, other, session):
+    check_result(other.test_unit_ready(session))
+    check_equal(other.pending(session), 0)
+    check_result(other.wait_pri(session, timeout_ms=0))
+    another = other.started(4, 6)
+    check_result(other.register(another))
+    check_result(other.stop(another))
+
+
+def exhausted(result, *texts):
+    check_result(result, "ENOMEM", "RESOURCE_EXHAUSTED", *texts)
+
+
+def test_sessions_of_a_principal_have_a_bound():
+    with flooded() as (broker, agent, stream, other, session):
+        ids = [stream.send(start=A.Start(address=address(1 + n // 8, n % 8))) for n in range(20)]
+        results = [stream.result(i) for i in ids]
+        check_equal([r.error for r in results[:8]], [A.ERRNO_OK] * 8)
+        for result in results[8:]:
+            exhausted(result, "8")
+        still_served(broker, agent, other, session)
+        check_result(stream.stop(results[0].start))
+        check_result(stream.start(1, 0))
+
+
+def test_sessions_of_all_have_a_bound():
+    with flooded() as (broker, agent, stream, other, session):
+        for n in range(8):
+            stream.started(1, n)
+        for n in range(3):
+            other.started(2, n)
+        exhausted(other.start(2, 3), "12")
+
+
+def test_registrations_are_bounded_by_sessions_and_operations():
+    # rule 4 under a flood: the one chance of each session is used once
+    with flooded() as (broker, agent, stream, other, session):
+        sessions = [stream.started(1, n) for n in range(8)]
+        agent.answers["event"] = SILENCE
+        ids = [stream.send(event=A.RegisterEvent(session_id=s.session_id, mode=INITIATOR)) for s in sessions]
+        for request in ids[6:]:
+            exhausted(stream.result(request), "6")
+        wait_until(lambda: len(agent.operated("event")) == 7, "the registrations at the agent")
+        agent.answers.pop("event")
+        still_served(broker, agent, other, session)
+        for operation in agent.operated("event")[1:7]:
+            agent.result(operation)
+        for request in ids[:6]:
+            check_result(stream.result(request))
+        for one in sessions[6:]:
+            check_result(stream.register(one))  # A2: ENOMEM did not use up the chance
+        for one in sessions:
+            check_result(stream.register(one), "EINVAL", "ALREADY_REGISTERED")
+
+
+def test_operations_of_a_principal_have_a_bound():
+    with flooded() as (broker, agent, stream, other, session):
+        mine = stream.started(1, 0)
+        agent.answers["inquiry"] = SILENCE
+        ids = [stream.send(inquiry=A.Inquiry(session_id=mine.session_id)) for _ in range(1000)]
+        for request in ids[6:]:
+            exhausted(stream.result(request))
+        still_served(broker, agent, other, session)
+        for operation in agent.operated("inquiry"):
+            agent.result(operation)
+        for request in ids[:6]:
+            check_result(stream.result(request))
+
+
+def test_waits_of_a_principal_have_a_bound():
+    # rule 25: a wait that cannot be is answered, too
+    with flooded() as (broker, agent, stream, other, session):
+        mine = stream.started(1, 0)
+        wait = A.WaitPri(session_ids=[mine.session_id], timeout_ms=-1)
+        ids = [stream.send(wait_pri=wait) for _ in range(1000)]
+        for request in ids[5:]:
+            exhausted(stream.result(request), "5")
+        still_served(broker, agent, other, session)
+        check_result(stream.stop(mine))
+        for request in ids[:5]:
+            check_equal(list(check_result(stream.result(request)).wait_pri.closed), [mine.session_id])
+
+
+def test_streams_of_a_principal_have_a_bound():
+    with flooded() as (broker, agent, stream, other, session):
+        more = [AdapterStream(broker) for _ in range(3)]
+        for one in more:
+            check_result(one.ask(ioc_info=A.IocInfo(host="agent-1")))
+        for _ in range(5):
+            with AdapterStream(broker) as refused, expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "plaintext", "4"):
+                refused.until_end()
+        still_served(broker, agent, other, session)
+        more.pop().cancel()
+        wait_until(lambda: broker.counters()["sensebus_adapter_streams_open"] == 4, "the stream to be gone")
+        with AdapterStream(broker) as again:
+            check_result(again.ask(ioc_info=A.IocInfo(host="agent-1")))
+        for one in more:
+            one.cancel()
+
+
+def test_who_takes_no_replies_is_not_read_until_he_does():
+    # replies are not read for a while: requests are held or not taken from the sender, and all are answered once in the end
+    with flooded() as (broker, agent, stream, other, session):
+        channel = broker.channel(**{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65536})
+        with AdapterStream(broker, channel) as deaf:
+            mine = deaf.started(1, 0)
+            deaf.reading.clear()
+            n = 40_000
+            for _ in range(n):
+                deaf.send(tm_event=A.TmEvent(session_id=mine.session_id, peek=True))
+            still_served(broker, agent, other, session)
+            deaf.reading.set()
+            deaf.wait(lambda: len(deaf.results) == n + 1, "every reply")
+
+
+if __name__ == "__main__":
+    run_tests(globals())
