@@ -3,6 +3,7 @@
  * READ CAPACITY(16), else (10) -> resting; then TEST UNIT READY at every poll.
  * INQUIRY reports no unit attention, so the events of the first drain already carry the identity.
  * A VPD page that is refused or garbage is left out; the unit is watched all the same.
+ * CHECK CONDITION without sense: REQUEST SENSE asks for it, then the step goes on as failed.
  * A command that times out ends the sequence and counts as a poll without answer. */
 #include "agent/unit.h"
 
@@ -24,6 +25,7 @@
 #define QUALIFIER_NO_UNIT      3
 #define MAX_CAPACITY_RETRIES   3
 #define OPCODE_TEST_UNIT_READY 0x00
+#define KEY_UNIT_ATTENTION     0x6
 #define OPCODE_REQUEST_SENSE   0x03
 
 struct unit *unit_new(struct watch *w, uint16_t lun)
@@ -367,6 +369,22 @@ static void answer_poll(struct unit *u, const struct iscsi_command_result *resul
     }
 }
 
+static void answer_step(struct unit *u, enum unit_step step, const struct iscsi_command_result *result, bool attention);
+
+/* The same for a command that was no poll: the step goes on as failed. */
+static void answer_sense_of_step(struct unit *u, const struct iscsi_command_result *result)
+{
+    static const struct iscsi_command_result failed = {.scsi_status = STATUS_CHECK_CONDITION};
+    struct sense s = {0};
+
+    u->step = u->asked_for;
+    u->asked_for = UNIT_RESTING;
+    if (result->scsi_status == STATUS_GOOD && result->len > 0 && sense_decode(result->data, result->len, &s) == 0 &&
+        (s.key != 0 || s.asc != 0 || s.ascq != 0))
+        unit_sense(u, result->data, result->len < 252 ? result->len : 252, unit_command(u).cdb[0]);
+    answer_step(u, u->step, &failed, s.key == KEY_UNIT_ATTENTION);
+}
+
 /* The sense that should have come with the CHECK CONDITION, as data. */
 static void answer_ask_sense(struct unit *u, const struct iscsi_command_result *result)
 {
@@ -388,18 +406,30 @@ static bool is_attention(const struct iscsi_command_result *result)
     struct sense s;
 
     return result->scsi_status == STATUS_CHECK_CONDITION && result->sense_len > 0 &&
-           sense_decode(result->sense, result->sense_len, &s) == 0 && s.key == 6;
+           sense_decode(result->sense, result->sense_len, &s) == 0 && s.key == KEY_UNIT_ATTENTION;
+}
+
+/* Answers of what is no poll. */
+static void answer_step(struct unit *u, enum unit_step step, const struct iscsi_command_result *result, bool attention)
+{
+    bool good = result->scsi_status == STATUS_GOOD;
+
+    switch (step) {
+    case UNIT_INQUIRY: answer_inquiry(u, result->data, result->len, good); break;
+    case UNIT_CAPACITY_16: answer_capacity_16(u, result->data, result->len, good, attention); break;
+    case UNIT_CAPACITY_10: answer_capacity(u, result->data, result->len, good, attention); break;
+    default: answer_page(u, result->data, result->len, good); break;
+    }
 }
 
 void unit_answer(struct unit *u, const struct iscsi_command_result *result)
 {
     static const struct iscsi_command_result refused = {.end = ISCSI_COMMAND_DONE, .scsi_status = STATUS_BUSY};
-    bool good;
 
     if (result->end == ISCSI_COMMAND_REFUSED) /* a Reject: the target is there and does not do this now */
         result = &refused;
-    good = result->scsi_status == STATUS_GOOD;
     if (result->end == ISCSI_COMMAND_TIMEOUT) {
+        u->asked_for = UNIT_RESTING;
         u->want_identify = u->want_identify || u->fresh;
         free(u->fresh);
         u->fresh = NULL;
@@ -408,16 +438,22 @@ void unit_answer(struct unit *u, const struct iscsi_command_result *result)
     }
     u->watch->last_proof_ns = clock_wall_ns();
     switch (u->step) {
-    case UNIT_INQUIRY: answer_inquiry(u, result->data, result->len, good); break;
-    case UNIT_VPD_PAGES:
-    case UNIT_VPD_SERIAL:
-    case UNIT_VPD_DESIGNATORS:
-    case UNIT_VPD_LIMITS: answer_page(u, result->data, result->len, good); break;
     case UNIT_POLL: answer_poll(u, result); break;
-    case UNIT_ASK_SENSE: answer_ask_sense(u, result); break;
-    case UNIT_CAPACITY_16: answer_capacity_16(u, result->data, result->len, good, is_attention(result)); break;
-    case UNIT_CAPACITY_10: answer_capacity(u, result->data, result->len, good, is_attention(result)); break;
+    case UNIT_ASK_SENSE:
+        if (u->asked_for == UNIT_RESTING)
+            answer_ask_sense(u, result);
+        else
+            answer_sense_of_step(u, result);
+        break;
     case UNIT_RESTING: assert(!"a resting unit has no command"); break;
+    default:
+        if (result->scsi_status == STATUS_CHECK_CONDITION && result->sense_len == 0) {
+            u->asked_for = u->step;
+            u->step = UNIT_ASK_SENSE;
+        } else {
+            answer_step(u, u->step, result, is_attention(result));
+        }
+        break;
     }
 }
 
@@ -426,7 +462,7 @@ void unit_reset(struct unit *u)
     free(u->fresh);
     u->fresh = NULL;
     u->in_flight = false;
-    u->step = UNIT_RESTING;
+    u->step = u->asked_for = UNIT_RESTING;
     u->polled = false;
     u->skip = 0;
     u->poll.n_timeouts = 0;

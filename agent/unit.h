@@ -38,6 +38,7 @@ struct unit {
     uint16_t lun;
     bool no_lun; /* stands for a unit that nobody can name */
     enum unit_step step;
+    enum unit_step asked_for; /* UNIT_ASK_SENSE: the step whose command had no sense, UNIT_RESTING for a poll */
     bool in_flight;
     bool announced;      /* others know that it is there */
     bool absent;         /* INQUIRY says that there is no unit here */

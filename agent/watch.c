@@ -47,6 +47,7 @@
 static void pump(struct watch *w);
 static void dial_later(struct watch *w, uint32_t delay_ms);
 static void survey_step(struct watch *w);
+static void leave(struct watch *w);
 
 static uint32_t random_next(struct watch *w)
 {
@@ -519,12 +520,16 @@ static void on_login(struct iscsi_session *s, void *data, const char *portal)
     move(w, WATCH_UP);
     snprintf(w->portal, sizeof w->portal, "%s", portal);
     w->up_since_ns = clock_mono_ns();
-    w->failure.any = false;
+    w->failure.any = w->redirection.any = false;
     w->time2wait_ms = 0;
     report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED, &native);
     w->lost = false;
     w->survey_retries = 0;
     w->survey_problem[0] = 0;
+    if (w->leave_due) {
+        leave(w);
+        return;
+    }
     judge_health(w);
     watch_want_survey(w);
     poll_later(w);
@@ -545,21 +550,36 @@ static const char *end_name(enum iscsi_session_end end)
     return "unknown";
 }
 
+static bool same_redirection(const struct watch *w)
+{
+    return w->redirection.any && strcmp(w->redirection.to, w->moved_to) == 0;
+}
+
+static bool same_failure(const struct watch *w, const struct iscsi_session_fate *fate)
+{
+    return w->failure.any && w->failure.end == fate->end && w->failure.status_class == fate->status_class &&
+           w->failure.status_detail == fate->status_detail;
+}
+
 /* A login that failed: news only when it failed differently the last time. That a lost target cannot be reached is what
  * NEXUS_LOST said. */
 static void report_failure(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
 {
-    bool same = w->failure.any && w->failure.end == fate->end && w->failure.status_class == fate->status_class &&
-                w->failure.status_detail == fate->status_detail;
     bool redirect = fate->end == ISCSI_END_LOGIN_STATUS && fate->status_class == 1;
+    bool same = redirect ? same_redirection(w) : same_failure(w, fate);
     struct record_native native = {.name = end_name(fate->end), .detail = detail};
 
     if (same || (w->lost && fate->end == ISCSI_END_UNREACHABLE))
         return;
-    w->failure.any = true;
-    w->failure.end = fate->end;
-    w->failure.status_class = fate->status_class;
-    w->failure.status_detail = fate->status_detail;
+    if (redirect) {
+        w->redirection.any = true;
+        memcpy(w->redirection.to, w->moved_to, sizeof w->redirection.to);
+    } else {
+        w->failure.any = true;
+        w->failure.end = fate->end;
+        w->failure.status_class = fate->status_class;
+        w->failure.status_detail = fate->status_detail;
+    }
     if (fate->end == ISCSI_END_LOGIN_STATUS) {
         native.code = fate->status_class;
         native.subcode = (uint32_t)fate->status_class << 8 | fate->status_detail;
@@ -592,6 +612,7 @@ static void drop_session(struct watch *w)
     w->options.session_api->close(w->session);
     w->session = NULL;
     w->n_in_flight = 0;
+    w->leave_due = false;
     asks_gone(w);
     w->survey = SURVEY_NONE;
     w->survey_again = false;
@@ -802,6 +823,8 @@ static void on_async(struct iscsi_session *s, void *data, const struct iscsi_asy
     case 4:
         if (w->state == WATCH_UP)
             leave(w);
+        else if (w->state == WATCH_DIALLING) /* behind the last login answer */
+            w->leave_due = true;
         break;
     case 2:
     case 3: w->time2wait_ms = time2wait_ms(m->parameter2); break;

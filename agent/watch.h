@@ -105,6 +105,11 @@ struct watch {
         enum iscsi_session_end end;
         uint8_t status_class, status_detail;
     } failure; /* last one reported, so that it is reported once */
+    struct {
+        bool any;
+        char to[128];
+    } redirection;  /* likewise: a dead portal behind it makes the two alternate */
+    bool leave_due; /* the target asked for logout before login was through */
 
     enum watch_survey survey;
     bool survey_again; /* wanted once more while it runs */

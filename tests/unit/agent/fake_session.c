@@ -124,6 +124,10 @@ static void do_inquiry(struct iscsi_session *s, struct fake_command *c, struct f
 {
     uint8_t data[64] = {0};
 
+    if (u->kept.key) {
+        answer(s, c, 0x02, NULL, 0, NULL, 0);
+        return;
+    }
     if (u->inquiry.key) {
         answer_sense(s, c, u->inquiry);
         return;
@@ -155,6 +159,12 @@ static void do_poll(struct iscsi_session *s, struct fake_command *c, struct fake
 
         memmove(u->pending, u->pending + 1, --u->n_pending * sizeof u->pending[0]);
         answer_sense(s, c, what);
+    } else if (u->kept.key && c->cdb[0] == 0x03) {
+        uint8_t sense[18];
+
+        make_sense(sense, u->kept);
+        u->kept = (struct fake_sense){0};
+        answer(s, c, 0, sense, sizeof sense, NULL, 0);
     } else if (u->no_sense && c->cdb[0] == 0x03) {
         uint8_t sense[18];
 
@@ -302,11 +312,18 @@ static void on_turn(uv_timer_t *timer)
         struct iscsi_session_fate fate = {.end = fake.refuse_with,
                                           .status_class = fake.refuse_class,
                                           .status_detail = fake.refuse_detail,
+                                          .moved_to = fake.moved_to,
                                           .text = "refused by the script"};
 
         if (fake.refuse_with != ISCSI_END_CLOSED) {
             end(s, &fate);
             return;
+        }
+        if (fake.async_at_login) {
+            struct iscsi_async_message m = {.event = fake.async_at_login};
+
+            fake.async_at_login = 0;
+            s->ops->on_async(s, s->data, &m);
         }
         s->up = true;
         fake.session = s;

@@ -26,6 +26,7 @@ struct fake_unit {
     bool hangs;              /* commands end with ISCSI_COMMAND_TIMEOUT */
     bool holds;              /* commands are not answered until this is false, or they are aborted */
     bool no_sense;           /* TEST UNIT READY: CHECK CONDITION without sense */
+    struct fake_sense kept;  /* INQUIRY: CHECK CONDITION without sense, until REQUEST SENSE gives this; key 0 = none */
     bool qualifier_3;        /* INQUIRY: no unit here */
     bool short_inquiry;
     struct fake_sense inquiry; /* answer of INQUIRY instead of data when key is not 0 */
@@ -39,6 +40,8 @@ struct fake_target {
     bool report_luns_clears;            /* REPORT LUNS takes 3F/0E away from all units, as tgtd does */
     enum iscsi_session_end refuse_with; /* how the next logins end; ISCSI_END_CLOSED = they succeed */
     uint8_t refuse_class, refuse_detail;
+    const char *moved_to;   /* with refuse_class 1 */
+    uint8_t async_at_login; /* this message comes before on_login; 0 = none */
     bool ignore_logout;
     bool holds_luns;                     /* REPORT LUNS is not answered until this is false, or it is aborted */
     uint8_t task_response;               /* to task management */

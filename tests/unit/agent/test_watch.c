@@ -586,3 +586,53 @@ Test(watch, a_survey_that_a_task_management_function_ended_is_made_again)
            "DEVICE_ADDED LUN 4 (report-luns)\n");
     finish();
 }
+
+Test(watch, a_sense_that_did_not_come_with_an_inquiry_is_asked_for)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .serial = "A", .kept = {6, 0x29, 0}};
+    start();
+    run_until(w.state == WATCH_UP && w.n_units == 1);
+    settle();
+    expect("SESSION_STARTED (login)\n"
+           "POWER_ON_OR_RESET LUN 0 6/29/00\n");
+    finish();
+}
+
+Test(watch, a_redirection_to_a_dead_portal_is_told_once_and_so_is_the_portal)
+{
+    fake.refuse_with = ISCSI_END_LOGIN_STATUS;
+    fake.refuse_class = 1;
+    fake.moved_to = "192.0.2.9:3260";
+    start();
+    for (unsigned i = 0; i < 3; i++) {
+        run_until(fake.n_opened == 2 * i + 1 && w.state == WATCH_WAITING);
+        fake.refuse_with = ISCSI_END_UNREACHABLE;
+        fake.refuse_class = 0;
+        fake.moved_to = NULL;
+        run_until(fake.n_opened == 2 * i + 2 && w.state == WATCH_WAITING);
+        fake.refuse_with = ISCSI_END_LOGIN_STATUS;
+        fake.refuse_class = 1;
+        fake.moved_to = "192.0.2.9:3260";
+    }
+    expect("ADDRESS_CHANGED (login-status)\n"
+           "LOGIN_FAILED (connect-failed)\n");
+    fake.moved_to = "192.0.2.10:3260";
+    run_until(fake.n_opened == 7 && w.state == WATCH_WAITING);
+    expect("ADDRESS_CHANGED (login-status)\n");
+    finish();
+}
+
+Test(watch, a_logout_request_inside_the_login_answer_is_no_loss)
+{
+    fake.units[0] = (struct fake_unit){.present = true, .serial = "A"};
+    fake.async_at_login = 1;
+    start();
+    run_until(fake.n_opened == 2 && w.health == WATCH_ARMED);
+    settle();
+    expect("LOGOUT_REQUESTED (async-message)\n"
+           "SESSION_STARTED (login)\n"
+           "logout\n"
+           "SESSION_STOPPED (logout)\n"
+           "SESSION_STARTED (login)\n");
+    finish();
+}
