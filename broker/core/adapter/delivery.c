@@ -61,27 +61,20 @@ static void deliver(struct adapter_session *s, const struct event_view *view, ui
     action_push_line(s->listener, action);
 }
 
-/* Takes what the session has in a line out of it. */
-static void cut_line(struct adapter_session *s, struct adapter_stream *stream)
+void delivery_cut(struct adapter_session *s)
 {
+    struct adapter_stream *stream = s->listener;
     for (struct action *action = TAILQ_FIRST(&stream->line), *next; action; action = next) {
         next = TAILQ_NEXT(action, next);
-        if (action->session != s)
+        if (action->session != s || (action->kind != ACTION_RECORD && action->kind != ACTION_LOST))
             continue;
         if (action->kind == ACTION_RECORD)
             add_lost(s, action->events, action->time_ns);
         action_drop(s->adapter, action);
     }
-}
-
-void delivery_cut(struct adapter_session *s)
-{
-    cut_line(s, s->listener);
-    if (s->stream != s->listener)
-        cut_line(s, s->stream);
     if (s->lost.count == 0)
         return;
-    s->send_lost.stream = s->listener;
+    s->send_lost.stream = stream;
     action_push(s->adapter, &s->send_lost);
 }
 

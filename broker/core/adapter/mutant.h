@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Faults that the simulator's checker must find: MUTANT(n) is true when fault n is switched on.
- *
- * Only the test build (SENSEBUS_MUTATIONS) has them; in every other build MUTANT(n) is 0 and leaves no code.
+/* Faults of this folder that tests and the simulator's checker must find (broker/core/mutant.h).
  *
  *    1  the slot of a registration is not freed when the agent refuses
  *    2  a second registration is accepted and takes the place of the first
@@ -27,9 +25,4 @@
  *   22  a timed-out START leaves the session open at the agent */
 #pragma once
 
-#ifdef SENSEBUS_MUTATIONS
-extern int sensebus_mutation; /* 0 = none */
-#define MUTANT(n) (sensebus_mutation == (n))
-#else
-#define MUTANT(n) 0
-#endif
+#include "broker/core/mutant.h"

@@ -324,6 +324,8 @@ void session_end(struct adapter_session *s, enum end_kind kind, const char *reas
                        s->reason);
     waits_wake(s);
     end_registration(s, kind, asker);
+    if (kind == END_STOP)
+        target_free_buffers(s);
     TAILQ_REMOVE(&s->stream->sessions, s, stream_next);
     s->stream = NULL;
     if (kind != END_AGENT_LOST && kind != END_AGENT_DETACHED)

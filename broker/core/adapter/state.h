@@ -368,7 +368,7 @@ void registration_spend(struct adapter_session *s);
 void delivery_offer(struct adapter_session *s, const struct event_view *view, struct chunk *record, uint32_t code_mode);
 /* Fold what could not be sent. */
 void delivery_lose(struct adapter_session *s, uint32_t events, uint64_t time_ns);
-/* Own STOP: what waits in lines coalesces, to be told at once, past what is blocked; data is dropped. */
+/* Own STOP: what waits in the line coalesces, to be told at once, past what is blocked. */
 void delivery_cut(struct adapter_session *s);
 void pending_ask(struct ask *ask, struct reply *reply); /* TM_EVENT */
 
@@ -401,3 +401,5 @@ struct chunk *forward_encode(Sensebus__V1__Operation *message);
 
 int target_prepare(struct adapter_session *s, const Sensebus__V1__StartTarget *request);
 void target_release(struct ask *ask, struct reply *reply);
+/* STOP: data that was not handed out yet is dropped. */
+void target_free_buffers(struct adapter_session *s);

@@ -48,6 +48,17 @@ void adapter_target_received(struct adapter *a, const char *host, const Sensebus
     action_push_line(s->stream, action);
 }
 
+void target_free_buffers(struct adapter_session *s)
+{
+    if (s->mode != SENSEBUS__V1__MODE__MODE_TARGET)
+        return;
+    for (struct action *action = TAILQ_FIRST(&s->stream->line), *next; action; action = next) {
+        next = TAILQ_NEXT(action, next);
+        if (action->session == s && action->kind == ACTION_DATA)
+            action_drop(s->adapter, action);
+    }
+}
+
 void target_release(struct ask *ask, struct reply *reply)
 {
     struct adapter_session *s = ask->session;
