@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The AIX face against a target that does what the test says: what real targets here do not do."""
+from agent_program import *
+
+from adapter_stream import *
+from scripted_target import SCSI_COMMAND, TASK_MANAGEMENT, ScriptedTarget, sense, sense_segment
+
+ABORT_TASK_SET, LUN_RESET, TARGET_WARM_RESET = 2, 5, 6
+
+
+@contextlib.contextmanager
+def attached(*options, luns=(0, 1), poll="1h"):
+    """A scripted target, a broker, and an agent that has seen every unit and is quiet."""
+    with ScriptedTarget(luns=luns) as target, Broker("--agent-heartbeat", "200ms") as broker, \
+            Agent(broker, *options, targets=[url(target)], poll=poll), AdapterStream(broker) as stream:
+        wait_until(lambda: {d.device.address.lun for d in devices(broker) if d.device.state == "ready"} == set(luns),
+                   "the units are known")
+        yield target, broker, stream
+
+
+def devices(broker):
+    return broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices
+
+
+def functions(target):
+    return [(bytes.fromhex(p["header"])[1] & 0x7F, p["lun"]) for p in target.pdus if p["opcode"] == TASK_MANAGEMENT]
+
+
+def start(stream, lun, **members):
+    return check_result(stream.start(target=0, lun=lun, **members)).start
+
+
+def test_a_reset_of_the_target_reaches_the_sessions_of_all_its_units():  # rule 15
+    with attached() as (target, broker, stream):
+        sessions = [start(stream, lun) for lun in (0, 1)]
+        for n, session in enumerate(sessions):
+            check_result(stream.register(session, correlator=bytes([n])))
+        asked = stream.send(reset=A.Reset(session_id=sessions[0].session_id))
+        check_result(stream.result(asked))
+        before = stream.order[:stream.order.index(("result", asked))]
+        check_equal(before.count("event") >= 2, True, f"both heard of it first: {stream.order}")
+        events = [e for e in stream.events if e.record.code == code_pb2.TARGET_RESET]
+        check_equal(sorted(e.correlator for e in events), [b"\x00", b"\x01"], "one for each session")
+        record = events[0].record
+        check_equal((record.scope, record.address.lun, record.origin_session),
+                    (event_pb2.SCOPE_TARGET, -1, sessions[0].session_id), "one record of the target")
+        check_equal(functions(target), [(TARGET_WARM_RESET, 0)], "what went to the target")
+
+
+def test_halt_aborts_what_is_in_flight():  # rule 14
+    with attached() as (target, broker, stream):
+        session, other = start(stream, 1), start(stream, 0)
+        since = len(target.pdus)
+        target.script(drop=True, remember=True)
+        target.script(drop=True, remember=True)
+        waiting = stream.send(test_unit_ready=A.TestUnitReady(session_id=session.session_id))
+        unhurt = stream.send(test_unit_ready=A.TestUnitReady(session_id=other.session_id))
+        target.wait(lambda: len(target.remembered) == 2, "two commands without an answer")
+        check_result(stream.halt(session))
+        check_result(stream.result(waiting), "EIO", "NONE", "aborted by HALT")
+        check(not stream.answered(unhurt), "the other unit's command goes on")
+        target.answer_late()
+        check_result(stream.result(unhurt))
+        check_equal(functions(target), [(ABORT_TASK_SET, 1)], "what went to the target")
+        check_result(stream.test_unit_ready(session, resume=True))
+        check([p for p in target.pdus[since:] if p["opcode"] == SCSI_COMMAND], "commands go again")
+
+
+def test_the_late_sense_of_a_command_that_halt_ended_is_an_event():
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        check_result(stream.register(session, correlator=b"late"))
+        target.script(drop=True, remember=True)
+        stream.send(test_unit_ready=A.TestUnitReady(session_id=session.session_id))
+        target.wait(lambda: target.remembered, "the command")
+        check_result(stream.halt(session))
+        target.answer_late(status=2, segment=sense_segment(sense(6, 0x2A, 0x09)).hex())
+        check_equal(stream.wait_code("CAPACITY_CHANGED").correlator, b"late", "whose it is")
+
+
+def test_what_a_target_answers_to_a_reset_is_told():  # rule 12
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        for response, expected in ((1, ("EIO", "NONE", "response 1")), (2, ("ENODEV", "NONE", "LUN does not exist")),
+                                   (5, ("ENXIO", "NOT_SUPPORTED", "not supported")),
+                                   (6, ("EIO", "NONE", "authorization failed")), (255, ("EIO", "NONE", "rejected"))):
+            target.set(task_response=response)
+            check_result(stream.reset(session), *expected)
+        target.set(task_response=0, reject_task=True)
+        check_result(stream.reset(session), "EIO", "NONE", "rejected")
+        check_result(stream.reset(session))
+
+
+def test_no_answer_is_etimedout_and_a_reset_that_is_done_later_is_an_event():
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        check_result(stream.register(session))
+        target.set(hang_tasks=True)
+        check_result(stream.reset(session, deadline_ms=200), "ETIMEDOUT")
+        request = target.wait_pdu(lambda p: p["opcode"] == TASK_MANAGEMENT)
+        target.session().answer(0x22, bytes.fromhex(request["header"]))
+        event = stream.wait_code("LUN_RESET")
+        check_equal(event.record.origin_session, session.session_id, "who asked for it")
+
+
+def test_short_deadlines_do_not_make_a_slow_target_look_dead():
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        for _ in range(64):
+            target.script(drop=True, remember=True)
+        for _ in range(64):
+            check_result(stream.ask(test_unit_ready=A.TestUnitReady(session_id=session.session_id), deadline_ms=5),
+                         "ETIMEDOUT")
+        check_result(stream.test_unit_ready(session), "ENOMEM", "RESOURCE_EXHAUSTED")
+        target.answer_late()
+        wait_until(lambda: stream.test_unit_ready(session).error == A.ERRNO_OK, "the target has caught up")
+        check_equal(len(target.connections), 1, "one session with the target through all of it")
+
+
+def test_a_unit_that_is_no_more_is_enodev():
+    with attached() as (target, broker, stream):
+        with target.condition:
+            del target.units[1]  # and nobody says so
+        check_result(stream.start(target=0, lun=1), "ENODEV")
+
+
+def test_the_end_of_the_iscsi_session_is_enoconnect_and_the_session_goes_on():  # A20
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        check_result(stream.register(session, correlator=b"on"))
+        target.script(drop=True)
+        waiting = stream.send(test_unit_ready=A.TestUnitReady(session_id=session.session_id))
+        target.wait_pdu(lambda p: p["opcode"] == SCSI_COMMAND and p["lun"] == 1 and not target.scripts)
+        target.fin()
+        check_result(stream.result(waiting), "ENOCONNECT")
+        for name in ("NEXUS_LOST", "NEXUS_RESTORED"):
+            check_equal(stream.wait_code(name).correlator, b"on", name)
+        wait_until(lambda: stream.test_unit_ready(session).error == A.ERRNO_OK, "the same session")
+
+
+if __name__ == "__main__":
+    run_tests(globals())
