@@ -368,6 +368,9 @@ static bool looks_like_tls(uint8_t first)
     return first == SSL3_RT_HANDSHAKE || first == SSL3_RT_ALERT;
 }
 
+/* A fatal alert, protocol_version, in a record of its own. */
+static const uint8_t ALERT[] = {SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, SSL_AD_PROTOCOL_VERSION};
+
 static void on_handshake_done(struct tls *tls)
 {
     const unsigned char *protocol;
@@ -402,6 +405,9 @@ enum tls_state tls_step(struct tls *tls, const uint8_t *bytes, size_t len, const
     if (!tls->touched && len > 0) {
         tls->touched = true;
         if (!looks_like_tls(bytes[0])) {
+            /* OpenSSL would say nothing. */
+            if (tls->context->server)
+                ops->on_wire(data, ALERT, sizeof ALERT);
             fail(tls, "the peer does not speak TLS");
             return tls->state;
         }

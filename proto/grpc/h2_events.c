@@ -114,9 +114,7 @@ static void on_goaway(struct h2 *h2, const nghttp2_goaway *goaway)
     h2->goaway_received = true;
     if (h2->failed)
         return;
-    if (goaway->error_code == NGHTTP2_INADEQUATE_SECURITY)
-        snprintf(h2->failure, sizeof h2->failure, "the peer speaks TLS here: use tls://");
-    else if (goaway->error_code == NGHTTP2_NO_ERROR)
+    if (goaway->error_code == NGHTTP2_NO_ERROR)
         snprintf(h2->failure, sizeof h2->failure, "the peer is going away%s%s", n ? ": " : "", text);
     else
         snprintf(h2->failure, sizeof h2->failure, "the peer gave up: %s%s%s",

@@ -76,9 +76,17 @@ int secure_begin(struct transport *t)
     return step(t, NULL, 0);
 }
 
+/* RFC 9113 section 3.4 */
+static bool looks_like_http2(const uint8_t *bytes, size_t len)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    return memcmp(bytes, preface, len < sizeof preface - 1 ? len : sizeof preface - 1) == 0;
+}
+
 void secure_receive(struct transport *t, const uint8_t *bytes, size_t len)
 {
     bool was_secured = t->secured;
+    bool is_preface = !t->touched && looks_like_http2(bytes, len);
     int rc = step(t, bytes, len);
     enum tls_state state = tls_state(t->tls);
     if (state == TLS_OPEN && !t->secured && t->error == 0)
@@ -86,7 +94,7 @@ void secure_receive(struct transport *t, const uint8_t *bytes, size_t len)
     if (t->error == 0)
         t->error = rc;
     if (state == TLS_FAILED)
-        t->problem = tls_problem(t->tls);
+        t->problem = is_preface ? "the peer speaks HTTP/2 without TLS, and this port needs TLS" : tls_problem(t->tls);
     if (t->error != 0 || state == TLS_FAILED)
         t->ops->on_end(t, t->error != 0 ? t->error : UV_EPROTO);
     else if (state == TLS_CLOSED)
@@ -157,49 +165,15 @@ void secure_shutdown(struct transport *t)
 
 /* ------------------------------------------------------------------------------------------------ mismatches */
 
-static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"; /* RFC 9113 section 3.4 */
-
-/* For the client that speaks plaintext to a TLS port: SETTINGS, and GOAWAY with INADEQUATE_SECURITY and words, which
- * stock clients show. An alert of TLS would be noise to them. */
-static const char REFUSAL_TEXT[] = "this port needs TLS";
-static const uint8_t REFUSAL_HEAD[] = {
-    0, 0,    0,
-    4, 0,    0,
-    0, 0,    0, /* SETTINGS, empty */
-    0, 0,    8 + sizeof REFUSAL_TEXT - 1,
-    7, 0,    0,
-    0, 0,    0, /* GOAWAY */
-    0, 0,    0,
-    0, 0,    0,
-    0, 0x0c, /* no stream was taken; INADEQUATE_SECURITY */
-};
-
 static bool is_tls(uint8_t first)
 {
     enum { ALERT = 21, HANDSHAKE = 22 };
     return first == ALERT || first == HANDSHAKE;
 }
 
-static bool is_preface(const uint8_t *bytes, size_t len)
+bool secure_fits(struct transport *t, const uint8_t *bytes)
 {
-    return memcmp(bytes, PREFACE, len < sizeof PREFACE - 1 ? len : sizeof PREFACE - 1) == 0;
-}
-
-static void refuse_plaintext(struct transport *t)
-{
-    uint8_t words[sizeof REFUSAL_HEAD + sizeof REFUSAL_TEXT - 1];
-    memcpy(words, REFUSAL_HEAD, sizeof REFUSAL_HEAD);
-    memcpy(words + sizeof REFUSAL_HEAD, REFUSAL_TEXT, sizeof REFUSAL_TEXT - 1);
-    t->problem = "the peer speaks HTTP/2 without TLS, and this port needs TLS";
-    /* When it cannot be told it sees the end. */
-    transport_send(t, words, sizeof words);
-}
-
-bool secure_fits(struct transport *t, const uint8_t *bytes, size_t len)
-{
-    if (t->tls && t->accepted && is_preface(bytes, len))
-        refuse_plaintext(t);
-    else if (!t->tls && is_tls(bytes[0]))
+    if (!t->tls && is_tls(bytes[0]))
         t->problem =
             t->accepted ? "the peer speaks TLS, and this port does not" : "the peer speaks TLS here: use tls://";
     return !t->problem;

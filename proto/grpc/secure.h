@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLS between a transport and its socket; and what is said when one side speaks TLS and the other does not.
+/* TLS between a transport and its socket; and what is said when one side speaks TLS and the other does not. A client
+ * that speaks plaintext to a TLS port gets an alert, which ours understands. (Stock ones then wait before they try
+ * again. To SETTINGS and a GOAWAY with words they would come back at once, thousands of times a second.)
  *
  * The records of a turn are gathered in an arena on the stack before they are sent, so a connection has no buffer of
  * its own for what it writes; only what the socket does not take at once is copied. */
@@ -12,9 +14,9 @@
 struct outbox;
 struct transport;
 
-/* The peer's very first bytes: false when it speaks TLS and this transport does not, or HTTP/2 without TLS where this
- * one accepts TLS. `problem` of the transport then says so, and a peer that can read it has been told. */
-bool secure_fits(struct transport *t, const uint8_t *bytes, size_t len);
+/* The peer's very first bytes: false when it speaks TLS and this transport does not. `problem` of the transport then
+ * says so. */
+bool secure_fits(struct transport *t, const uint8_t *bytes);
 /* Client side: say hello. 0 or a negative error. */
 int secure_begin(struct transport *t);
 /* Bytes came: on_secured, on_bytes and on_end as they follow from them. */

@@ -110,14 +110,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     if (n == 0 || t->problem)
         return;
-    bool fits = t->touched || secure_fits(t, bytes, (size_t)n);
-    t->touched = true;
-    if (!fits)
+    if (!t->touched && !secure_fits(t, bytes))
         t->ops->on_end(t, UV_EPROTO);
     else if (t->tls)
         secure_receive(t, bytes, (size_t)n);
     else
         t->ops->on_bytes(t, bytes, (size_t)n);
+    t->touched = true;
 }
 
 int transport_start(struct transport *t)
