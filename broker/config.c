@@ -323,7 +323,8 @@ static int check_node(const struct reader *r, const struct config_node *node, co
 /* ------------------------------------------------------------------------------------------------ libcyaml */
 
 /* The first line that libcyaml writes is what is wrong. */
-static void keep_first_line(cyaml_log_t level, void *context, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void keep_first_line(cyaml_log_t level, void *context, const char *format,
+                                                                  va_list args)
 {
     char *text = context;
 
@@ -333,13 +334,23 @@ static void keep_first_line(cyaml_log_t level, void *context, const char *format
     text[strcspn(text, "\n")] = 0;
 }
 
+/* Memory of ours, so that tests can let it run out. */
+static void *allocate(void *context, void *old, size_t size)
+{
+    (void)context;
+    if (size > 0)
+        return realloc(old, size);
+    free(old);
+    return NULL;
+}
+
 static cyaml_config_t settings(char text[256])
 {
     return (cyaml_config_t){
         .log_fn = text ? keep_first_line : NULL,
         .log_ctx = text,
         .log_level = CYAML_LOG_ERROR,
-        .mem_fn = cyaml_mem,
+        .mem_fn = allocate,
         .flags = CYAML_CFG_NO_ALIAS,
     };
 }

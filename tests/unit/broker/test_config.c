@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "runtime/options.h"
+#include "tests/lib/failing_alloc.h"
 
 static const char *data, *durability, *key;
 static uint64_t retain_age_ms, log_max_bytes;
@@ -190,6 +191,27 @@ Test(config, what_is_wrong_is_named_with_its_line)
         cr_expect(strstr(err, table_of[i][1]), "%s: %s", table_of[i][0], err);
         cr_expect_null(config.document);
     }
+}
+
+Test(config, without_memory_nothing_is_left)
+{
+    static const char text[] = "listen: [a, b]\n"
+                               "tls: {key: /k}\n"
+                               "plaintext: {roles: [agent], hosts: [h]}\n"
+                               "principals:\n"
+                               "  - {identity: plaintext, name: n, roles: [agent, reader], hosts: [a, b]}\n"
+                               "  - {identity: \"dns:a\", roles: [reader]}\n";
+    unsigned n = 0;
+    for (bool failed = true; failed; n++) {
+        failing_alloc_after(n);
+        int rc = parse(text);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "allocation %u: %s", n, err);
+        cr_assert_eq(config.document != NULL, !failed);
+        if (failed)
+            cr_assert_str_eq(err, "f: out of memory");
+    }
+    cr_assert_gt(n, 30);
 }
 
 Test(config, the_size_of_a_file_is_bounded)
