@@ -18,3 +18,5 @@ enum exit_code {
 
 /* The exit code for a gRPC status. */
 int exit_from_status(int grpc_status);
+/* The exit code for a failure of libsensebus: errno and its detail (clients/c/sensebus.h). */
+int exit_from_errno(int error, int detail);

@@ -16,6 +16,17 @@ static const struct cli_command COMMANDS[] = {
     {"agents", "who reports, and how far behind", agents_run},
     {"devices", "the logical units that are watched", devices_run},
     {"wait", "wait until something holds, for scripts", wait_run},
+    {"sessions", "open sessions of devices: whose, registered or not", sessions_run},
+    {"register", "SCIOEVENT: open a session and print its events", register_run},
+    {"ioc", "IOCINFO: what an adapter is and can", ioc_run},
+    {"tm-event", "TMIOEVNT: what is pending on a session", tm_event_run},
+    {"wait-pri", "POLLPRI: wait until something is pending", wait_pri_run},
+    {"halt", "SCIOHALT: abort what runs on a logical unit", halt_run},
+    {"reset", "SCIORESET: reset a logical unit or a target", reset_run},
+    {"listen", "sdi_addevent: be called for driver events", listen_run},
+    {"notify", "sdi_notifyevent: call the handlers of a driver event", notify_run},
+    {"xaen", "sdi_xaen: tell the sessions of an adapter", xaen_run},
+    {"end-session", "end somebody else's session", end_session_run},
     {"explain", "what a code or ASC/ASCQ means, and what to look at", explain_run},
     {"pki", "make a CA, and certificates for tls://", pki_run},
     {"health", "whether the broker is serving, for health checks", health_run},
@@ -27,7 +38,7 @@ static void print_help(FILE *out)
 {
     fputs("usage: sensebus COMMAND [OPTIONS]\n\nCommands:\n", out);
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+        fprintf(out, "  %-11s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fputs("\n"
           "'sensebus COMMAND -h' shows options and examples. The broker is " BROKER_ADDRESS_DEFAULT "\n"
           "unless --broker, SENSEBUS_BROKER or SENSEBUS_URL names another. tls:// before it\n"

@@ -186,7 +186,7 @@ static void on_stream_end(struct sb *sb, struct face_stream *stream, enum wait_k
 static void on_end(struct sb *sb, const struct io_item *item)
 {
     if (item->call == sb->adapter.call) {
-        on_stream_end(sb, &sb->adapter, WAIT_RESULT, sb->first_session != NULL, item);
+        on_stream_end(sb, &sb->adapter, WAIT_RESULT, sb->n_sessions > 0, item);
     } else if (item->call == sb->listen.call) {
         on_stream_end(sb, &sb->listen, WAIT_LISTEN_RESULT, sb->first_handler != NULL, item);
     } else if (waits_for(sb, WAIT_CALL, item->call)) {

@@ -11,7 +11,6 @@
 
 #include "clients/c/face/errors.h"
 #include "clients/c/sensebus.h"
-#include "runtime/table.h"
 #include "sensebus/v1/adapter.pb-c.h"
 #include "sensebus/v1/sdi.pb-c.h"
 
@@ -51,8 +50,8 @@ struct sb {
     uint32_t deadline_ms;
     struct face_stream adapter, listen;
     struct wait *waiting;
-    struct table sessions; /* face/sessions.h */
-    struct face_session *first_session;
+    struct face_session **sessions; /* face/sessions.h; in order of their ids */
+    size_t n_sessions, cap_sessions;
     struct face_handler *first_handler; /* face/handlers.h */
     bool in_callback, lost;
     unsigned n_callbacks; /* run so far */

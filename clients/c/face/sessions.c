@@ -18,9 +18,37 @@ static const char EMPTY[] = "";
 
 /* ------------------------------------------------------------------------------------------------ entries */
 
+/* Where `id` is, or would be. */
+static size_t place_of(const struct sb *sb, const char *id)
+{
+    size_t low = 0, high = sb->n_sessions;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(sb->sessions[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 struct face_session *sessions_find(const struct sb *sb, const char *id)
 {
-    return table_get(&sb->sessions, id, strlen(id));
+    size_t at = place_of(sb, id);
+    return at < sb->n_sessions && strcmp(sb->sessions[at]->id, id) == 0 ? sb->sessions[at] : NULL;
+}
+
+static bool make_room(struct sb *sb)
+{
+    if (sb->n_sessions < sb->cap_sessions)
+        return true;
+    size_t cap = sb->cap_sessions ? 2 * sb->cap_sessions : 16;
+    struct face_session **grown = realloc(sb->sessions, cap * sizeof(*grown));
+    if (!grown)
+        return false;
+    sb->sessions = grown;
+    sb->cap_sessions = cap;
+    return true;
 }
 
 struct face_session *sessions_add(struct sb *sb, const char *id)
@@ -28,26 +56,20 @@ struct face_session *sessions_add(struct sb *sb, const char *id)
     struct face_session *s = sessions_find(sb, id);
     if (s)
         return s;
-    s = calloc(1, sizeof *s);
+    s = make_room(sb) ? calloc(1, sizeof *s) : NULL;
     if (!s)
         return NULL;
     snprintf(s->id, sizeof s->id, "%s", id);
-    if (table_add(&sb->sessions, s->id, strlen(s->id), s) < 0) {
-        free(s);
-        return NULL;
-    }
-    s->next = sb->first_session;
-    sb->first_session = s;
+    size_t at = place_of(sb, id);
+    memmove(sb->sessions + at + 1, sb->sessions + at, (sb->n_sessions++ - at) * sizeof(s));
+    sb->sessions[at] = s;
     return s;
 }
 
 void sessions_remove(struct sb *sb, struct face_session *s)
 {
-    struct face_session **at = &sb->first_session;
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
-    table_remove(&sb->sessions, s->id, strlen(s->id));
+    size_t at = place_of(sb, s->id);
+    memmove(sb->sessions + at, sb->sessions + at + 1, (--sb->n_sessions - at) * sizeof(s));
     free(s);
 }
 
@@ -59,9 +81,11 @@ void sessions_prune(struct sb *sb, struct face_session *s)
 
 void sessions_deinit(struct sb *sb)
 {
-    while (sb->first_session)
-        sessions_remove(sb, sb->first_session);
-    table_deinit(&sb->sessions);
+    while (sb->n_sessions)
+        free(sb->sessions[--sb->n_sessions]);
+    free(sb->sessions);
+    sb->sessions = NULL;
+    sb->cap_sessions = 0;
 }
 
 static void copy_name(char out[SB_NAME_BYTES], const char *text)
@@ -244,9 +268,8 @@ static void cancel(struct sb *sb, struct face_session *s, const char *reason)
 void sessions_lost(struct sb *sb, const char *reason)
 {
     /* A callback cannot change the list: it is refused what would. */
-    for (struct face_session *s = sb->first_session; s; s = s->next)
-        if (s->on_event)
-            cancel(sb, s, reason);
-    while (sb->first_session)
-        sessions_remove(sb, sb->first_session);
+    for (size_t i = 0; i < sb->n_sessions; i++)
+        if (sb->sessions[i]->on_event)
+            cancel(sb, sb->sessions[i], reason);
+    sessions_deinit(sb);
 }

@@ -12,7 +12,6 @@
 struct sb;
 
 struct face_session {
-    struct face_session *next;
     char id[SB_SESSION_BYTES];
     uint64_t generation; /* 0: not known (started elsewhere) */
     bool started_here;
