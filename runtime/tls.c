@@ -196,7 +196,10 @@ static void refuse_certificate(struct tls *tls, const X509 *certificate, int err
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
         fail(tls, "%s is self-signed: our authority did not sign it", who);
         break;
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: /* the peer sent the authority along */
+        tls_subject_text(certificate, text, sizeof text);
+        fail(tls, "the peer's certificate was signed by another authority (%s) than ours", text);
+        break;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
