@@ -155,7 +155,7 @@ static void hold(struct adapter_call *c, const uint8_t *bytes, size_t len)
         c->held_at = 0;
     }
     if (need > c->held_cap && need <= ADAPTER_MAX_HELD_BYTES) {
-        size_t cap = 2 * need;
+        size_t cap = 2 * need < ADAPTER_MAX_HELD_BYTES ? 2 * need : ADAPTER_MAX_HELD_BYTES;
         uint8_t *held = realloc(c->held, cap);
         if (held) {
             c->held = held;
