@@ -13,7 +13,8 @@
  *
  * Other kinds are skipped. The agent reads no further while data waits for receive buffers: the target sees its socket
  * full, and DONE stand still; it should leave the initiator's command unanswered until the data is DONE. After a lost
- * connection the target sends again what was not DONE; what the agent had handed over of it in part comes twice.
+ * connection the target sends again what was not DONE; what the agent had handed over of it comes twice. While the
+ * agent holds off it does not read, and notices a lost connection when it goes on.
  *
  * A message that breaks these rules ends the connection. Pure. */
 #pragma once
