@@ -123,10 +123,12 @@ static void send_result(struct world *w, uint32_t host, const Sensebus__V1__Oper
     if (sensebus__v1__operation_result__get_packed_size(result) > sizeof bytes)
         abort();
     size_t len = sensebus__v1__operation_result__pack(result, bytes);
-    if (chance_percent(&w->chance, 10)) /* dawdles; what it says later may overtake */
-        world_at(w, w->now_ns + chance_below(&w->chance, 5000) * MS, arrives, bytes, len);
-    else
-        world_send(w, &a->to_broker, arrives, bytes, len);
+    if (chance_percent(&w->chance, 10)) { /* dawdles: later messages overtake it, and it none that were sent before */
+        uint64_t at_ns = w->now_ns + chance_below(&w->chance, 5000) * MS;
+        world_at(w, at_ns > a->to_broker.last_ns ? at_ns : a->to_broker.last_ns + 1, arrives, bytes, len);
+        return;
+    }
+    world_send(w, &a->to_broker, arrives, bytes, len);
 }
 
 static void answer_open(struct world *w, uint32_t host, const Sensebus__V1__Operation *operation,
