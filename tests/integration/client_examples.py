@@ -162,5 +162,18 @@ def test_python_listens_to_first_opens_and_last_closes():
         check_equal(broker.counters()["sensebus_sdi_device_events_failed_total"], 0)
 
 
+def test_python_registers_for_the_events_of_one_device():
+    with face() as (broker, agent, stream), \
+            Example("/usr/bin/python3", os.path.join(PYTHON, "register.py"), broker.address, "agent-1",
+                    "iqn.2026-01.example:t1", "1", PYTHONPATH=STUBS) as example:
+        example.wait_lines(1)
+        agent.publish(make_event(agent.host, agent.epoch, 1, target=1, lun=1, summary="somebody reset it"))
+        check_equal(example.wait_lines(2)[1], "mine LUN_RESET 0x4 somebody reset it")
+        agent.vanish()
+        check("REGISTRATION_CANCELLED" in example.wait_lines(3)[2], example.lines)
+        check_equal(example.process.wait(LIMIT_S), 1)
+        check_equal(example.process.stderr.read().strip(), "ended: AGENT_LOST")
+
+
 if __name__ == "__main__":
     run_tests(globals())
