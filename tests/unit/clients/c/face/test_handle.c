@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "clients/c/sensebus.h"
 #include "tests/unit/clients/c/face/fake_face.h"
@@ -53,6 +54,19 @@ Test(handle, a_handle_is_closed_with_or_without_its_broker)
     cr_assert_eq(sb_dispatch(two, 20000), -1);
     cr_assert_eq(errno, ENOTCONN);
     cr_assert_eq(sb_close(two), 0);
+}
+
+/* The broker drops who does not answer its pings; a program that computes for long keeps its session all the same. */
+Test(handle, pings_are_answered_while_the_program_is_elsewhere)
+{
+    struct fake_face fake;
+    struct sb *sb;
+    fake_face_init_keepalive(&fake, 50);
+    cr_assert_eq(sb_open(fake.address, NULL, &sb, NULL, 0), 0);
+    usleep(1000000);
+    cr_assert_eq(sb_halt(sb, "s1"), 0, "%s", sb_message(sb));
+    sb_close(sb);
+    fake_face_deinit(&fake);
 }
 
 static void on_alarm(int number)
