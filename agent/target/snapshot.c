@@ -252,6 +252,17 @@ struct diff {
     void *data;
 };
 
+/* Of one target; NULL when it has none, for there may be no list at all. */
+static const struct snapshot_nexus *nexuses_of(const struct snapshot *s, const struct snapshot_target *t)
+{
+    return t->n_nexuses > 0 ? s->nexuses + t->first_nexus : NULL;
+}
+
+static const struct snapshot_lun *luns_of(const struct snapshot *s, const struct snapshot_target *t)
+{
+    return t->n_luns > 0 ? s->luns + t->first_lun : NULL;
+}
+
 static void tell_target(const struct diff *d, enum snapshot_change_kind kind, const struct snapshot_target *t)
 {
     d->on_change(d->data, &(struct snapshot_change){.kind = kind, .target = t});
@@ -284,7 +295,7 @@ static void tell_missing_nexuses(const struct diff *d, enum snapshot_change_kind
 
 static void diff_luns(const struct diff *d, const struct snapshot_target *was, const struct snapshot_target *is)
 {
-    const struct snapshot_lun *a = d->before->luns + was->first_lun, *b = d->now->luns + is->first_lun;
+    const struct snapshot_lun *a = luns_of(d->before, was), *b = luns_of(d->now, is);
     size_t i = 0, k = 0;
 
     while (i < was->n_luns || k < is->n_luns) {
@@ -308,8 +319,8 @@ static void diff_target(const struct diff *d, const struct snapshot_target *was,
 
     was = was ? was : &nothing;
     is = is ? is : &nothing;
-    tell_missing_nexuses(d, SNAPSHOT_LOGOUT, target, d->before->nexuses + was->first_nexus, was->n_nexuses,
-                         d->now->nexuses + is->first_nexus, is->n_nexuses);
+    tell_missing_nexuses(d, SNAPSHOT_LOGOUT, target, nexuses_of(d->before, was), was->n_nexuses, nexuses_of(d->now, is),
+                         is->n_nexuses);
     if (is == &nothing)
         tell_target(d, SNAPSHOT_TARGET_REMOVED, target);
     if (was == &nothing)
@@ -319,8 +330,8 @@ static void diff_target(const struct diff *d, const struct snapshot_target *was,
             tell_target(d, is->online ? SNAPSHOT_TARGET_ONLINE : SNAPSHOT_TARGET_OFFLINE, target);
         diff_luns(d, was, is);
     }
-    tell_missing_nexuses(d, SNAPSHOT_LOGIN, target, d->now->nexuses + is->first_nexus, is->n_nexuses,
-                         d->before->nexuses + was->first_nexus, was->n_nexuses);
+    tell_missing_nexuses(d, SNAPSHOT_LOGIN, target, nexuses_of(d->now, is), is->n_nexuses, nexuses_of(d->before, was),
+                         was->n_nexuses);
 }
 
 void snapshot_diff(const struct snapshot *before, const struct snapshot *now,
