@@ -384,8 +384,9 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
     char err[REASON_MAX];
     int rc;
 
-    if (directory_check_hello(hello, err, sizeof err)) {
-        session_fail(s, GRPC_INVALID_ARGUMENT, "%s", err);
+    rc = directory_check_hello(hello, err, sizeof err);
+    if (rc) {
+        session_fail(s, rc == UV_ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT, "%s", err);
         return;
     }
     if (!gate_admit_host(b, s->call, hello->host, err, sizeof err)) {

@@ -199,8 +199,8 @@ KERNEL_ON_UNIX = 'principals: [{identity: "unix:uid=*", name: kernel-2, roles: [
 
 @contextlib.contextmanager
 def face(*options, adapters=None, devices=DEVICES, own_ids=None, **broker_options):
-    """A broker with one agent and one stream."""
-    with Broker(*options, **broker_options) as broker, \
+    """A broker with one agent and one stream. The agent may be silent for as long as a test takes."""
+    with Broker("--agent-heartbeat", "1h", *options, **broker_options) as broker, \
             FakeAgent(broker, adapters=adapters or ADAPTERS, devices=devices, own_ids=own_ids) as agent:
         wait_until(lambda: broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices,
                    "the inventory")

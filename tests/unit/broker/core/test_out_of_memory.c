@@ -237,6 +237,16 @@ static void directory_story(char *out)
     }
     inventory.devices = list;
     inventory.n_devices = 3;
+    char *can[] = {(char *)"event", (char *)"halt"};
+    Sensebus__V1__AdapterCapabilities adapters[2], *adapter_list[2] = {&adapters[0], &adapters[1]};
+    for (int i = 0; i < 2; i++) {
+        sensebus__v1__adapter_capabilities__init(&adapters[i]);
+        adapters[i].adapter = i ? (char *)"a" : (char *)"b";
+        adapters[i].capabilities = can;
+        adapters[i].n_capabilities = 2;
+    }
+    inventory.adapters = adapter_list;
+    inventory.n_adapters = 2;
     Sensebus__V1__Coverage coverage = SENSEBUS__V1__COVERAGE__INIT;
     Sensebus__V1__SourceCoverage source = SENSEBUS__V1__SOURCE_COVERAGE__INIT, *sources = &source;
     coverage.sources = &sources;
@@ -252,6 +262,8 @@ static void directory_story(char *out)
         hello.host = host;
         hello.boot_id = (char *)"boot";
         hello.instance = 1;
+        hello.adapters = adapter_list;
+        hello.n_adapters = 2;
         struct directory_agent *a = NULL;
         void *old = NULL;
         enum directory_verdict verdict = DIRECTORY_NO_MEMORY;
