@@ -14,7 +14,7 @@ import sys
 
 def run(program, number):
     environment = dict(os.environ, SENSEBUS_MUTANT=str(number))
-    return subprocess.run([program, "--jobs", "1", "--timeout", "120"], env=environment, capture_output=True).returncode
+    return subprocess.run([program, "--jobs", "1", "--timeout", "120", "--fail-fast"], env=environment, capture_output=True).returncode
 
 
 def main():

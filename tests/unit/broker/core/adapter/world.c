@@ -25,6 +25,8 @@ __attribute__((format(printf, 2, 3))) static void tell(struct world *w, const ch
 {
     va_list args;
     size_t len = strlen(w->text);
+    if (w->is_quiet)
+        return;
     va_start(args, format);
     vsnprintf(w->text + len, sizeof w->text - len, format, args);
     va_end(args);
@@ -85,6 +87,8 @@ static void tell_ids(struct world *w, const char *what, size_t n, char **ids)
 
 static void tell_result(struct world *w, const char *owner, const Sensebus__V1__Result *r)
 {
+    if (w->on_result)
+        w->on_result(w, owner, r);
     w->error = (int)r->error;
     w->detail = (int)r->detail;
     w->n_replies++;
@@ -114,6 +118,8 @@ static void tell_event(struct world *w, const char *owner, const Sensebus__V1__A
 {
     const Sensebus__V1__Event *record = e->record;
     const struct registry_entry *entry = registry_find((uint32_t)record->code);
+    if (w->on_event)
+        w->on_event(w, owner, e);
     w->record_bits |= e->events;
     tell(w, "%s event %s %s", owner, e->session_id, entry ? entry->name : "?");
     if (record->sequence)
@@ -141,8 +147,9 @@ static void tell_event(struct world *w, const char *owner, const Sensebus__V1__A
 
 static void tell_send(struct world *w, const struct adapter_action *action)
 {
+    static uint8_t bytes[1 << 20];
     size_t len = action->message->len + (action->tail ? action->tail->len : 0);
-    uint8_t *bytes = malloc(len);
+    cr_assert_leq(len, sizeof bytes);
     memcpy(bytes, action->message->bytes, action->message->len);
     if (action->tail)
         memcpy(bytes + action->message->len, action->tail->bytes, action->tail->len);
@@ -159,7 +166,6 @@ static void tell_send(struct world *w, const struct adapter_action *action)
         break;
     }
     sensebus__v1__adapter_reply__free_unpacked(m, NULL);
-    free(bytes);
 }
 
 static void tell_forward(struct world *w, const struct adapter_action *action)
@@ -169,6 +175,8 @@ static void tell_forward(struct world *w, const struct adapter_action *action)
     cr_assert_not_null(m);
     cr_assert_eq(m->message_case, SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_OPERATION);
     const Sensebus__V1__Operation *op = m->operation;
+    if (w->on_forward)
+        w->on_forward(w, op);
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field(&sensebus__v1__operation__descriptor, op->operation_case);
     cr_assert_neq(op->deadline_ms, 0);
@@ -214,10 +222,12 @@ void world_take(struct world *w)
     struct adapter_action action;
     if (w->take_nothing)
         return;
-    while (adapter_take(w->a, &action)) {
-        tell_action(w, &action);
-        chunk_unref(action.message);
-        chunk_unref(action.tail);
+    for (int pass = 0; pass < (w->fails_sometimes ? 3 : 1); pass++) {
+        while (adapter_take(w->a, &action)) {
+            tell_action(w, &action);
+            chunk_unref(action.message);
+            chunk_unref(action.tail);
+        }
     }
 }
 
@@ -228,6 +238,8 @@ struct adapter_stream *open_as(struct world *w, const char *owner, const char *p
     char err[128];
     int rc = 0;
     struct adapter_stream *stream = adapter_open(w->a, principal, roles, (void *)owner, &rc, err, sizeof err);
+    if (!stream && w->fails_sometimes)
+        stream = adapter_open(w->a, principal, roles, (void *)owner, &rc, err, sizeof err);
     cr_assert_not_null(stream, "%s", err);
     return stream;
 }
@@ -511,6 +523,8 @@ bool record_comes(struct world *w, const struct record *r)
         event.loss = &loss;
     }
     struct chunk *record = chunk_new(sensebus__v1__event__get_packed_size(&event));
+    if (!record)
+        record = chunk_new(sensebus__v1__event__get_packed_size(&event));
     record->len = sensebus__v1__event__pack(&event, record->bytes);
     struct event_limits limits = {.allow_broker_fields = true};
     struct event_view view;

@@ -46,6 +46,12 @@ struct world {
     bool take_nothing; /* leave the actions where they are */
     bool fail_forwards;
     uint64_t record_bits; /* OR of the bits in events that came out */
+    /* Looks at what comes out too; NULL = nobody. */
+    void (*on_result)(struct world *w, const char *owner, const Sensebus__V1__Result *result);
+    void (*on_event)(struct world *w, const char *owner, const Sensebus__V1__AdapterEvent *event);
+    void (*on_forward)(struct world *w, const Sensebus__V1__Operation *operation);
+    bool is_quiet;        /* tell nothing */
+    bool fails_sometimes; /* memory runs out: try again what did not come out */
 };
 
 void world_begin(struct world *w, const struct adapter_limits *limits);
