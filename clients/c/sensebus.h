@@ -262,7 +262,10 @@ struct sb_event_info {
     const char *origin_session; /* the session that caused it; "" when not known */
     const void *record;         /* the encoded sensebus.v1.Event, as the broker sent it; NULL when there is none */
     size_t record_len;
-    int last; /* the registration has ended: code is REGISTRATION_CANCELLED, summary says why; nothing follows */
+    /* The registration has ended: code is REGISTRATION_CANCELLED, `reason` and summary say why; nothing follows. */
+    int last;
+    const char *reason; /* "STOP", "OPERATOR", "AGENT_LOST", "AGENT_DETACHED", "DEVICE_REMOVED", "TARGET_REMOVED",
+                           "BROKER_STOPPING", "CONNECTION_LOST" …; "" unless `last` */
 };
 /* async_func. */
 typedef void (*sb_event_cb)(void *data, const struct sb_event_info *info);

@@ -99,7 +99,7 @@ static void print_json(struct registered *r, const struct sb_event_info *info, S
 /* Whoever ended the session: that is the end. An operator's word is a conflict, everything else a failure. */
 static void end(struct registered *r, const struct sb_event_info *info)
 {
-    bool by_operator = strstr(info->summary, "OPERATOR") != NULL;
+    bool by_operator = strcmp(info->reason, "OPERATOR") == 0;
     if (!sb_is_connected(r->face.sb))
         return; /* the loop says so */
     cli_error(r->cli, "the session has ended: %s", info->summary);

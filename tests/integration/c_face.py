@@ -115,7 +115,7 @@ def test_an_orderly_stop_is_told_with_its_reason():
     with face() as (broker, _, __):
         def end(_):
             broker.process.send_signal(signal.SIGTERM)
-        run("ended", "stopping", broker=broker, end=end)
+        run("ended", "BROKER_STOPPING", "stopping", broker=broker, end=end)
 
 
 def test_an_operators_end_is_told_with_its_reason():
@@ -123,13 +123,13 @@ def test_an_operators_end_is_told_with_its_reason():
     with face() as (broker, _, __):
         def end(session):
             broker.admin().EndSession(admin_pb2.EndSessionRequest(session_id=session, reason=REASON), timeout=LIMIT_S)
-        run("ended", REASON, broker=broker, end=end)
+        run("ended", "OPERATOR", REASON, broker=broker, end=end)
 
 
 def test_a_lost_agent_is_told_with_its_reason():
     # rule 6
     with face() as (broker, agent, _):
-        run("ended", "AGENT_LOST", broker=broker, end=lambda _: agent.vanish())
+        run("ended", "AGENT_LOST", "AGENT_LOST", broker=broker, end=lambda _: agent.vanish())
 
 
 def test_target_mode():

@@ -96,7 +96,7 @@ struct seen {
     unsigned n, n_cancelled;
     uint32_t events, code;
     uint64_t sequence;
-    char summary[320], origin[64], correlator_text[40], devno[80], session[SB_SESSION_BYTES];
+    char summary[320], origin[64], correlator_text[40], devno[80], reason[40], session[SB_SESSION_BYTES];
     size_t correlator_len, record_len;
     bool had_correlator, last, wrong_thread, not_refused;
     int64_t lun;
@@ -121,6 +121,7 @@ static void on_event(void *data, const struct sb_event_info *info)
     snprintf(s->summary, sizeof s->summary, "%s", info->summary);
     snprintf(s->origin, sizeof s->origin, "%s", info->origin_session);
     snprintf(s->devno, sizeof s->devno, "%s %u:%u", info->adap_devno, info->adap_major, info->adap_minor);
+    snprintf(s->reason, sizeof s->reason, "%s", info->reason);
     snprintf(s->session, sizeof s->session, "%s", info->session);
     s->wrong_thread |= !pthread_equal(s->thread, pthread_self());
     /* rule 19 */
@@ -177,7 +178,8 @@ static void operations(void)
     CHECK(events == 0);
     ask("publish");
     dispatch_until(sb, &seen.n, 1);
-    CHECK(seen.events == SB_SCSI_RESET_EVENT && seen.code == 203 && seen.sequence > 0 && seen.lun == 1);
+    CHECK(!*seen.reason && seen.events == SB_SCSI_RESET_EVENT && seen.code == 203 && seen.sequence > 0 &&
+          seen.lun == 1);
     CHECK(strcmp(seen.correlator_text, "k-1") == 0 && seen.record_len > 0 && !seen.last);
     CHECK(strncmp(seen.devno, "agent-1/iscsi0 ", 15) == 0);
     CHECK(!seen.wrong_thread && !seen.not_refused);
@@ -214,7 +216,7 @@ static void operations(void)
     dispatch_until(sb, &seen.n, 3);
     CHECK(!seen.had_correlator); /* A10 */
     OK(sb_stop(sb, other.session));
-    CHECK(seen.n == 4 && seen.last && strstr(seen.summary, "STOP"));
+    CHECK(seen.n == 4 && seen.last && strcmp(seen.reason, "STOP") == 0);
     FAILS(sb_stop(sb, other.session), EINVAL, SB_DETAIL_NOT_STARTED);
     OK(sb_stop(sb, started.session));
     CHECK(seen.n_cancelled == 2 && !seen.wrong_thread && !seen.not_refused);
@@ -337,7 +339,7 @@ static void lost(void)
     register_for(sb, &seen, b.session, "b");
     ask("kill the broker");
     dispatch_until(sb, &seen.n, 2);
-    CHECK(seen.n_cancelled == 2 && seen.last && seen.sequence == 0 && strstr(seen.summary, "connection lost"));
+    CHECK(seen.n_cancelled == 2 && seen.last && seen.sequence == 0 && strcmp(seen.reason, "CONNECTION_LOST") == 0);
     CHECK(!sb_is_connected(sb));
     FAILS(sb_dispatch(sb, -1), ENOTCONN, SB_DETAIL_CONNECTION_LOST);
     FAILS(sb_tm_event(sb, a.session, 0, &events), ENOTCONN, SB_DETAIL_CONNECTION_LOST);
@@ -348,7 +350,7 @@ static void lost(void)
 }
 
 /* An orderly stop of the broker, and an operator, are told with their reasons. */
-static void ended(const char *reason)
+static void ended(const char *reason, const char *words)
 {
     struct sb *sb = open_handle();
     struct sb_started a = start(sb, 1, 0, 0);
@@ -359,10 +361,12 @@ static void ended(const char *reason)
     ask(line);
     dispatch_until(sb, &seen.n, 1);
     CHECK(seen.last && seen.n_cancelled == 1);
-    if (!strstr(seen.summary, reason))
-        fail(seen.summary, __LINE__);
-    if (sb_is_connected(sb))
-        FAILS(sb_halt(sb, a.session), EINVAL, SB_DETAIL_NOT_STARTED);
+    if (strcmp(seen.reason, reason) != 0 || !strstr(seen.summary, words)) {
+        printf("%s: %s\n", seen.reason, seen.summary);
+        fail("the reason", __LINE__);
+    }
+    CHECK(sb_halt(sb, a.session) == -1);
+    CHECK(sb_detail(sb) == SB_DETAIL_NOT_STARTED || sb_detail(sb) == SB_DETAIL_CONNECTION_LOST);
     OK(sb_close(sb));
 }
 
@@ -576,8 +580,8 @@ int main(int argc, char **argv)
         sessions();
     else if (strcmp(scenario, "lost") == 0)
         lost();
-    else if (strcmp(scenario, "ended") == 0 && argc == 4)
-        ended(argv[3]);
+    else if (strcmp(scenario, "ended") == 0 && argc == 5)
+        ended(argv[3], argv[4]);
     else if (strcmp(scenario, "target") == 0)
         target();
     else if (strcmp(scenario, "sdi") == 0)

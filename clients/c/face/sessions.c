@@ -145,6 +145,8 @@ static void fill_record(const Sensebus__V1__Event *record, struct sb_event_info 
     info->sequence = record->sequence;
     info->wall_time_unix_ns = record->wall_time_unix_ns;
     info->origin_session = record->origin_session;
+    info->last = info->code == SB_CODE_REGISTRATION_CANCELLED;
+    info->reason = info->last && record->native ? record->native->name : EMPTY;
 }
 
 static void fill_device(const Sensebus__V1__AdapterEvent *event, char devno[2 * SB_NAME_BYTES],
@@ -193,7 +195,6 @@ void sessions_event(struct sb *sb, const Sensebus__V1__AdapterEvent *event, cons
     if (find_field(bytes, len, REPLY_EVENT, &inner, &inner_len) &&
         find_field(inner, inner_len, EVENT_RECORD, &record, &info.record_len))
         info.record = record;
-    info.last = info.code == SB_CODE_REGISTRATION_CANCELLED;
     call_event(sb, s, &info);
     if (!info.last)
         return;
@@ -261,7 +262,8 @@ static void cancel(struct sb *sb, struct face_session *s, const char *reason)
                                        .count = 1,
                                        .wall_time_unix_ns = clock_wall_ns(),
                                        .origin_session = EMPTY,
-                                       .last = 1};
+                                       .last = 1,
+                                       .reason = "CONNECTION_LOST"};
     call_event(sb, s, &info);
 }
 
