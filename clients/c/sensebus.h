@@ -57,8 +57,8 @@ struct sb_options {
  * file that may not be read), ENOENT (a TLS file that is not there), ENOTCONN (nobody there, or the handshake failed),
  * ENOMEM, EAGAIN and EMFILE (no thread, no descriptors). */
 int sb_open(const char *address, const struct sb_options *options, struct sb **out_sb, char *err, size_t err_len);
-/* Ends sessions, registrations and handlers of the handle, and frees it. No callback comes any more. NULL is accepted.
- * EDEADLK from a callback. */
+/* Ends sessions, registrations and handlers of the handle, and frees it: within a second, also when the broker does not
+ * answer. Verdicts that were given arrive. No callback comes any more. NULL is accepted. EDEADLK from a callback. */
 int sb_close(struct sb *sb);
 
 /* A descriptor for poll(2) and its like: readable when sb_dispatch has something to do, for ever once the connection is

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
@@ -97,9 +100,22 @@ static int print(struct waits *w, struct face *face)
     return code == EXIT_OK && !message.n_ready ? EXIT_FAILED : code;
 }
 
+/* Nothing is printed before the wait is over, so there is nothing to complete. */
+static void on_signal(int number)
+{
+    (void)number;
+    _exit(EXIT_INTERRUPTED);
+}
+
 static int wait_and_print(struct waits *w, struct face *face, int64_t timeout_ms)
 {
-    int n = sb_poll_pri(face->sb, w->list, w->n, timeout_ms);
+    const struct sigaction interrupt = {.sa_handler = on_signal}, normal = {.sa_handler = SIG_DFL};
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGTERM, &interrupt, NULL);
+    int n = sb_poll_pri(face->sb, w->list, w->n, timeout_ms), error = errno;
+    sigaction(SIGINT, &normal, NULL);
+    sigaction(SIGTERM, &normal, NULL);
+    errno = error;
     if (n < 0)
         return face_failed(face, "wait-pri");
     if (n == 0) {

@@ -17,6 +17,8 @@
 #include "proto/grpc/grpc.h"
 
 #define REASON_BYTES 256
+/* For what was sent to arrive and calls to end in order, when the caller hangs up. */
+#define LINGER_MS 1000
 
 enum command_kind { COMMAND_START, COMMAND_SEND, COMMAND_RESUME, COMMAND_HANG_UP, COMMAND_CLOSE };
 
@@ -58,10 +60,11 @@ struct io {
     /* The thread's. */
     uv_loop_t loop;
     uv_async_t wake;
+    uv_timer_t linger;
     struct link *link;
     struct open_call *calls;
     struct io_item *down; /* kept from the start, so that the end can always be told */
-    bool link_ended;
+    bool link_ended, closing;
 };
 
 /* ------------------------------------------------------------------------------------------------ queues */
@@ -207,6 +210,16 @@ static void end_link(struct io *io, const char *reason)
     put(io, down);
 }
 
+/* Nobody takes from the queue any more. */
+static void close_now(struct io *io)
+{
+    if (uv_is_closing((uv_handle_t *)&io->wake))
+        return;
+    end_link(io, "closed");
+    uv_close((uv_handle_t *)&io->linger, NULL);
+    uv_close((uv_handle_t *)&io->wake, NULL);
+}
+
 static void on_up(struct link *link, void *data)
 {
     (void)link;
@@ -222,7 +235,10 @@ static void on_down(struct link *link, void *data, const char *reason, uint32_t 
 {
     (void)link;
     (void)retry_ms;
-    end_link(data, reason);
+    struct io *io = data;
+    end_link(io, reason);
+    if (io->closing)
+        close_now(io);
 }
 
 /* ------------------------------------------------------------------------------------------------ the thread: calls */
@@ -232,7 +248,7 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     (void)call;
     struct open_call *c = data;
     struct io *io = c->io;
-    if (io->link_ended)
+    if (io->link_ended || io->closing)
         return;
     struct io_item *item = item_new(IO_MESSAGE, c->name, 0, bytes, len);
     if (item)
@@ -263,6 +279,8 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     *at = c->next;
     put_end(io, c->name, status, message);
     free(c);
+    if (io->closing && !io->calls)
+        close_now(io);
 }
 
 static void send_message(struct io *io, struct open_call *c, const struct command *command)
@@ -320,6 +338,24 @@ static void resume(struct io *io)
         pause_calls(io, false);
 }
 
+static void on_linger(uv_timer_t *timer)
+{
+    close_now(timer->data);
+}
+
+static void start_closing(struct io *io)
+{
+    io->closing = true;
+    if (io->link_ended || !io->calls) {
+        close_now(io);
+        return;
+    }
+    uv_timer_start(&io->linger, on_linger, LINGER_MS, 0);
+    pause_calls(io, false);
+    for (struct open_call *c = io->calls; c; c = c->next)
+        grpc_call_half_close(c->call); /* one that did so already ends by itself */
+}
+
 /* ------------------------------------------------------------------------------------------------ the thread: loop */
 
 static void run_command(struct io *io, struct command *c)
@@ -329,10 +365,7 @@ static void run_command(struct io *io, struct command *c)
     case COMMAND_SEND: send_on(io, c); break;
     case COMMAND_RESUME: resume(io); return;
     case COMMAND_HANG_UP: end_link(io, io->reason); return;
-    case COMMAND_CLOSE:
-        end_link(io, "closed");
-        uv_close((uv_handle_t *)&io->wake, NULL);
-        return;
+    case COMMAND_CLOSE: start_closing(io); return;
     }
     free(c);
 }
@@ -414,6 +447,7 @@ static void close_loop(struct io *io)
 {
     link_close(io->link);
     io->link = NULL;
+    uv_close((uv_handle_t *)&io->linger, NULL);
     uv_close((uv_handle_t *)&io->wake, NULL);
     uv_run(&io->loop, UV_RUN_DEFAULT);
     uv_loop_close(&io->loop);
@@ -428,6 +462,8 @@ static int begin(struct io *io, const struct link_options *options)
         return rc;
     }
     io->wake.data = io;
+    uv_timer_init(&io->loop, &io->linger);
+    io->linger.data = io;
     rc = link_open(&io->loop, options, &ops, io, &io->link);
     if (rc < 0)
         io->link = NULL;

@@ -33,7 +33,8 @@ struct io_item {
 
 /* Start to dial, once. `options` are not kept. Returns 0; what link_open says; UV_EMFILE, UV_EAGAIN, UV_ENOMEM. */
 int io_open(const struct link_options *options, struct io **out_io);
-/* Hang up, wait for the thread, and free. NULL is accepted. */
+/* Hang up: what was sent goes out, and calls are ended in order, for a second at most. Wait for the thread, and free.
+ * NULL is accepted. */
 void io_close(struct io *io);
 /* Hang up: IO_DOWN follows, with this reason. */
 void io_hang_up(struct io *io, const char *reason);

@@ -2,7 +2,9 @@
 #include "clients/cli/exit.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
+#include "clients/c/sensebus.h"
 #include "proto/grpc/grpc.h"
 
 Test(exit, each_status_has_its_code)
@@ -29,4 +31,20 @@ Test(exit, each_status_has_its_code)
     for (int status = 0; status < (int)(sizeof codes / sizeof *codes); status++)
         cr_expect_eq(exit_from_status(status), codes[status], "status %d", status);
     cr_expect_eq(exit_from_status(99), 1);
+}
+
+Test(exit, a_failed_operation_has_its_code)
+{
+    cr_expect_eq(exit_from_errno(ENOTCONN, SB_DETAIL_CONNECTION_LOST), EXIT_CONNECT);
+    cr_expect_eq(exit_from_errno(ENOTCONN, SB_DETAIL_NONE), EXIT_FAILED); /* the device's transport, not ours */
+    cr_expect_eq(exit_from_errno(EPERM, SB_DETAIL_NONE), EXIT_UNAUTHORISED);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_ALREADY_REGISTERED), EXIT_CONFLICT);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_ALREADY_STARTED), EXIT_CONFLICT);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_NOT_OWNER), EXIT_CONFLICT);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_MODE), EXIT_USAGE);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_ADDRESS), EXIT_FAILED);
+    cr_expect_eq(exit_from_errno(EINVAL, SB_DETAIL_NOT_STARTED), EXIT_FAILED);
+    cr_expect_eq(exit_from_errno(ETIMEDOUT, SB_DETAIL_NONE), EXIT_TIMEOUT);
+    cr_expect_eq(exit_from_errno(EINTR, SB_DETAIL_NONE), EXIT_INTERRUPTED);
+    cr_expect_eq(exit_from_errno(EIO, SB_DETAIL_VERDICT), EXIT_FAILED);
 }
