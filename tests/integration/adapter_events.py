@@ -208,6 +208,29 @@ def test_what_is_tagged_with_a_session_is_for_that_one_only():
         check_equal([e.session_generation for e in stale], [0])
 
 
+def test_a_nexus_that_is_lost_and_back_keeps_the_registration():
+    # A20: the session is the driver's open, not the TCP connection
+    with face() as (broker, agent, stream):
+        numbered = Numbered(agent)
+        session = registered(stream)
+        numbered.tell(code="NEXUS_LOST", scope=event_pb2.SCOPE_SESSION, lun=-1, aix_bits=0)
+        numbered.tell(code="NEXUS_RESTORED", scope=event_pb2.SCOPE_SESSION, lun=-1, aix_bits=0)
+        numbered.tell()
+        check_equal([code_pb2.Code.Name(e.record.code) for e in stream.wait_events(3)],
+                    ["NEXUS_LOST", "NEXUS_RESTORED", "LUN_RESET"])
+        check_equal({e.generation for e in stream.events}, {session.generation})
+
+
+def test_a_reset_and_its_unit_attention_are_both_told():
+    # A11: two native sources, two records
+    with face() as (broker, agent, stream):
+        numbered = Numbered(agent)
+        registered(stream)
+        numbered.tell(native=event_pb2.Native(name="tmf"))
+        numbered.tell(native=event_pb2.Native(name="unit-attention"))
+        check_equal([e.record.native.name for e in stream.wait_events(2)], ["tmf", "unit-attention"])
+
+
 # ---------------------------------------------------------------------------------------------------- RESET
 
 def reset_by(numbered, **scope):
