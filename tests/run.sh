@@ -84,7 +84,7 @@ valgrind_daemons() {
   build dev || return 1
   export SENSEBUS_WRAPPER="valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
   export SENSEBUS_TEST_LIMIT_S=240
-  suite dev -R 'integration[.](adapter_events|broker_events|agent_spool)'
+  suite dev -R 'integration[.](adapter_events|broker_events|agent_spool|c_face)'
   status=$?
   unset SENSEBUS_WRAPPER SENSEBUS_TEST_LIMIT_S
   return $status
@@ -111,7 +111,7 @@ for stage in $stages; do
     ;;
   fuzz) step fuzz fuzz_all ;;
   tsan) # Criterion cannot run under TSan: the daemons do, driven from outside
-    step build-tsan build tsan && step tsan suite tsan -R 'integration[.](adapter(_bounds|_events|_race)?$|(broker|cli)_)|fault'
+    step build-tsan build tsan && step tsan suite tsan -R 'integration[.](adapter(_bounds|_events|_race)?$|c_face|(broker|cli)_)|fault'
     ;;
   valgrind) # uninitialised reads, which the sanitizers do not see
     step valgrind valgrind_daemons

@@ -116,6 +116,7 @@ def test_an_orderly_stop_is_told_with_its_reason():
         def end(_):
             broker.process.send_signal(signal.SIGTERM)
         run("ended", "BROKER_STOPPING", "stopping", broker=broker, end=end)
+        broker.wait()
 
 
 def test_an_operators_end_is_told_with_its_reason():
