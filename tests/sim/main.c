@@ -167,7 +167,7 @@ static uint64_t number(const char *name, const char *text)
 
 static struct settings read_settings(int argc, char **argv)
 {
-    struct settings s = {.first = 1, .seeds = 1000, .seconds = 8, .jobs = 2};
+    struct settings s = {.first = 1, .seeds = 1000, .seconds = 5, .jobs = 2};
 
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
