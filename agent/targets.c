@@ -2,12 +2,9 @@
 #include "agent/targets.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/adapters.h"
 #include "agent/chap.h"
@@ -18,99 +15,10 @@
 #include "sensebus/v1/agents.pb-c.h"
 
 #define DISCOVERY_TIMEOUT_MS 10000
-#define ALIAS_FILE           "targets"
+#define NUMBERS_FILE         "targets"
 #define MAX_INVENTORY        65536
 
 static void discover(struct discovery *d);
-
-/* ------------------------------------------------------------------------------------------------ target numbers */
-
-static int alias_path(const struct targets *t, char *out, size_t len)
-{
-    int n = snprintf(out, len, "%s/" ALIAS_FILE, t->options.state_directory);
-
-    return n < 0 || (size_t)n >= len ? UV_ENAMETOOLONG : 0;
-}
-
-/* One name a line; the line number is the target's number. A last line without its end was torn while it was written:
- * it is cut off, else the next name would grow out of it and every name behind would have another number. */
-static int aliases_load(struct targets *t)
-{
-    char path[4096], line[TARGET_NAME_BYTES + 2];
-    int rc = alias_path(t, path, sizeof path);
-    off_t whole = 0;
-    FILE *f;
-
-    if (rc < 0)
-        return rc;
-    f = fopen(path, "re");
-    if (!f)
-        return errno == ENOENT ? 0 : uv_translate_sys_error(errno);
-    while (rc == 0 && t->n_aliases < TARGETS_MAX && fgets(line, sizeof line, f)) {
-        size_t len = strcspn(line, "\n");
-
-        if (line[len] != '\n' && feof(f)) {
-            log_warn("targets.number", "file=%s reason=\"the last line is torn and is dropped\"", path);
-            if (truncate(path, whole) < 0)
-                rc = uv_translate_sys_error(errno);
-            break;
-        }
-        whole += (off_t)strlen(line);
-        line[len] = 0;
-        t->aliases[t->n_aliases] = strdup(line);
-        if (t->aliases[t->n_aliases])
-            t->n_aliases++;
-        else
-            rc = UV_ENOMEM;
-    }
-    fclose(f);
-    return rc;
-}
-
-static int alias_write(const struct targets *t, const char *name)
-{
-    char path[4096], line[TARGET_NAME_BYTES + 2];
-    int rc = alias_path(t, path, sizeof path);
-    ssize_t len = snprintf(line, sizeof line, "%s\n", name);
-    ssize_t n;
-    off_t whole;
-    int fd;
-
-    if (rc < 0)
-        return rc;
-    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return uv_translate_sys_error(errno);
-    whole = lseek(fd, 0, SEEK_END);
-    n = write(fd, line, (size_t)len);
-    if (n != len)
-        rc = n < 0 ? uv_translate_sys_error(errno) : UV_ENOSPC;
-    else if (fsync(fd) < 0)
-        rc = uv_translate_sys_error(errno);
-    if (n >= 0 && n < len && ftruncate(fd, whole) < 0) /* else the next start cuts it off */
-        rc = uv_translate_sys_error(errno);
-    close(fd);
-    return rc;
-}
-
-/* The number of this target: the one it had, else the next. Negative when there is none. */
-static int alias_of(struct targets *t, const char *name)
-{
-    int rc;
-
-    for (size_t i = 0; i < t->n_aliases; i++)
-        if (strcmp(t->aliases[i], name) == 0)
-            return (int)i;
-    if (t->n_aliases == TARGETS_MAX)
-        return UV_ENOSPC;
-    t->aliases[t->n_aliases] = strdup(name);
-    if (!t->aliases[t->n_aliases])
-        return UV_ENOMEM;
-    rc = alias_write(t, name);
-    if (rc < 0) /* good until the restart */
-        log_warn("targets.number", "target=%s reason=\"%s\"", name, uv_strerror(rc));
-    return (int)t->n_aliases++;
-}
 
 /* ------------------------------------------------------------------------------------------------ watches */
 
@@ -210,7 +118,7 @@ int targets_add(struct targets *t, const struct target_url *url)
         options.mutual_chap_user = chap->mutual_user;
         options.mutual_chap_secret = chap->mutual_secret;
     }
-    options.alias = alias_of(t, url->name);
+    options.alias = numbers_get(&t->numbers, url->name);
     if (options.alias < 0)
         return options.alias;
     rc = uv_random(NULL, NULL, &options.seed, sizeof options.seed, 0, NULL);
@@ -436,7 +344,7 @@ int targets_init(struct targets *t, uv_loop_t *loop, const struct targets_option
     t->options = *options;
     t->ops = ops;
     t->data = data;
-    rc = aliases_load(t);
+    rc = numbers_load(&t->numbers, t->options.state_directory, NUMBERS_FILE, TARGETS_MAX, true);
     if (rc < 0)
         targets_deinit(t);
     return rc;
@@ -482,7 +390,6 @@ void targets_deinit(struct targets *t)
         watch_deinit(t->watches[i]);
         free(t->watches[i]);
     }
-    for (size_t i = 0; i < t->n_aliases; i++)
-        free(t->aliases[i]);
+    numbers_free(&t->numbers);
     memset(t, 0, sizeof *t);
 }

@@ -12,6 +12,7 @@
 
 #include "agent/command.h"
 #include "agent/coverage.h"
+#include "agent/numbers.h"
 #include "agent/target_url.h"
 #include "agent/watch.h"
 
@@ -55,8 +56,7 @@ struct targets {
     size_t n_watches;
     struct discovery discoveries[TARGETS_MAX_DISCOVERY];
     size_t n_discoveries;
-    char *aliases[TARGETS_MAX]; /* target name by number */
-    size_t n_aliases;
+    struct numbers numbers; /* of the names of targets */
     bool stopping;
     uv_timer_t pause; /* stopping ends from the loop, also without targets */
     size_t n_running; /* watches and discovery timers not closed yet */

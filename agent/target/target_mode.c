@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "agent/coverage.h"
+#include "agent/numbers.h"
 #include "agent/record.h"
 #include "agent/target/change.h"
 #include "agent/target/feed.h"
 #include "agent/target/lio.h"
-#include "agent/target/numbers.h"
 #include "agent/target/receive.h"
 #include "agent/target/snapshot.h"
 #include "agent/target/tgtd.h"
@@ -585,12 +585,13 @@ static void on_pause_closed(uv_handle_t *handle)
 
 static int load_numbers(struct target_mode *t, const char *directory, char *err, size_t err_len)
 {
-    int rc = numbers_load(&t->initiators, directory, "initiators");
+    /* Whoever may log in causes names of initiators: they must not make the loop wait for the disk. */
+    int rc = numbers_load(&t->initiators, directory, "initiators", NUMBERS_MAX, false);
 
     if (rc == 0)
-        rc = numbers_load(&t->lio_targets, directory, "lio-targets");
+        rc = numbers_load(&t->lio_targets, directory, "lio-targets", NUMBERS_MAX, true);
     if (rc == 0)
-        rc = numbers_load(&t->feed_targets, directory, "feed-targets");
+        rc = numbers_load(&t->feed_targets, directory, "feed-targets", NUMBERS_MAX, true);
     if (rc < 0)
         snprintf(err, err_len, "numbers of initiators and targets in %s: %s", directory, uv_strerror(rc));
     return rc;

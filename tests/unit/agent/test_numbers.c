@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/target/numbers.h"
+#include "agent/numbers.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -30,7 +31,7 @@ TestSuite(numbers, .init = setup, .fini = teardown);
 static void reload(void)
 {
     numbers_free(&n);
-    cr_assert_eq(numbers_load(&n, directory, "names"), 0);
+    cr_assert_eq(numbers_load(&n, directory, "names", NUMBERS_MAX, true), 0);
 }
 
 static void write_file(const char *text)
@@ -86,9 +87,33 @@ Test(numbers, names_that_would_break_the_file_have_none)
 
 Test(numbers, are_good_until_the_restart_when_the_file_cannot_be_written)
 {
-    cr_assert_eq(numbers_load(&n, "/nonexistent", "names"), 0);
+    cr_assert_eq(numbers_load(&n, "/nonexistent", "names", 2, false), 0);
     cr_expect_eq(numbers_get(&n, "iqn.a"), 0);
     cr_expect_eq(numbers_get(&n, "iqn.a"), 0);
+    cr_expect_eq(numbers_get(&n, "iqn.b"), 1);
+    cr_expect_eq(numbers_get(&n, "iqn.c"), UV_ENOSPC, "the bound that was given");
+}
+
+Test(numbers, what_could_not_be_written_is_written_with_the_next_in_order)
+{
+    reload();
+    cr_assert_eq(mkdir(path, 0700), 0); /* in the way of the file */
+    cr_expect_eq(numbers_get(&n, "iqn.a"), 0);
+    cr_assert_eq(rmdir(path), 0);
+    cr_expect_eq(numbers_get(&n, "iqn.b"), 1);
+    reload();
+    cr_expect_eq(numbers_find(&n, "iqn.a"), 0);
+    cr_expect_eq(numbers_find(&n, "iqn.b"), 1);
+}
+
+Test(numbers, a_line_that_is_no_name_is_refused_and_left_alone)
+{
+    char line[2 * NUMBERS_NAME_BYTES];
+
+    memset(line, 'x', sizeof line - 1);
+    strcpy(line + sizeof line - 8, "\niqn.a\n");
+    write_file(line);
+    cr_expect_eq(numbers_load(&n, directory, "names", NUMBERS_MAX, true), UV_EINVAL);
 }
 
 Test(numbers, end_at_their_bound)

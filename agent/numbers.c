@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/target/numbers.h"
+#include "agent/numbers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +17,10 @@ static int make_room(struct numbers *n)
     size_t cap = n->cap ? 2 * n->cap : 16;
     char **bigger;
 
+    if (n->n >= n->max)
+        return UV_ENOSPC;
     if (n->n < n->cap)
         return 0;
-    if (n->n >= NUMBERS_MAX)
-        return UV_ENOSPC;
     bigger = realloc(n->names, cap * sizeof *bigger);
     if (!bigger)
         return UV_ENOMEM;
@@ -42,7 +42,7 @@ static int keep(struct numbers *n, const char *name)
     return 0;
 }
 
-int numbers_load(struct numbers *n, const char *directory, const char *file)
+int numbers_load(struct numbers *n, const char *directory, const char *file, size_t max, bool durable)
 {
     char line[NUMBERS_NAME_BYTES + 1];
     off_t whole = 0;
@@ -50,14 +50,20 @@ int numbers_load(struct numbers *n, const char *directory, const char *file)
     FILE *f;
 
     memset(n, 0, sizeof *n);
+    n->max = max;
+    n->durable = durable;
     if (snprintf(n->path, sizeof n->path, "%s/%s", directory, file) >= (int)sizeof n->path)
         return UV_ENAMETOOLONG;
     f = fopen(n->path, "re");
     if (!f)
         return errno == ENOENT ? 0 : uv_translate_sys_error(errno);
-    while (rc == 0 && n->n < NUMBERS_MAX && fgets(line, sizeof line, f)) {
+    while (rc == 0 && n->n < max && fgets(line, sizeof line, f)) {
         size_t len = strcspn(line, "\n");
 
+        if (line[len] != '\n' && !feof(f)) {
+            rc = UV_EINVAL;
+            break;
+        }
         if (line[len] != '\n') {
             log_warn("numbers.torn", "file=%s reason=\"the last line is torn and is dropped\"", n->path);
             if (truncate(n->path, whole) < 0)
@@ -69,6 +75,7 @@ int numbers_load(struct numbers *n, const char *directory, const char *file)
         rc = keep(n, line);
     }
     fclose(f);
+    n->n_written = n->n;
     return rc;
 }
 
@@ -86,11 +93,23 @@ static int write_line(const struct numbers *n, const char *name)
     written = write(fd, line, (size_t)len);
     if (written != len)
         rc = written < 0 ? uv_translate_sys_error(errno) : UV_ENOSPC;
-    else if (fsync(fd) < 0)
+    else if (n->durable && fsync(fd) < 0)
         rc = uv_translate_sys_error(errno);
     if (written >= 0 && written < len && ftruncate(fd, whole) < 0) /* else the next start cuts it off */
         rc = uv_translate_sys_error(errno);
     close(fd);
+    return rc;
+}
+
+/* In order, also those that could not be written before: else the ones behind would have other numbers. */
+static int write_names(struct numbers *n)
+{
+    int rc = 0;
+
+    while (rc == 0 && n->n_written < n->n) {
+        rc = write_line(n, n->names[n->n_written]);
+        n->n_written += rc == 0;
+    }
     return rc;
 }
 
@@ -106,7 +125,7 @@ int32_t numbers_get(struct numbers *n, const char *name)
     rc = keep(n, name);
     if (rc < 0)
         return rc;
-    rc = write_line(n, name);
+    rc = write_names(n);
     if (rc < 0)
         log_warn("numbers.write", "file=%s reason=\"%s\"", n->path, uv_strerror(rc));
     return (int32_t)n->n - 1;
