@@ -10,6 +10,7 @@
 
 #include "echo.pb-c.h"
 #include "proto/grpc/grpc.h"
+#include "runtime/tls.h"
 #include "tests/interop/echo_descriptors.h"
 
 typedef Sensebus__Test__SayRequest Request;
@@ -367,14 +368,22 @@ static uint32_t number(const char *text)
     return (uint32_t)value;
 }
 
-static const char *parse_options(int argc, char **argv, struct grpc_limits *limits)
+static const char *parse_options(int argc, char **argv, struct grpc_limits *limits, struct tls_files *tls)
 {
     static const struct option options[] = {
-        {"address", required_argument, NULL, 'a'},          {"max-message-bytes", required_argument, NULL, 'm'},
-        {"max-streams", required_argument, NULL, 's'},      {"max-connections", required_argument, NULL, 'c'},
-        {"keepalive-ms", required_argument, NULL, 'k'},     {"keepalive-timeout-ms", required_argument, NULL, 't'},
-        {"handshake-ms", required_argument, NULL, 'h'},     {"reset-burst", required_argument, NULL, 'r'},
-        {"reset-per-second", required_argument, NULL, 'R'}, {0},
+        {"address", required_argument, NULL, 'a'},
+        {"max-message-bytes", required_argument, NULL, 'm'},
+        {"max-streams", required_argument, NULL, 's'},
+        {"max-connections", required_argument, NULL, 'c'},
+        {"keepalive-ms", required_argument, NULL, 'k'},
+        {"keepalive-timeout-ms", required_argument, NULL, 't'},
+        {"handshake-ms", required_argument, NULL, 'h'},
+        {"reset-burst", required_argument, NULL, 'r'},
+        {"reset-per-second", required_argument, NULL, 'R'},
+        {"tls-certificate", required_argument, NULL, 'C'},
+        {"tls-key", required_argument, NULL, 'K'},
+        {"tls-authority", required_argument, NULL, 'A'},
+        {0},
     };
     const char *address = "127.0.0.1:0";
     int c;
@@ -389,6 +398,9 @@ static const char *parse_options(int argc, char **argv, struct grpc_limits *limi
         case 'h': limits->handshake_ms = number(optarg); break;
         case 'r': limits->reset_burst = number(optarg); break;
         case 'R': limits->reset_per_second = number(optarg); break;
+        case 'C': tls->certificate = optarg; break;
+        case 'K': tls->key = optarg; break;
+        case 'A': tls->authority = optarg; break;
         default: exit(2);
         }
     }
@@ -407,7 +419,11 @@ int main(int argc, char **argv)
 {
     struct grpc_limits limits = {0};
     char err[256] = "";
-    const char *address = parse_options(argc, argv, &limits);
+    struct tls_files files = {0};
+    struct grpc_listen_options options = {0};
+    const char *address = parse_options(argc, argv, &limits, &files);
+    if (files.certificate)
+        check(tls_context_new(true, &files, &options.tls, err, sizeof err), err);
     check(uv_loop_init(&app.loop), "loop");
     check(grpc_server_new(&app.loop, &limits, &app.server), "server");
     check(grpc_server_add(app.server, methods, sizeof methods / sizeof methods[0], NULL), "service");
@@ -416,7 +432,8 @@ int main(int argc, char **argv)
     check(grpc_reflection_new(app.server, echo_descriptor_set, echo_descriptor_set_len, services,
                               sizeof services / sizeof services[0], &app.reflection),
           "reflection");
-    check(grpc_server_listen(app.server, address, NULL, err, sizeof err), err);
+    check(grpc_server_listen(app.server, address, &options, err, sizeof err), err);
+    tls_context_unref(options.tls);
     uv_signal_init(&app.loop, &app.sigterm);
     uv_signal_start(&app.sigterm, on_sigterm, SIGTERM);
     printf("listening %s\n", grpc_server_address(app.server, 0));

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's python3-grpcio against the echo server: python_client.py ECHO_SERVER STUBS"""
+"""Debian's python3-grpcio against the echo server: python_client.py ECHO_SERVER STUBS [tls]"""
 import os
 import sys
 import tempfile
@@ -8,6 +8,7 @@ import threading
 import time
 
 PROGRAM, STUBS = sys.argv[1:3]
+TLS = sys.argv[3:] == ["tls"]  # the same over TLS
 if not os.path.exists(os.path.join(STUBS, "stamp")):
     print("SKIP: no Python stubs (protobuf-compiler-grpc is not installed)")
     sys.exit(77)
@@ -30,6 +31,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # 
 
 from echo_process import echo_server, run  # noqa: E402
 
+if TLS:
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+    import atexit
+    from pki import Pki  # noqa: E402
+    PKI = Pki()
+    atexit.register(PKI.__exit__)
+    PKI.server = PKI.broker("--dns", "localhost", "--ip", "127.0.0.1", "--ip", "::1")
+    PKI.client = PKI.issue("reader", "r1")
+
 LIMIT_S = 20
 Say = echo_pb2.SayRequest
 
@@ -39,13 +49,21 @@ class Client:
 
     def __init__(self, *options, channel_options=(), ends_by_itself=False):
         self.options, self.channel_options, self.ends_by_itself = options, channel_options, ends_by_itself
+        if TLS:
+            self.options += tuple(PKI.server.listen_options())
 
     def __enter__(self):
         self.context = echo_server(PROGRAM, *self.options, ends_by_itself=self.ends_by_itself)
         self.server = self.context.__enter__()
-        self.channel = grpc.insecure_channel(self.server.address, options=self.channel_options)
+        self.channel = self.connect()
         self.echo = echo_pb2_grpc.EchoStub(self.channel)
         return self
+
+    def connect(self):
+        if not TLS:
+            return grpc.insecure_channel(self.server.address, options=self.channel_options)
+        credentials = grpc.ssl_channel_credentials(*PKI.client.read())
+        return grpc.secure_channel(self.server.address, credentials, options=self.channel_options)
 
     def __exit__(self, kind, error, trace):
         self.channel.close()
@@ -394,7 +412,7 @@ def a_call_by_reflection_alone():
         assert call(request_class(text="dynamic"), timeout=LIMIT_S).text == "dynamic"
 
 
-sys.exit(run([
+TESTS = [
     unary_and_metadata, metadata_of_a_unary_answer, metadata_of_a_stream, metadata_of_a_refusal_in_one_block,
     long_reply, long_request_up_to_the_limit, status_with_utf8_message, every_status_arrives,
     unknown_method_and_service, compressed_request_is_refused, not_a_message, server_stream_in_order,
@@ -405,4 +423,7 @@ sys.exit(run([
     keepalive_of_the_server_is_answered, drain_ends_streams_and_refuses_more, health_check_and_watch,
     reflection_lists_services, reflection_finds_files, reflection_says_what_it_does_not_know,
     a_call_by_reflection_alone,
-]))
+]
+if TLS:
+    TESTS.remove(unix_socket)  # proves who connects by itself
+sys.exit(run(TESTS))

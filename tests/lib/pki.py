@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import tempfile
 
-from sensebus_testlib import BUILD, LIMIT_S
-
-SENSEBUS = os.path.join(BUILD, "clients", "sensebus")
+SOURCE = os.environ.get("SENSEBUS_SOURCE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+SENSEBUS = os.path.join(os.environ.get("SENSEBUS_BUILD", os.path.join(SOURCE, "build")), "clients", "sensebus")
+LIMIT_S = 60
 AUTHORITY = """[ca]
 default_ca = own
 [own]
