@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Three sources, each with the snapshot that it showed last. A new snapshot is compared with the last one, and each
- * difference becomes a record; the first one is only remembered, because nothing happened yet. */
+/* Three sources (watched.h); sessions and their buffers are receive.h's, the data comes from feed.h. */
 #include "agent/target/target_mode.h"
 
 #include <inttypes.h>
@@ -9,19 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/coverage.h"
 #include "agent/numbers.h"
 #include "agent/record.h"
-#include "agent/target/change.h"
 #include "agent/target/feed.h"
 #include "agent/target/lio.h"
 #include "agent/target/receive.h"
-#include "agent/target/snapshot.h"
 #include "agent/target/tgtd.h"
+#include "agent/target/watched.h"
 #include "agent/target_url.h"
-#include "runtime/clock.h"
 #include "runtime/log.h"
-#include "sensebus/v1/agents.pb-c.h"
 
 #define LIO_ROOT_DEFAULT "/sys/kernel/config/target"
 #define POLL_DEFAULT_MS  1000
@@ -34,26 +29,11 @@ static const struct change_source sources[N_SOURCES] = {
     [SOURCE_FEED] = {"feed", 3000000, "target-feed", false},
 };
 static const char *const instances[N_SOURCES] = {"tgtd", "lio", "feed"};
-static const char *const capabilities[] = {"event", "target-mode"};
-
-enum outage { OUTAGE_NONE, OUTAGE_UNREACHABLE, OUTAGE_GONE };
-
-/* One source, and what it showed last. */
-struct watched {
-    struct target_mode *t;
-    enum source_kind kind;
-    bool on;
-    bool known; /* it showed something before */
-    enum outage outage;
-    struct snapshot now;
-    char (*names)[TARGET_MODE_ADAPTER_BYTES]; /* of the adapters, one for each target of `now` */
-};
 
 struct target_mode {
     uv_loop_t *loop;
     const struct target_mode_ops *ops;
     void *data;
-    struct coverage *coverage;
     struct watched watched[N_SOURCES];
     struct tgtd tgtd;
     struct lio lio;
@@ -66,134 +46,7 @@ struct target_mode {
     void *on_stopped_data;
 };
 
-/* ------------------------------------------------------------------------------------------------ records */
-
-static void tell(struct target_mode *t, struct record *record)
-{
-    record->wall_ns = clock_wall_ns();
-    record->boot_ns = clock_boot_ns();
-    t->ops->on_record(t->data, record);
-}
-
-static void on_change(void *data, const struct snapshot_change *change)
-{
-    struct watched *w = data;
-    struct change_text text;
-    struct record record;
-    int32_t number = -1;
-
-    if (change->nexus)
-        number = numbers_get(&w->t->initiators, change->nexus->initiator);
-    change_record(&sources[w->kind], change, number < 0 ? -1 : number, &text, &record);
-    tell(w->t, &record);
-}
-
-static void tell_outage(struct watched *w, const struct snapshot_target *target, enum change_outage outage,
-                        const char *reason)
-{
-    struct change_text text;
-    struct record record;
-
-    change_outage_record(&sources[w->kind], target, outage, reason, &text, &record);
-    tell(w->t, &record);
-}
-
-static void cover(struct watched *w, uint32_t state, const char *reason)
-{
-    struct coverage *c = w->t->coverage;
-    uint64_t version = c->version;
-
-    if (coverage_set(c, SENSEBUS__V1__SOURCE__SOURCE_TARGET, instances[w->kind], state, reason) < 0)
-        log_error("coverage.memory", "source=%s", instances[w->kind]);
-    if (c->version == version)
-        return;
-    log_info("target.health", "source=%s state=%s reason=\"%s\"", instances[w->kind],
-             state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED      ? "armed"
-             : state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED ? "degraded"
-                                                                          : "off",
-             reason);
-    w->t->ops->on_coverage(w->t->data);
-}
-
-/* ------------------------------------------------------------------------------------------------ sources */
-
-static bool same_targets(const struct snapshot *a, const struct snapshot *b)
-{
-    if (a->n_targets != b->n_targets)
-        return false;
-    for (size_t i = 0; i < a->n_targets; i++)
-        if (a->targets[i].number != b->targets[i].number || strcmp(a->targets[i].name, b->targets[i].name) != 0)
-            return false;
-    return true;
-}
-
-/* Targets that were there before the outage and are there again. */
-static void tell_back(struct watched *w, const struct snapshot *now)
-{
-    for (size_t i = 0; i < now->n_targets; i++)
-        if (snapshot_find(&w->now, now->targets[i].number, now->targets[i].name))
-            tell_outage(w, &now->targets[i], CHANGE_BACK, "");
-}
-
-/* Adapters have names as long as their targets are shown. */
-static int name_adapters(struct watched *w, const struct snapshot *now)
-{
-    char(*names)[TARGET_MODE_ADAPTER_BYTES] = calloc(now->n_targets + 1, sizeof *names);
-
-    if (!names)
-        return UV_ENOMEM;
-    for (size_t i = 0; i < now->n_targets; i++)
-        change_adapter_name(&sources[w->kind], now->targets[i].number, names[i]);
-    free(w->names);
-    w->names = names;
-    return 0;
-}
-
-static void on_failed(void *data, bool gone, const char *reason);
-
-static void on_snapshot(void *data, struct snapshot *snapshot)
-{
-    struct watched *w = data;
-    bool adapters_changed = !same_targets(&w->now, snapshot);
-
-    if (name_adapters(w, snapshot) < 0) {
-        on_failed(w, false, "out of memory");
-        return;
-    }
-    if (w->known && w->outage == OUTAGE_GONE)
-        tell_back(w, snapshot);
-    if (w->known)
-        snapshot_diff(&w->now, snapshot, on_change, w);
-    snapshot_free(&w->now);
-    w->now = *snapshot;
-    *snapshot = (struct snapshot){0};
-    w->known = true;
-    w->outage = OUTAGE_NONE;
-    coverage_prove(w->t->coverage, SENSEBUS__V1__SOURCE__SOURCE_TARGET, instances[w->kind], clock_wall_ns());
-    if (w->now.cut)
-        cover(w, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED,
-              "a part is left out: it cannot be read or understood, is said twice, or is beyond the agent's bounds");
-    else
-        cover(w, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED, "");
-    if (adapters_changed)
-        w->t->ops->on_adapters(w->t->data);
-}
-
-/* Told once, and once more when it turns out worse. */
-static void on_failed(void *data, bool gone, const char *reason)
-{
-    struct watched *w = data;
-    enum outage outage = gone ? OUTAGE_GONE : OUTAGE_UNREACHABLE;
-
-    cover(w, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, reason);
-    if (outage <= w->outage)
-        return;
-    w->outage = outage;
-    for (size_t i = 0; i < w->now.n_targets; i++)
-        tell_outage(w, &w->now.targets[i], gone ? CHANGE_GONE : CHANGE_UNREACHABLE, reason);
-    if (gone)
-        snapshot_forget_nexuses(&w->now);
-}
+/* ------------------------------------------------------------------------------------------------ LIO */
 
 /* LIO's targets have a name and a group; both together get a number. */
 static int32_t lio_number(void *data, const struct snapshot_target *target)
@@ -207,17 +60,24 @@ static int32_t lio_number(void *data, const struct snapshot_target *target)
 
 static void on_lio_snapshot(void *data, struct snapshot *snapshot)
 {
-    struct watched *w = data;
+    struct target_mode *t = data;
 
-    snapshot_renumber(snapshot, lio_number, w->t);
-    on_snapshot(w, snapshot);
+    snapshot_renumber(snapshot, lio_number, t);
+    watched_snapshot(&t->watched[SOURCE_LIO], snapshot);
+}
+
+static void on_lio_failed(void *data, bool gone, const char *reason)
+{
+    struct target_mode *t = data;
+
+    watched_failed(&t->watched[SOURCE_LIO], gone, reason);
 }
 
 /* ------------------------------------------------------------------------------------------------ the feed */
 
 static void on_serves(void *data, const struct feed_message *message)
 {
-    struct watched *w = data;
+    struct target_mode *t = data;
     struct snapshot snapshot = {0};
     const uint8_t *cursor = message->data;
     const char *text;
@@ -229,22 +89,22 @@ static void on_serves(void *data, const struct feed_message *message)
         int32_t number;
 
         snprintf(name, sizeof name, "%.*s", (int)len, text);
-        number = numbers_get(&w->t->feed_targets, name);
+        number = numbers_get(&t->feed_targets, name);
         rc = snapshot_add_target(&snapshot, number, text, len); /* a negative number is left out */
     }
     if (rc == 0) {
         snapshot_finish(&snapshot);
-        on_snapshot(w, &snapshot);
+        watched_snapshot(&t->watched[SOURCE_FEED], &snapshot);
     } else {
-        on_failed(w, false, "out of memory");
+        watched_failed(&t->watched[SOURCE_FEED], false, "out of memory");
     }
     snapshot_free(&snapshot);
 }
 
 static bool on_data(void *data, const struct feed_message *m, bool first)
 {
-    struct watched *w = data;
-    struct receive *r = &w->t->receive;
+    struct target_mode *t = data;
+    struct receive *r = &t->receive;
 
     if (first && receive_begin(r, m->target, m->target_len, m->initiator, m->initiator_len, m->len) == 0) {
         log_debug("feed.nobody", "target=%.*s initiator=%.*s bytes=%zu", (int)m->target_len, m->target,
@@ -256,24 +116,13 @@ static bool on_data(void *data, const struct feed_message *m, bool first)
 
 static void on_feed_down(void *data, bool gone, const char *reason)
 {
-    struct watched *w = data;
+    struct target_mode *t = data;
 
-    receive_abandon(&w->t->receive);
-    on_failed(w, gone, reason);
+    receive_abandon(&t->receive);
+    watched_failed(&t->watched[SOURCE_FEED], gone, reason);
 }
 
 /* ------------------------------------------------------------------------------------------------ adapters */
-
-static void fill_adapter(const struct watched *w, size_t index, struct target_mode_adapter *out)
-{
-    const struct snapshot_target *target = &w->now.targets[index];
-
-    out->name = w->names[index];
-    out->own_id = target->name;
-    out->controller = sources[w->kind].controller_base + target->number;
-    out->capabilities = capabilities;
-    out->n_capabilities = sizeof capabilities / sizeof capabilities[0];
-}
 
 size_t target_mode_n_adapters(const struct target_mode *t)
 {
@@ -290,51 +139,34 @@ void target_mode_adapter_at(const struct target_mode *t, size_t index, struct ta
 
     while (index >= t->watched[kind].now.n_targets)
         index -= t->watched[kind++].now.n_targets;
-    fill_adapter(&t->watched[kind], index, out);
-}
-
-/* Prefix and digits. Returns N_SOURCES when it is none of ours. */
-static enum source_kind kind_of(const char *name)
-{
-    for (size_t i = 0; i < N_SOURCES; i++) {
-        size_t n = strlen(sources[i].adapter_prefix);
-
-        if (strncmp(name, sources[i].adapter_prefix, n) == 0 && name[n] && !name[n + strspn(name + n, "0123456789")])
-            return (enum source_kind)i;
-    }
-    return N_SOURCES;
+    watched_adapter(&t->watched[kind], index, out);
 }
 
 bool target_mode_is_adapter(const char *name)
 {
-    return kind_of(name) != N_SOURCES;
+    for (size_t i = 0; i < N_SOURCES; i++)
+        if (watched_is_adapter(&(struct watched){.source = sources[i]}, name))
+            return true;
+    return false;
 }
 
-/* The target behind an adapter's name: false when there is none. */
-static bool find_target(const struct target_mode *t, const char *name, const struct watched **out_watched,
-                        size_t *out_index)
+/* The source that shows the target behind an adapter's name; NULL when none does. */
+static const struct watched *find_adapter(const struct target_mode *t, const char *name, size_t *out_index)
 {
-    enum source_kind kind = kind_of(name);
-
-    for (size_t i = 0; kind != N_SOURCES && i < t->watched[kind].now.n_targets; i++) {
-        if (strcmp(t->watched[kind].names[i], name) != 0)
-            continue;
-        *out_watched = &t->watched[kind];
-        *out_index = i;
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < N_SOURCES; i++)
+        if (watched_find(&t->watched[i], name, out_index))
+            return &t->watched[i];
+    return NULL;
 }
 
 bool target_mode_find_adapter(const struct target_mode *t, const char *name, struct target_mode_adapter *out)
 {
-    const struct watched *w;
     size_t index;
+    const struct watched *w = find_adapter(t, name, &index);
 
-    if (!find_target(t, name, &w, &index))
-        return false;
-    fill_adapter(w, index, out);
-    return true;
+    if (w)
+        watched_adapter(w, index, out);
+    return w;
 }
 
 /* ------------------------------------------------------------------------------------------------ sessions */
@@ -417,21 +249,6 @@ static bool check_buffers(const Sensebus__V1__StartTarget *start, struct target_
     return true;
 }
 
-static bool logged_in(const struct target_mode *t, const char *adapter, const char *initiator)
-{
-    const struct snapshot_target *target;
-    const struct watched *w;
-    size_t index;
-
-    if (!find_target(t, adapter, &w, &index))
-        return false;
-    target = &w->now.targets[index];
-    for (size_t i = 0; i < target->n_nexuses; i++)
-        if (strcmp(w->now.nexuses[target->first_nexus + i].initiator, initiator) == 0)
-            return true;
-    return false;
-}
-
 void target_mode_open(struct target_mode *t, const char *session_id, uint64_t generation,
                       const Sensebus__V1__StartTarget *start, struct target_mode_result *out)
 {
@@ -439,6 +256,8 @@ void target_mode_open(struct target_mode *t, const char *session_id, uint64_t ge
     const Sensebus__V1__DeviceAddress *address = start->address ? start->address : &nowhere;
     struct receive_session session = {.generation = generation, .buffer_bytes = start->buffer_bytes};
     struct target_mode_adapter adapter;
+    const struct watched *w;
+    size_t index;
     int rc;
 
     memset(out, 0, sizeof *out);
@@ -461,8 +280,8 @@ void target_mode_open(struct target_mode *t, const char *session_id, uint64_t ge
     else if (rc < 0)
         refuse(out, SENSEBUS__V1__ERRNO__ERRNO_ENOMEM, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NONE,
                "no more target-mode sessions: %s", uv_strerror(rc));
-    else
-        out->logged_in = logged_in(t, out->adapter, out->initiator);
+    else if ((w = find_adapter(t, out->adapter, &index)))
+        out->logged_in = watched_logged_in(w, index, out->initiator);
 }
 
 bool target_mode_close(struct target_mode *t, const char *session_id, uint64_t generation)
@@ -486,13 +305,12 @@ void target_mode_register(const struct target_mode *t, const char *session_id, u
                           struct target_mode_result *out)
 {
     const struct receive_session *s = receive_find(&t->receive, session_id, generation);
-    const struct watched *w;
     size_t index;
 
     memset(out, 0, sizeof *out);
     if (!s)
         refuse_value(out, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NOT_STARTED, "no such session");
-    else if (!find_target(t, s->adapter, &w, &index))
+    else if (!find_adapter(t, s->adapter, &index))
         refuse(out, SENSEBUS__V1__ERRNO__ERRNO_ENXIO, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NOT_SUPPORTED,
                "the target is no longer served");
 }
@@ -537,7 +355,7 @@ static void tell_buffers(struct target_mode *t, const struct receive_session *s,
 
     snprintf(detail, sizeof detail, "%s: %" PRIu32 " of %" PRIu32 " receive buffers are held", words, s->buffers.held,
              s->buffers.total);
-    tell(t, &record);
+    watched_tell(&t->watched[SOURCE_FEED], &record);
 }
 
 static void on_exhausted(void *data, const struct receive_session *s)
@@ -554,10 +372,8 @@ static void on_resumed(void *data, const struct receive_session *s)
 
 static void target_mode_free(struct target_mode *t)
 {
-    for (size_t i = 0; i < N_SOURCES; i++) {
-        snapshot_free(&t->watched[i].now);
-        free(t->watched[i].names);
-    }
+    for (size_t i = 0; i < N_SOURCES; i++)
+        watched_deinit(&t->watched[i]);
     receive_deinit(&t->receive);
     numbers_free(&t->initiators);
     numbers_free(&t->lio_targets);
@@ -600,8 +416,8 @@ static int load_numbers(struct target_mode *t, const char *directory, char *err,
 /* The feed first: it alone can fail for another reason than its option. */
 static int start_sources(struct target_mode *t, const struct target_mode_options *o, char *err, size_t err_len)
 {
-    static const struct source_ops tgtd_ops = {.on_snapshot = on_snapshot, .on_failed = on_failed};
-    static const struct source_ops lio_ops = {.on_snapshot = on_lio_snapshot, .on_failed = on_failed};
+    static const struct source_ops tgtd_ops = {.on_snapshot = watched_snapshot, .on_failed = watched_failed};
+    static const struct source_ops lio_ops = {.on_snapshot = on_lio_snapshot, .on_failed = on_lio_failed};
     static const struct feed_ops feed_ops = {.on_serves = on_serves, .on_data = on_data, .on_down = on_feed_down};
     const char *root = o->lio_root && strcmp(o->lio_root, "auto") == 0 ? LIO_ROOT_DEFAULT : o->lio_root;
     uint32_t poll_ms = o->poll_ms ? o->poll_ms : POLL_DEFAULT_MS;
@@ -617,7 +433,7 @@ static int start_sources(struct target_mode *t, const struct target_mode_options
         return UV_EINVAL;
     }
     if (o->feed)
-        rc = feed_start(&t->feed, t->loop, o->feed, &feed_ops, &t->watched[SOURCE_FEED]);
+        rc = feed_start(&t->feed, t->loop, o->feed, &feed_ops, t);
     if (rc < 0) {
         snprintf(err, err_len, "target-feed: %s", uv_strerror(rc));
         return rc == UV_ENOMEM ? rc : UV_EINVAL;
@@ -625,10 +441,13 @@ static int start_sources(struct target_mode *t, const struct target_mode_options
     if (o->tgtd_socket)
         tgtd_start(&t->tgtd, t->loop, socket, poll_ms, &tgtd_ops, &t->watched[SOURCE_TGTD]);
     if (root)
-        lio_start(&t->lio, t->loop, root, poll_ms, &lio_ops, &t->watched[SOURCE_LIO]);
-    t->watched[SOURCE_TGTD].on = o->tgtd_socket;
-    t->watched[SOURCE_LIO].on = root;
-    t->watched[SOURCE_FEED].on = o->feed;
+        lio_start(&t->lio, t->loop, root, poll_ms, &lio_ops, t);
+    if (o->tgtd_socket)
+        watched_start(&t->watched[SOURCE_TGTD]);
+    if (root)
+        watched_start(&t->watched[SOURCE_LIO]);
+    if (o->feed)
+        watched_start(&t->watched[SOURCE_FEED]);
     return 0;
 }
 
@@ -647,9 +466,13 @@ int target_mode_start(uv_loop_t *loop, const struct target_mode_options *options
     t->loop = loop;
     t->ops = ops;
     t->data = data;
-    t->coverage = options->coverage;
     for (size_t i = 0; i < N_SOURCES; i++)
-        t->watched[i] = (struct watched){.t = t, .kind = (enum source_kind)i};
+        t->watched[i] = (struct watched){.source = sources[i],
+                                         .instance = instances[i],
+                                         .ops = ops,
+                                         .data = data,
+                                         .coverage = options->coverage,
+                                         .initiators = &t->initiators};
     receive_init(&t->receive, &receive_ops, t);
     rc = load_numbers(t, options->state_directory, err, err_len);
     if (rc == 0)
@@ -660,10 +483,6 @@ int target_mode_start(uv_loop_t *loop, const struct target_mode_options *options
     }
     uv_timer_init(loop, &t->pause);
     t->pause.data = t;
-    for (size_t i = 0; i < N_SOURCES; i++)
-        if (t->watched[i].on)
-            coverage_set(t->coverage, SENSEBUS__V1__SOURCE__SOURCE_TARGET, instances[i],
-                         SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, "not looked yet");
     *out_target_mode = t;
     return 0;
 }
@@ -687,8 +506,5 @@ void target_mode_stop(struct target_mode *t, void (*cb)(void *data), void *data)
 
 void target_mode_prove(struct target_mode *t)
 {
-    struct watched *w = &t->watched[SOURCE_FEED]; /* the others prove it with each look */
-
-    if (w->on && w->known && w->outage == OUTAGE_NONE)
-        coverage_prove(t->coverage, SENSEBUS__V1__SOURCE__SOURCE_TARGET, instances[SOURCE_FEED], clock_wall_ns());
+    watched_prove(&t->watched[SOURCE_FEED]); /* the others prove it with each look */
 }
