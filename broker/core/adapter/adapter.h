@@ -64,7 +64,7 @@ struct adapter_stream *adapter_open(struct adapter *a, const char *principal, un
 void adapter_close(struct adapter *a, struct adapter_stream *stream, uint64_t now_ns);
 
 /* The stream's send queue is full (no further records are handed out for it), or has room again. Replies are handed out
- * always: they are bounded by the requests. */
+ * always: they are bounded by the requests. (The reply of a RESET comes behind its record, so it waits with that.) */
 void adapter_blocked(struct adapter *a, struct adapter_stream *stream);
 void adapter_writable(struct adapter *a, struct adapter_stream *stream, uint64_t now_ns);
 

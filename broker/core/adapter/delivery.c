@@ -146,7 +146,7 @@ static bool is_announcement(const struct event_view *view)
 
 static bool is_of_host(const struct adapter_session *s, struct text host)
 {
-    return strlen(s->host->name) == host.len && memcmp(s->host->name, host.ptr, host.len) == 0;
+    return host.len && strlen(s->host->name) == host.len && memcmp(s->host->name, host.ptr, host.len) == 0;
 }
 
 /* The session that the record is tagged with; NULL when that is gone, or another agent's (rule 2). */

@@ -72,13 +72,13 @@ int place_fill(struct session_place *place, const Sensebus__V1__DeviceAddress *a
 static size_t unit_key(char key[MAX_UNIT_KEY], struct text host, struct text adapter, int32_t bus, int32_t target,
                        int64_t lun)
 {
-    size_t n = 0;
-    if (host.len > MAX_HOST || adapter.len > MAX_ADAPTER_NAME)
+    size_t n = host.len;
+    if (host.len == 0 || host.len > MAX_HOST || adapter.len > MAX_ADAPTER_NAME)
         return 0;
     memcpy(key, host.ptr, host.len);
-    n += host.len;
     key[n++] = '\0';
-    memcpy(key + n, adapter.ptr, adapter.len);
+    if (adapter.len)
+        memcpy(key + n, adapter.ptr, adapter.len);
     n += adapter.len;
     key[n++] = '\0';
     memcpy(key + n, &bus, sizeof bus);
@@ -172,7 +172,7 @@ struct adapter_session *unit_conflict(const struct adapter *a, const char *host,
 
 static bool same_text(const char *string, struct text text)
 {
-    return strlen(string) == text.len && memcmp(string, text.ptr, text.len) == 0;
+    return strlen(string) == text.len && (text.len == 0 || memcmp(string, text.ptr, text.len) == 0);
 }
 
 static bool same_adapter(const struct adapter_session *s, const struct event_view *view)
@@ -248,7 +248,7 @@ void place_each(struct adapter *a, const struct event_view *view, void (*each)(s
         each_of_unit(a, view, each, data);
         return;
     }
-    struct host *host = host_find(a, view->host.ptr, view->host.len);
+    struct host *host = view->host.len ? host_find(a, view->host.ptr, view->host.len) : NULL;
     if (!host)
         return;
     host_ref(host);

@@ -27,7 +27,7 @@
 #define AIX_BITS           0xfu
 #define AIX_BITS_FATAL     0x3u /* the session, or the adapter under it, is not well */
 #define AIX_BUFS_EXHAUSTED 0x8u /* target mode only (rule 22) */
-#define N_RESERVED_REPLIES 16
+#define N_RESERVED_REPLIES 64
 
 typedef Sensebus__V1__Errno error_number;
 typedef Sensebus__V1__EinvalDetail error_detail;

@@ -342,6 +342,24 @@ static void ask_target(uint32_t buffer_bytes, uint32_t n_buffers, const char *na
     ask(&w, a, &r.request);
 }
 
+Test(check, adapter_of_iocinfo)
+{
+    struct broken r;
+    Sensebus__V1__IocInfo ioc_info = SENSEBUS__V1__IOC_INFO__INIT;
+    right_event(&r, "");
+    r.request.operation_case = ASK(IOC_INFO);
+    r.request.ioc_info = &ioc_info;
+    ask(&w, a, &r.request);
+    ioc_info.host = (char *)"h";
+    memset(long_name, 'x', sizeof long_name - 1);
+    ioc_info.adapter = long_name;
+    ask(&w, a, &r.request);
+    ioc_info.adapter = (char *)"";
+    w.full.adapter = long_name; /* what the inventory holds counts as well */
+    ask(&w, a, &r.request);
+    story(&w, "A #7 EINVAL/ADDRESS\nA #8 EINVAL/ADDRESS\nA #9 EINVAL/ADDRESS\n");
+}
+
 /* SCIOSTARTTGT: buf_size at most 4096, num_bufs at least 16, lun 0, not the adapter itself, once for each initiator */
 Test(check, target_mode)
 {

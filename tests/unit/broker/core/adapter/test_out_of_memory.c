@@ -188,3 +188,37 @@ Test(out_of_memory, reserve_is_used_again)
     }
     world_end(&w);
 }
+
+/* What cannot be written stays in its place, and is tried again soon. */
+Test(out_of_memory, loss_that_cannot_be_told_is_told_later)
+{
+    struct adapter_limits limits = {.max_queued_records = 1};
+    struct adapter_action action;
+    world_begin(&w, &limits);
+    struct adapter_stream *stream = open_as(&w, "A", "alice", ACCESS_ALL);
+    started(&w, stream, 0);
+    registered(&w, stream, "s1");
+    adapter_blocked(w.a, stream);
+    unit_reset(&w, 0);
+    unit_reset(&w, 0);
+    adapter_writable(w.a, stream, w.now_ns);
+    failing_alloc_after(0); /* the record: it folds into the loss behind it, which is told at once */
+    world_take(&w);
+    cr_assert(failing_alloc_stop());
+    story(&w, "A event s1 EVENTS_LOST 2 bits 4 corr ab\n");
+    adapter_blocked(w.a, stream);
+    unit_reset(&w, 0);
+    unit_reset(&w, 0);
+    adapter_writable(w.a, stream, w.now_ns);
+    cr_assert(adapter_take(w.a, &action));
+    chunk_unref(action.message);
+    chunk_unref(action.tail);
+    failing_alloc_after(0); /* the loss itself */
+    cr_assert_not(adapter_take(w.a, &action));
+    cr_assert(failing_alloc_stop());
+    cr_assert_eq(adapter_next_ns(w.a), w.now_ns + 10 * MS);
+    tick_to(&w, w.now_ns + 10 * MS);
+    story(&w, "A event s1 EVENTS_LOST 1 bits 4 corr ab\n");
+    cr_assert_eq(adapter_next_ns(w.a), UINT64_MAX);
+    world_end(&w);
+}

@@ -137,6 +137,31 @@ Test(session, address_of_the_agent_counts)
     story(&w, "> h close s2\nB #4 EINVAL/ALREADY_STARTED\n");
 }
 
+Test(session, address_of_the_agent_may_leave_names_out_but_not_be_too_long)
+{
+    char long_name[100];
+    memset(long_name, 'x', sizeof long_name);
+    long_name[sizeof long_name - 1] = '\0';
+    ask_start(&w, a, 0, false);
+    Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
+    Sensebus__V1__OpenResult open = SENSEBUS__V1__OPEN_RESULT__INIT;
+    Sensebus__V1__DeviceAddress address = w.full;
+    result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
+    result.id = 1;
+    result.open = &open;
+    open.address = &address;
+    open.controller = 3;
+    address.adapter = long_name;
+    agent_result(&w, "h", &result, 0);
+    ask_start(&w, a, 0, false);
+    address.adapter = (char *)"a";
+    address.target_name = (char *)"";
+    result.id = 3;
+    agent_result(&w, "h", &result, 0);
+    story(&w, "> h open 1 s1 a:0:1:0\n> h close s1\nA #1 EIO\n> h open 3 s2 a:0:1:0\nA #2 OK session s2\n"
+              "log SESSION_STARTED s2\nsdi 1 s2\n");
+}
+
 /* rule 5: everything of a stream ends with it */
 Test(session, sessions_end_with_their_stream)
 {

@@ -114,6 +114,19 @@ static void tell_result(struct world *w, const char *owner, const Sensebus__V1__
     tell(w, "\n");
 }
 
+/* Whoever reads events takes it. */
+static void check_record(const Sensebus__V1__Event *record)
+{
+    static uint8_t bytes[65536];
+    struct event_limits limits = {.allow_broker_fields = true};
+    struct event_view view;
+    char err[128];
+    size_t len = sensebus__v1__event__get_packed_size(record);
+    cr_assert_leq(len, sizeof bytes);
+    sensebus__v1__event__pack(record, bytes);
+    cr_assert_eq(event_scan(bytes, len, &limits, &view, err, sizeof err), 0, "%s", err);
+}
+
 static void tell_event(struct world *w, const char *owner, const Sensebus__V1__AdapterEvent *e)
 {
     const Sensebus__V1__Event *record = e->record;
@@ -141,6 +154,7 @@ static void tell_event(struct world *w, const char *owner, const Sensebus__V1__A
     }
     tell(w, "\n");
     cr_assert_str_eq(e->registered->host, "h");
+    check_record(record);
     cr_assert_eq(e->adapter_major, 7);
     cr_assert_eq(e->adapter_minor, 9);
 }
