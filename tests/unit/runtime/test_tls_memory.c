@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A whole connection, again and again, each time with another allocation failing, OpenSSL's and ours. Whether it comes
- * up does not matter; that it fails in good order, with words, does. */
+ * up does not matter; that it fails in good order, with words, does. A program of its own: OpenSSL lets its allocator
+ * be replaced only before it has allocated anything, and Criterion's libraries come first. */
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
