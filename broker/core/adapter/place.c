@@ -60,11 +60,12 @@ void host_unref(struct adapter *a, struct host *host)
 
 int place_fill(struct session_place *place, const Sensebus__V1__DeviceAddress *address)
 {
-    if (strlen(address->adapter) > MAX_ADAPTER_NAME || strlen(address->target_name) > MAX_TARGET_NAME)
+    size_t adapter_len = strlen(address->adapter), name_len = strlen(address->target_name);
+    if (adapter_len > MAX_ADAPTER_NAME || name_len > MAX_TARGET_NAME)
         return UV_EINVAL;
     *place = (struct session_place){.bus = address->bus, .target = address->target, .lun = address->lun};
-    strcpy(place->adapter, address->adapter); /* it fits: checked above */
-    strcpy(place->target_name, address->target_name);
+    memcpy(place->adapter, address->adapter, adapter_len + 1);
+    memcpy(place->target_name, address->target_name, name_len + 1);
     return 0;
 }
 

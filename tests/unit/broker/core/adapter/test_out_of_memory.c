@@ -179,7 +179,7 @@ Test(out_of_memory, reserve_is_used_again)
 {
     world_begin(&w, NULL);
     struct adapter_stream *stream = open_as(&w, "A", "alice", ACCESS_ALL);
-    for (int i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 100; i++) {
         failing_alloc_after(0);
         ask_stop(&w, stream, "s9");
         failing_alloc_stop();
