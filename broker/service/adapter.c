@@ -33,7 +33,7 @@
 #define TAG_RESULT    0x0a /* AdapterReply.result */
 #define FIELD_ID      2u   /* AdapterRequest.id */
 #define STOP_REASON   "the broker is stopping"
-#define GENERATION_AT 20 /* bits: a life of the broker may START a million times a second */
+#define GENERATION_NS 1024
 
 /* One Adapter.Open. */
 struct adapter_call {
@@ -628,7 +628,8 @@ int adapter_service_start(struct adapter_service *f, const struct adapter_outsid
     int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
     if (rc)
         return rc;
-    f->core = adapter_new(limits, seed, clock_wall_ns() / 1000000000 << GENERATION_AT);
+    /* Generations begin at the time, in units shorter than any START takes: no two lives of the broker share one. */
+    f->core = adapter_new(limits, seed, clock_wall_ns() / GENERATION_NS);
     if (!f->core)
         return UV_ENOMEM;
     uv_timer_init(outside->loop, &f->timer);
