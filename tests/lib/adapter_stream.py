@@ -37,11 +37,14 @@ class AdapterStream:
         self.reading = threading.Event()  # cleared: a slow reader
         self.reading.set()
         open_stream = (channel or broker.channel()).stream_stream(
-            "/sensebus.v1.Adapter/Open", response_deserializer=A.AdapterReply.FromString,
+            "/sensebus.v1.Adapter/Open", response_deserializer=self.decode,
             request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString())
         self.call = open_stream(iter(self.outgoing.get, None), timeout=limit_s or 10 * LIMIT_S)
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
+
+    def decode(self, data):
+        return A.AdapterReply.FromString(data)
 
     def _read(self):
         try:
