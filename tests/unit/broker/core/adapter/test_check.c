@@ -342,6 +342,16 @@ static void ask_target(uint32_t buffer_bytes, uint32_t n_buffers, const char *na
     ask(&w, a, &r.request);
 }
 
+/* A18: EINVAL for what is not open, EIO for what the agent cannot be asked */
+Test(check, session_that_is_not_open_is_einval_and_a_lost_agent_is_eio)
+{
+    ask_event(&w, a, "s99", NULL, 0);
+    w.place.state = ADAPTER_PLACE_NO_AGENT;
+    ask_start(&w, a, 7, false);
+    ask_iocinfo(&w, a);
+    story(&w, "A #7 EINVAL/NOT_STARTED\nA #8 EIO\nA #9 EIO\n");
+}
+
 Test(check, adapter_of_iocinfo)
 {
     struct broken r;

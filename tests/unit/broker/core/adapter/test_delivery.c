@@ -162,6 +162,33 @@ Test(delivery, codes_and_bits_of_the_other_mode_are_kept_away)
     story(&w, "A #5 OK pending 4\nA #6 OK pending 8\n");
 }
 
+static unsigned n_echoed;
+static void on_echo(struct world *world, const char *owner, const Sensebus__V1__AdapterEvent *e)
+{
+    (void)world;
+    (void)owner;
+    n_echoed++;
+    cr_assert_str_eq(e->registered->host, "h");
+    cr_assert_str_eq(e->registered->adapter, "a");
+    cr_assert_eq(e->registered->target, 1);
+    cr_assert_eq(e->registered->lun, 0);
+    cr_assert_str_eq(e->registered->target_name, "iqn.t");
+    cr_assert_eq(e->mode, SENSEBUS__V1__MODE__MODE_INITIATOR);
+    cr_assert_eq(e->adapter_major, 7); /* adap_devno, as the agent said at START */
+    cr_assert_eq(e->adapter_minor, 9);
+    cr_assert_eq(e->generation, 1);
+    cr_assert_eq(e->record->address->target, 4); /* where it happened is in the record */
+}
+
+/* rule 20, rule 21 */
+Test(delivery, record_echoes_what_was_registered)
+{
+    registered(&w, a, "s1");
+    w.on_event = on_echo;
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__BUS_RESET, .target = 4, .lun = -1, .bits = -1});
+    cr_assert_eq(n_echoed, 1);
+}
+
 /* ---- pending words */
 
 /* rule 24, A6, A7: from START on, without registration, OR-ed; query clears, peek does not */

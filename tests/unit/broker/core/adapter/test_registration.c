@@ -196,3 +196,14 @@ Test(registration, of_a_target_mode_session)
     record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__BUFFERS_EXHAUSTED, .session_id = "s2", .bits = -1});
     story(&w, "A event s2 BUFFERS_EXHAUSTED @1 bits 8\n");
 }
+
+/* A20: the session is the subscriber's open, not the connection below */
+Test(registration, survives_a_nexus_that_is_lost_and_restored)
+{
+    registered(&w, a, "s1");
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__NEXUS_LOST, .lun = -1, .bits = 0});
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__NEXUS_RESTORED, .lun = -1, .bits = 0});
+    unit_reset(&w, 0);
+    story(&w, "A event s1 NEXUS_LOST @1 corr ab\nA event s1 NEXUS_RESTORED @2 corr ab\n"
+              "A event s1 LUN_RESET @3 bits 4 corr ab\n");
+}
