@@ -7,6 +7,7 @@ from adapter_stream import *
 
 import tgtd
 from iscsi_session import Driver
+from scripted_target import ScriptedTarget
 
 FUNCTION_LUN_RESET = 5
 ASKED = "LOGICAL UNIT RESET (asked)"
@@ -214,6 +215,62 @@ def test_a_target_that_hangs_is_etimedout_and_its_sessions_live():
         check_result(stream.result(asked), "ETIMEDOUT")
         target.admin("--op", "update", "--mode", "target", "--tid", "1", "-n", "state", "-v", "ready")
         wait_until(lambda: stream.test_unit_ready(session).error == A.ERRNO_OK, "it answers again")
+
+
+def registered(stream, target, **correlator):
+    session = start(stream, target)
+    check_result(stream.register(session, **correlator))
+    return session
+
+
+def test_the_adapters_numbers_are_the_same_in_ioc_info_and_records():  # rule 20: in all lives of an epoch of the agent
+    with attached() as (target, broker, agent), AdapterStream(broker) as stream:
+        def seen():
+            info = check_result(stream.ask(ioc_info=A.IocInfo(host="agent-1"))).ioc_info
+            session = registered(stream, target)
+            reset_by_another(target)
+            stream.wait(lambda: [e for e in stream.events if e.session_id == session.session_id], "the reset")
+            event = [e for e in stream.events if e.session_id == session.session_id][0]
+            check_equal((event.registered.host, event.registered.adapter, event.adapter_major, event.adapter_minor),
+                        ("agent-1", info.adapter, info.major, info.minor), "the record's")
+            check(info.major > 0, "a number")
+            check_result(stream.stop(session))
+            return event.record.origin.agent_epoch, info.adapter, info.major, info.minor
+        first = seen()
+        agent.stop()
+        agent.start()
+        wait_until(lambda: (r := stream.start(target=0, lun=1, target_name=target.name)).error == A.ERRNO_OK and
+                   stream.stop(r.start), "the agent is back")
+        check_equal(seen(), first, "epoch, adapter, major, minor")
+
+
+def test_a_lost_and_restored_nexus_reaches_the_session_which_goes_on():  # A20
+    with attached() as (target, broker, _), AdapterStream(broker) as stream:
+        session = registered(stream, target, correlator=b"on")
+        target.drop_connections()
+        stream.wait_code("NEXUS_LOST")
+        stream.wait_code("NEXUS_RESTORED")
+        wait_until(lambda: stream.test_unit_ready(session).error == A.ERRNO_OK, "commands go again")
+        check_result(stream.register(session), "EINVAL", "ALREADY_REGISTERED")
+        reset_by_another(target)
+        stream.wait_code("POWER_ON_OR_RESET")
+        told = names(stream.events)
+        check_equal(told.index("NEXUS_LOST") < told.index("NEXUS_RESTORED"), True, f"the order of {told}")
+        check("REGISTRATION_CANCELLED" not in told, f"{told}")
+        check_equal({(e.session_id, e.generation, e.correlator) for e in stream.events},
+                    {(session.session_id, session.generation, b"on")}, "whose they are")
+
+
+def test_a_target_keeps_its_number_when_others_go():  # A22: over lives of the agent; number and name lead to the same unit
+    with tgtd.Tgtd() as target, ScriptedTarget() as other, Broker("--agent-heartbeat", "200ms") as broker, \
+            tempfile.TemporaryDirectory(prefix="sensebus-agent.") as state, AdapterStream(broker) as stream:
+        for targets in ([url(other), url(target)], [url(target)]):
+            with Agent(broker, targets=targets, state=state):
+                wait_until(lambda: stream.start(target=0, lun=1, target_name=target.name, shared=True).error == A.ERRNO_OK,
+                           "the agent watches the target")
+                for members in (dict(target=1), dict(target=0, target_name=target.name)):
+                    where = check_result(stream.start(lun=1, shared=True, **members)).start.address
+                    check_equal((where.adapter, where.target, where.target_name), ("iscsi0", 1, target.name), str(members))
 
 
 def test_an_adapter_in_diagnosis_answers_ioc_info_alone():  # A23
