@@ -127,13 +127,27 @@ static void on_offered(struct adapter_session *s, void *data)
         waits_wake(s);
 }
 
+/* How the record ends a session that it reaches. The units of a served target come and go inside a target-mode session,
+ * which is of the target: it ends with its adapter alone. */
+static bool is_removed(const struct adapter_session *s, const struct event_view *view, enum end_kind *out_kind)
+{
+    bool is_initiator = s->mode == SENSEBUS__V1__MODE__MODE_INITIATOR;
+    switch (view->code) {
+    case SENSEBUS__V1__CODE__DEVICE_REMOVED: *out_kind = END_DEVICE_REMOVED; return is_initiator;
+    case SENSEBUS__V1__CODE__TARGET_REMOVED: *out_kind = END_TARGET_REMOVED; return is_initiator;
+    case SENSEBUS__V1__CODE__ADAPTER_REMOVED: /* of the scope of a host: it reaches its other adapters too */
+        *out_kind = END_ADAPTER_REMOVED;
+        return place_is_on_adapter(s, view);
+    default: return false;
+    }
+}
+
 static void on_removed(struct adapter_session *s, void *data)
 {
     const struct event_view *view = data;
-    if (view->sequence <= s->since_sequence || s->mode != SENSEBUS__V1__MODE__MODE_INITIATOR)
-        return;
-    session_end(s, view->code == SENSEBUS__V1__CODE__DEVICE_REMOVED ? END_DEVICE_REMOVED : END_TARGET_REMOVED, NULL,
-                NULL);
+    enum end_kind kind;
+    if (view->sequence > s->since_sequence && is_removed(s, view, &kind))
+        session_end(s, kind, NULL, NULL);
 }
 
 /* What adapter.h lets the caller put into the log about sessions: nobody's news. */
@@ -181,7 +195,8 @@ bool adapter_record(struct adapter *a, const struct event_view *view, struct chu
     place_each(a, view, on_covered, &offer);
     if (a->counters.waits_open)
         place_each(a, view, on_offered, NULL);
-    if (view->code == SENSEBUS__V1__CODE__DEVICE_REMOVED || view->code == SENSEBUS__V1__CODE__TARGET_REMOVED)
+    if (view->code == SENSEBUS__V1__CODE__DEVICE_REMOVED || view->code == SENSEBUS__V1__CODE__TARGET_REMOVED ||
+        view->code == SENSEBUS__V1__CODE__ADAPTER_REMOVED)
         place_each(a, view, on_removed, (void *)view);
     return true;
 }

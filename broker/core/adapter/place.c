@@ -176,7 +176,7 @@ static bool same_text(const char *string, struct text text)
     return strlen(string) == text.len && (text.len == 0 || memcmp(string, text.ptr, text.len) == 0);
 }
 
-static bool same_adapter(const struct adapter_session *s, const struct event_view *view)
+bool place_is_on_adapter(const struct adapter_session *s, const struct event_view *view)
 {
     return view->address.present && same_text(s->place.adapter, view->address.adapter);
 }
@@ -184,7 +184,7 @@ static bool same_adapter(const struct adapter_session *s, const struct event_vie
 /* The alias, or the name where the record has no alias. */
 static bool same_target(const struct adapter_session *s, const struct event_view *view)
 {
-    if (!same_adapter(s, view))
+    if (!place_is_on_adapter(s, view))
         return false;
     if (view->address.target >= 0)
         return s->place.target == view->address.target && s->place.bus == view->address.bus;
@@ -212,10 +212,10 @@ static bool covers(uint32_t scope, const struct event_view *view, const struct a
     case SENSEBUS__V1__SCOPE__SCOPE_SESSION:
     case SENSEBUS__V1__SCOPE__SCOPE_CONNECTION: return same_target(s, view);
     case SENSEBUS__V1__SCOPE__SCOPE_BUS: /* -1: of the only one, or of all */
-        return same_adapter(s, view) && (view->address.bus < 0 || s->place.bus == view->address.bus);
+        return place_is_on_adapter(s, view) && (view->address.bus < 0 || s->place.bus == view->address.bus);
     case SENSEBUS__V1__SCOPE__SCOPE_HOST:
     case SENSEBUS__V1__SCOPE__SCOPE_BROKER: return true;
-    default: return same_adapter(s, view);
+    default: return place_is_on_adapter(s, view);
     }
 }
 

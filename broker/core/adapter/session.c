@@ -272,6 +272,7 @@ static const char *const end_names[] = {
     [END_AGENT_DETACHED] = "AGENT_DETACHED",
     [END_DEVICE_REMOVED] = "DEVICE_REMOVED",
     [END_TARGET_REMOVED] = "TARGET_REMOVED",
+    [END_ADAPTER_REMOVED] = "ADAPTER_REMOVED",
     [END_OPERATOR] = "OPERATOR",
     [END_BROKER] = "BROKER_STOPPING",
     [END_NO_MEMORY] = "NO_MEMORY",
@@ -281,8 +282,8 @@ static const char *const end_names[] = {
 static void leave_device(struct adapter_session *s, enum end_kind kind)
 {
     struct unit *unit = s->unit;
-    bool is_error =
-        unit->had_errors || kind == END_AGENT_LOST || kind == END_DEVICE_REMOVED || kind == END_TARGET_REMOVED;
+    bool is_error = unit->had_errors || kind == END_AGENT_LOST || kind == END_DEVICE_REMOVED ||
+                    kind == END_TARGET_REMOVED || kind == END_ADAPTER_REMOVED;
     if (s->mode != SENSEBUS__V1__MODE__MODE_INITIATOR || --unit->n_open > 0)
         return;
     s->last_close = is_error ? SDI_LASTCLOSE_ERR : SDI_LASTCLOSE;

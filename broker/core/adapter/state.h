@@ -304,6 +304,8 @@ struct adapter_session *unit_conflict(const struct adapter *a, const char *host,
                                       Sensebus__V1__Mode mode, bool is_shared, const struct adapter_session *except);
 int place_fill(struct session_place *place, const Sensebus__V1__DeviceAddress *address);
 /* Each OPEN session that the record is about. `each` may end the session. */
+/* The record names the adapter of the session. */
+bool place_is_on_adapter(const struct adapter_session *s, const struct event_view *view);
 void place_each(struct adapter *a, const struct event_view *view, void (*each)(struct adapter_session *s, void *data),
                 void *data);
 
@@ -342,6 +344,7 @@ enum end_kind {
     END_AGENT_DETACHED,
     END_DEVICE_REMOVED,
     END_TARGET_REMOVED,
+    END_ADAPTER_REMOVED,
     END_OPERATOR,
     END_BROKER,
     END_NO_MEMORY,   /* data of a remote initiator could not be kept */

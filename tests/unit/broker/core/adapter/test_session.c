@@ -219,6 +219,20 @@ Test(session, removal_of_the_device_ends_its_sessions)
     story(&w, "");
 }
 
+/* rule 5: the record of a removed adapter reaches all of the host, and ends the sessions of that adapter alone */
+Test(session, removal_of_the_adapter_ends_its_sessions_and_no_others)
+{
+    started(&w, a, 0);
+    registered(&w, a, "s1");
+    record_comes(
+        &w, &(struct record){.code = SENSEBUS__V1__CODE__ADAPTER_REMOVED, .adapter = "other", .lun = -1, .bits = -1});
+    story(&w, "A event s1 ADAPTER_REMOVED @1 bits 1 corr ab\n");
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__ADAPTER_REMOVED, .lun = -1, .bits = -1});
+    story(&w,
+          "sdi 3 s1\nlog REGISTRATION_CANCELLED s1\n> h close s1\nlog SESSION_STOPPED s1\n"
+          "A event s1 ADAPTER_REMOVED @2 bits 1 corr ab\nA event s1 REGISTRATION_CANCELLED ADAPTER_REMOVED corr ab\n");
+}
+
 Test(session, removal_from_before_the_start_ends_nothing)
 {
     ask_start(&w, a, 0, false);
