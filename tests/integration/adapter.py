@@ -83,6 +83,7 @@ def test_start_of_the_adapters_own_id_is_einval_own_id():
 
 
 def test_start_without_an_agent_is_eio():
+    # A18: EIO is for agent and transport
     with face() as (broker, agent, stream):
         check_result(stream.start(1, 0, host="agent-2"), "EIO", "NONE", "agent-2")
 
@@ -128,13 +129,16 @@ def test_what_does_not_decode_is_efault_and_the_stream_stays():
 
 
 def test_over_size_closes_the_stream():
-    # rule 10: broken framing or over-size ends the connection
-    with face() as (broker, agent, stream):
+    # rule 10: beyond 4 MiB the stream ends, and with it what was started on it; nobody else's does
+    with face() as (broker, agent, stream), AdapterStream(broker) as other:
+        session, beside = stream.started(), other.started(1, 1)
+        check_result(stream.register(session))
         stream.send_bytes(bytes(5 << 20))
-        with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "bytes"):
             stream.until_end()
-        with AdapterStream(broker) as other:
-            other.started()
+        agent.wait(lambda a: session.session_id in [o.session_id for o in a.operated("close")], "the close")
+        other.started(1, 0)
+        check_result(other.test_unit_ready(beside))
 
 
 def test_unknown_sessions_are_einval_not_started():
@@ -275,8 +279,10 @@ def test_what_the_agent_cannot_do_is_enxio_not_supported():
 
 def test_an_adapter_in_diagnostics_is_eacces():
     # A23: all but IOCINFO
-    with face(adapters={"iscsi0": ALL_CAPABILITIES + ("diagnostics",)}) as (broker, agent, stream):
+    with face(adapters={"iscsi0": ALL_CAPABILITIES + ("diagnostics",),
+                        "tgt1": ("event", "target-mode", "diagnostics")}) as (broker, agent, stream):
         check_result(stream.start(1, 0), "EACCES")
+        check_result(stream.start_target(adapter="tgt1"), "EACCES")
         check_result(stream.ask(ioc_info=A.IocInfo(host="agent-1", adapter="iscsi0")))
 
 
@@ -439,7 +445,7 @@ def test_sessions_are_listed():
 
 
 def test_the_buffers_of_target_mode_are_checked():
-    # rule 11, rule 23: EINVAL BUFFERS
+    # rule 11, rule 23: EINVAL BUFFERS; A3
     with face(adapters={"tgt1": ("event", "target-mode")}) as (broker, agent, stream):
         check_result(stream.start_target(buffer_bytes=4097), "EINVAL", "BUFFERS")
         check_result(stream.start_target(buffer_bytes=0), "EINVAL", "BUFFERS")

@@ -43,7 +43,7 @@ def reasons(stream):
 def test_correlators_come_back_bit_identical():
     # rule 7, A9, A10: opaque bytes, presence kept; equal ones are nobody's business
     cases = [dict(correlator=b""), {}, dict(correlator=bytes(range(256))), dict(correlator=b"\0\0\0\0"),
-             dict(correlator=b"\xff\0text\0"), dict(correlator=b"\0\0\0\0")]
+             dict(correlator=b"\xff\0text\0"), dict(correlator=b"\0\0\0\0"), dict(correlator=b"\xff\xff\xff\xff\0\0\0\1")]
     with face() as (broker, agent, stream):
         sessions = [registered(stream, shared=True, **case) for case in cases]
         Numbered(agent).tell()
