@@ -10,12 +10,13 @@
 #include "runtime/clock.h"
 
 /* The session answers or ends long before. */
-#define FOR_EVER_MS UINT32_MAX
+#define FOR_EVER_MS  UINT32_MAX
+#define WHOLE_TARGET (-1)
 
 struct ask {
     struct ask *next;
     struct watch *watch;
-    uint16_t lun;
+    int32_t lun; /* WHOLE_TARGET: a reset of all units */
     bool is_command;
     ask_cb cb; /* NULL: forgotten */
     void *data;
@@ -23,7 +24,7 @@ struct ask {
 
 /* ------------------------------------------------------------------------------------------------ the list */
 
-static struct ask *ask_new(struct watch *w, uint16_t lun, bool is_command, ask_cb cb, void *data)
+static struct ask *ask_new(struct watch *w, int32_t lun, bool is_command, ask_cb cb, void *data)
 {
     struct ask *a = calloc(1, sizeof *a);
 
@@ -54,17 +55,19 @@ static void ask_finish(struct ask *a, const struct ask_answer *answer)
         cb(data, answer);
 }
 
-static bool has_room(const struct watch *w, uint16_t lun)
+static bool has_room(const struct watch *w, int32_t lun, bool is_command)
 {
     unsigned of_target = 0, of_unit = 0;
 
     for (const struct ask *a = w->asks; a; a = a->next) {
-        if (!a->is_command)
+        if (a->is_command != is_command)
             continue;
         of_target++;
         of_unit += a->lun == lun;
     }
-    return of_target < ASK_MAX_OF_TARGET && of_unit < ASK_MAX_OF_UNIT;
+    if (is_command)
+        return of_target < ASK_MAX_OF_TARGET && of_unit < ASK_MAX_OF_UNIT;
+    return of_unit < ASK_MAX_FUNCTIONS_OF_UNIT; /* the session bounds them all */
 }
 
 void ask_forget(struct ask *a)
@@ -115,7 +118,7 @@ int ask_command(struct watch *w, uint16_t lun, enum asked_kind kind, int page, a
     assert(kind == ASKED_INQUIRY || kind == ASKED_TEST_UNIT_READY);
     if (w->state != WATCH_UP || !w->session)
         return UV_ENOTCONN;
-    if (!has_room(w, lun))
+    if (!has_room(w, lun, true))
         return UV_ENOBUFS;
     a = ask_new(w, lun, true, cb, data);
     if (!a)
@@ -158,12 +161,15 @@ static enum iscsi_task_function function_of(enum asked_kind kind)
 int ask_function(struct watch *w, uint16_t lun, enum asked_kind kind, ask_cb cb, void *data, struct ask **out_ask)
 {
     enum iscsi_task_function function = function_of(kind);
+    int32_t reached = function == ISCSI_TARGET_WARM_RESET ? WHOLE_TARGET : lun;
     struct ask *a;
     int rc;
 
     if (w->state != WATCH_UP || !w->session)
         return UV_ENOTCONN;
-    a = ask_new(w, lun, false, cb, data);
+    if (!has_room(w, reached, false))
+        return UV_ENOBUFS;
+    a = ask_new(w, reached, false, cb, data);
     if (!a)
         return UV_ENOMEM;
     rc = w->options.session_api->manage(w->session, function, lun, FOR_EVER_MS, on_managed, a);

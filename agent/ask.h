@@ -3,8 +3,9 @@
  *
  * An ask waits as long as the target takes: who gives up sooner forgets it, and it keeps its place until the target
  * answers or the session ends. So a subscriber with short deadlines cannot make a target look dead that is merely slow,
- * and what it may leave behind is bounded: ASK_MAX_OF_TARGET commands, ASK_MAX_OF_UNIT of one unit, forgotten ones
- * included. Senses go the way of all senses (watch.h): a unit attention that an asked command brings up is an event.
+ * and what it may leave behind is bounded, forgotten ones included. The bounds of one unit are the ones that count: a
+ * unit that hangs must not take what the others need, their places here or in the target's own queue (MaxCmdSN, often
+ * 64). Senses go the way of all senses (watch.h): a unit attention that an asked command brings up is an event.
  *
  * Commands are those of command.h; every one is counted by itself, because the agent does not send it on its own. */
 #pragma once
@@ -20,7 +21,9 @@ struct watch;
 
 /* With those of the watch and those that the session gave up, ISCSI_SESSION_MAX_COMMANDS. */
 #define ASK_MAX_OF_TARGET 160
-#define ASK_MAX_OF_UNIT   64
+#define ASK_MAX_OF_UNIT   32
+/* Of the ISCSI_SESSION_MAX_MANAGEMENT; resets of the whole target count as a unit of their own. */
+#define ASK_MAX_FUNCTIONS_OF_UNIT 4
 
 enum ask_end {
     ASK_DONE,    /* command: status and data are valid; function: `response` is */

@@ -11,9 +11,8 @@
 
 #include "runtime/table.h"
 
-#define DEVICE_SESSIONS_MAX          4096
-#define DEVICE_SESSION_MAX_OPERATION 64 /* in flight */
-#define DEVICE_SESSION_ID_BYTES      65
+#define DEVICE_SESSIONS_MAX     4096
+#define DEVICE_SESSION_ID_BYTES 65
 
 struct watch;
 
@@ -24,7 +23,6 @@ struct device_session {
     struct watch *watch; /* lives as long as the agent */
     uint16_t lun;
     bool open; /* false: the unit was not reached yet */
-    unsigned n_operations;
 };
 
 struct device_sessions {

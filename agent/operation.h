@@ -51,7 +51,7 @@ void operations_refuse_commands(struct operations *o, const struct device_sessio
 bool operation_open(struct operation *op, struct refusal *why);
 bool operation_halt(struct operation *op, struct refusal *why);
 bool operation_reset(struct operation *op, struct refusal *why);
-/* `page` -1: standard INQUIRY data. */
+/* `page`: COMMAND_STANDARD_INQUIRY, or that of the VPD, 0 to 255. */
 bool operation_inquiry(struct operation *op, int page, struct refusal *why);
 bool operation_test_unit_ready(struct operation *op, struct refusal *why);
 /* EVENT needs no time. */

@@ -214,12 +214,13 @@ static void on_halted(void *data, const struct ask_answer *answer)
 bool operation_halt(struct operation *op, struct refusal *why)
 {
     struct refusal halted;
-    int rc;
+    int rc = ask_function(op->watch, op->lun, ASKED_ABORT_TASK_SET, on_halted, op, &op->ask);
 
+    if (rc < 0)
+        return refuse_ask(op, rc, why);
     refuse(&halted, ERRNO_(EIO), DETAIL_(NONE), "aborted by HALT");
     operations_refuse_commands(op->owner, op->session, &halted);
-    rc = ask_function(op->watch, op->lun, ASKED_ABORT_TASK_SET, on_halted, op, &op->ask);
-    return rc < 0 ? refuse_ask(op, rc, why) : true;
+    return true;
 }
 
 static void report_reset(struct operation *op)
@@ -304,13 +305,8 @@ static void on_command(void *data, const struct ask_answer *answer)
 
 bool operation_inquiry(struct operation *op, int page, struct refusal *why)
 {
-    int rc;
+    int rc = ask_command(op->watch, op->lun, ASKED_INQUIRY, page, on_command, op, &op->ask);
 
-    if (page > 0xff) {
-        refuse(why, ERRNO_(EINVAL), DETAIL_(NONE), "VPD page %d is not 0 to 255", page);
-        return false;
-    }
-    rc = ask_command(op->watch, op->lun, ASKED_INQUIRY, page, on_command, op, &op->ask);
     return rc < 0 ? refuse_ask(op, rc, why) : true;
 }
 

@@ -80,8 +80,6 @@ static void operation_leave(struct operation *op)
     if (!op->answered) {
         op->answered = true;
         op->owner->n--;
-        if (op->session)
-            op->session->n_operations--;
     }
     op->session = NULL;
     if (!goes_on)
@@ -143,9 +141,6 @@ static struct operation *operation_new(struct operations *o, const Sensebus__V1_
     if (o->n == OPERATIONS_MAX)
         refuse(why, ERRNO_(ENOMEM), DETAIL_(RESOURCE_EXHAUSTED), "the agent has %d operations in flight",
                OPERATIONS_MAX);
-    else if (s->n_operations == DEVICE_SESSION_MAX_OPERATION)
-        refuse(why, ERRNO_(ENOMEM), DETAIL_(RESOURCE_EXHAUSTED), "the session has %d operations in flight",
-               DEVICE_SESSION_MAX_OPERATION);
     else if (!(op = calloc(1, sizeof *op)))
         refuse(why, ERRNO_(ENOMEM), DETAIL_(NONE), "the agent is out of memory");
     if (!op)
@@ -165,7 +160,6 @@ static struct operation *operation_new(struct operations *o, const Sensebus__V1_
         o->first->link = &op->next;
     o->first = op;
     o->n++;
-    s->n_operations++;
     return op;
 }
 
@@ -276,7 +270,7 @@ static void close_session(struct operations *o, const Sensebus__V1__Operation *m
 
     if (s)
         session_close(o, s);
-    else if (o->options.adapters->target_mode)
+    if (o->options.adapters->target_mode)
         target_mode_close(o->options.adapters->target_mode, m->session_id, m->generation);
 }
 
@@ -396,14 +390,22 @@ static bool register_event(struct operations *o, const Sensebus__V1__Operation *
     return true;
 }
 
+static bool begin_inquiry(struct operation *op, const Sensebus__V1__Inquiry *m, struct refusal *why)
+{
+    if (m->_page_case != SENSEBUS__V1__INQUIRY___PAGE_PAGE)
+        return operation_inquiry(op, COMMAND_STANDARD_INQUIRY, why);
+    if (m->page <= UINT8_MAX)
+        return operation_inquiry(op, (int)m->page, why);
+    refuse(why, ERRNO_(EINVAL), DETAIL_(NONE), "VPD page %" PRIu32 " is not 0 to 255", m->page);
+    return false;
+}
+
 static bool begin_at_unit(struct operation *op, const Sensebus__V1__Operation *m, struct refusal *why)
 {
     switch (m->operation_case) {
     case SENSEBUS__V1__OPERATION__OPERATION_HALT: return operation_halt(op, why);
     case SENSEBUS__V1__OPERATION__OPERATION_RESET: op->lun_reset = m->reset->lun_reset; return operation_reset(op, why);
-    case SENSEBUS__V1__OPERATION__OPERATION_INQUIRY:
-        return operation_inquiry(
-            op, m->inquiry->_page_case == SENSEBUS__V1__INQUIRY___PAGE_PAGE ? (int)m->inquiry->page : -1, why);
+    case SENSEBUS__V1__OPERATION__OPERATION_INQUIRY: return begin_inquiry(op, m->inquiry, why);
     default: return operation_test_unit_ready(op, why);
     }
 }

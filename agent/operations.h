@@ -4,8 +4,8 @@
  * The broker has checked the rules; here it is done, or said why it cannot be. Sessions belong to the stream to the
  * broker: when that ends, all are closed and nothing is answered any more.
  *
- * Bounds: OPERATIONS_MAX in flight, DEVICE_SESSION_MAX_OPERATION of one session, DEVICE_SESSIONS_MAX sessions; what is
- * above is refused with ENOMEM RESOURCE_EXHAUSTED, in words. Each has the deadline that the broker gave it. A reset
+ * Bounds: OPERATIONS_MAX in flight, DEVICE_SESSIONS_MAX sessions, and those of ask.h at the targets; what is above is
+ * refused with ENOMEM RESOURCE_EXHAUSTED, in words. Each has the deadline that the broker gave it. A reset
  * that is done after its deadline still becomes an event. */
 #pragma once
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ask.h"
 #include "agent/targets.h"
 #include "fake_session.h"
 #include "proto/registry.h"
@@ -237,7 +238,7 @@ static void begin_tur(const char *session, uint32_t deadline_ms)
     operations_begin(&operations, &m);
 }
 
-static void begin_inquiry(const char *session, int page)
+static void begin_inquiry(const char *session, int64_t page)
 {
     Sensebus__V1__Operation m = operation(session, SENSEBUS__V1__OPERATION__OPERATION_INQUIRY);
     Sensebus__V1__Inquiry inquiry = SENSEBUS__V1__INQUIRY__INIT;
@@ -412,20 +413,24 @@ Test(operations, commands_give_status_sense_and_data_and_attentions_become_event
     begin_inquiry("s1", -1);
     begin_inquiry("s1", 0x80);
     begin_inquiry("s1", 0x100);
-    run_until(n_results == 4);
+    begin_inquiry("s1", INT32_MAX + 1ll);
+    begin_inquiry("s1", UINT32_MAX); /* not -1 */
+    run_until(n_results == 6);
     expect("4: EINVAL: VPD page 256 is not 0 to 255\n"
+           "5: EINVAL: VPD page 2147483648 is not 0 to 255\n"
+           "6: EINVAL: VPD page 4294967295 is not 0 to 255\n"
            "2: OK status 00 data 36\n"
            "3: OK status 00 data 5\n");
     uv_timer_stop(&w.timer); /* no poll comes between */
     run_until(w.n_in_flight == 0);
     fake_attention(1, 6, 0x29, 0);
     begin_tur("s1", 60000);
-    run_until(n_results == 5);
+    run_until(n_results == 7);
     begin_tur("s1", 60000);
-    run_until(n_results == 6);
+    run_until(n_results == 8);
     expect("event POWER_ON_OR_RESET LUN 1\n"
-           "5: OK status 02 data 0 sense 6/29/00\n"
-           "6: OK status 00 data 0\n");
+           "7: OK status 02 data 0 sense 6/29/00\n"
+           "8: OK status 00 data 0\n");
     cr_assert_eq(counts.asked[ASKED_TEST_UNIT_READY], 2);
     finish();
 }
@@ -469,9 +474,9 @@ Test(operations, halt_ends_the_commands_of_the_session_and_aborts_the_task_set) 
     begin_tur("s3", 60000);
     begin_halt("s1");
     run_until(n_results == 7);
-    expect("5: EIO: aborted by HALT\n"
+    expect("manage 2 LUN 1\n"
+           "5: EIO: aborted by HALT\n"
            "4: EIO: aborted by HALT\n"
-           "manage 2 LUN 1\n"
            "6: EIO: aborted by task management of another session of the device\n"
            "8: OK\n");
     fake.units[0].holds = fake.units[1].holds = false;
@@ -628,27 +633,71 @@ Test(operations, close_and_the_end_of_the_stream_give_up_what_is_in_flight) /* r
     finish();
 }
 
-Test(operations, what_is_in_flight_is_bounded)
+Test(operations, what_one_unit_owes_is_bounded_and_leaves_room_for_others)
 {
     two_disks();
     open_lun("s1", 1);
     open_lun("s2", 1);
+    open_lun("s3", 0);
     fake.log[0] = 0;
     fake.units[1].holds = true;
-    for (int i = 0; i < DEVICE_SESSION_MAX_OPERATION; i++)
+    for (int i = 0; i < ASK_MAX_OF_UNIT; i++)
         begin_tur("s1", 5);
     begin_tur("s1", 60000);
     begin_tur("s2", 60000);
-    expect("67: ENOMEM RESOURCE_EXHAUSTED: the session has 64 operations in flight\n"
-           "68: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
-    run_until(n_results == 2 + 2 + DEVICE_SESSION_MAX_OPERATION);
+    expect("36: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n"
+           "37: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
+    begin_tur("s3", 60000);
+    run_until(n_results == 3 + 2 + 1 + ASK_MAX_OF_UNIT);
+    cr_assert(strstr(fake.log, "38: OK"));
     fake.log[0] = 0;
     begin_tur("s1", 60000);
-    expect("69: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
+    expect("39: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
     fake.units[1].holds = false;
     run_until(!w.asks);
     begin_tur("s1", 60000);
-    run_until(strstr(fake.log, "70: OK"));
+    run_until(strstr(fake.log, "40: OK"));
+    finish();
+}
+
+Test(operations, functions_that_one_unit_does_not_answer_leave_room_for_others)
+{
+    two_disks();
+    open_lun("s1", 1);
+    open_lun("s2", 0);
+    fake.log[0] = 0;
+    fake.holds_tasks = true;
+    for (int i = 0; i < ASK_MAX_FUNCTIONS_OF_UNIT; i++)
+        begin_reset("s1", true, 5);
+    run_until(n_results == 2 + ASK_MAX_FUNCTIONS_OF_UNIT);
+    fake.log[0] = 0;
+    begin_reset("s1", true, 60000);
+    begin_halt("s1");
+    expect("7: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n"
+           "8: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
+    begin_reset("s1", false, 60000);
+    begin_reset("s2", true, 60000);
+    expect("manage 6 LUN 0\n"
+           "manage 5 LUN 0\n");
+    fake.holds_tasks = false;
+    finish();
+}
+
+Test(operations, a_halt_that_cannot_be_sent_ends_no_command) /* rule 14 */
+{
+    two_disks();
+    open_lun("s1", 1);
+    fake.holds_tasks = true;
+    for (int i = 0; i < ASK_MAX_FUNCTIONS_OF_UNIT; i++)
+        begin_halt("s1");
+    fake.units[1].holds = true;
+    begin_tur("s1", 60000);
+    fake.log[0] = 0;
+    begin_halt("s1");
+    expect("7: ENOMEM RESOURCE_EXHAUSTED: too much is asked of the target and not answered yet\n");
+    fake.units[1].holds = false;
+    run_until(strstr(fake.log, "6: OK status 00 data 0"));
+    fake.holds_tasks = false;
     finish();
 }
 
