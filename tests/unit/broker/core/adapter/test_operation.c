@@ -114,6 +114,7 @@ Test(operation, fails_when_its_session_ends)
 
 /* ---- HALT, rule 14 */
 
+/* rule 14 */
 Test(operation, commands_without_resume_fail_while_halted)
 {
     ask_halt(&w, a, "s1");
@@ -178,7 +179,7 @@ Test(operation, reset_needs_what_the_adapter_can)
               "> h reset 7 s3 lun\n> h reset 8 s3 lun\nA #10 ENXIO/NOT_SUPPORTED\n");
 }
 
-/* the records go to every affected registered session, the requester's too, before the reply */
+/* rule 15: the records go to every affected registered session, the requester's too, before the reply */
 Test(operation, reset_is_answered_behind_its_record)
 {
     ask_stop(&w, a, "s1");

@@ -260,6 +260,7 @@ Test(session, operator_ends_a_session)
               "A event s1 REGISTRATION_CANCELLED maintenance tonight corr ab\n");
 }
 
+/* rule 5, A21 */
 Test(session, broker_that_stops_answers_everybody)
 {
     started(&w, a, 0);
@@ -289,6 +290,7 @@ Test(session, last_close_tells_of_errors)
     story(&w, "sdi 2 s2\n> h close s2\nlog SESSION_STOPPED s2\nA #4 OK\n");
 }
 
+/* rule 2, A21: another life of the broker begins elsewhere */
 Test(session, generations_count_up_from_the_first)
 {
     struct adapter *other = adapter_new(NULL, 1, 0x65000000000000);

@@ -55,6 +55,7 @@ Test(target, data_comes_with_the_correlator)
     cr_assert_eq(counters.records_stale, 2);
 }
 
+/* rule 23 */
 Test(target, buffers_are_counted)
 {
     for (int i = 0; i < 16; i++)

@@ -27,7 +27,7 @@ static void end(void)
 
 TestSuite(wait, .init = begin, .fini = end);
 
-/* level-triggered, does not clear; one wait over many sessions */
+/* rule 25: level-triggered, does not clear; one wait over many sessions */
 Test(wait, returns_who_has_something)
 {
     ask_wait(&w, a, -1, "s1", "s2", NULL);
@@ -59,7 +59,7 @@ Test(wait, ends_with_its_time)
     story(&w, "A #6 OK ready s1\n");
 }
 
-/* no wait hangs */
+/* rule 25: no wait hangs */
 Test(wait, wakes_when_a_session_closes)
 {
     ask_wait(&w, a2, -1, "s1", "s2", NULL);
