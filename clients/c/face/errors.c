@@ -47,9 +47,9 @@ int errors_from_status(int status, int *out_detail)
     case GRPC_OUT_OF_RANGE:
     case GRPC_ABORTED:
     case GRPC_UNKNOWN:
+    case GRPC_INTERNAL:
     case GRPC_DATA_LOSS: return EIO;
-    case GRPC_OK:
-    case GRPC_INTERNAL: break;
+    case GRPC_OK: break;
     }
     return EPROTO;
 }
