@@ -222,6 +222,24 @@ void snapshot_renumber(struct snapshot *s, int32_t (*number)(void *data, const s
     s->n_targets = sort_once(s, s->targets, kept, sizeof *s->targets, compare_targets);
 }
 
+void snapshot_settle_numbers(struct snapshot *s, const struct snapshot *before)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->n_targets; i++) {
+        const struct snapshot_target *t = &s->targets[i];
+
+        if (kept == 0 || s->targets[kept - 1].number != t->number) {
+            s->targets[kept++] = *t;
+            continue;
+        }
+        s->cut = true;
+        if (snapshot_find(before, t->number, t->name))
+            s->targets[kept - 1] = *t;
+    }
+    s->n_targets = kept;
+}
+
 void snapshot_free(struct snapshot *s)
 {
     free(s->targets);
@@ -334,6 +352,14 @@ static void diff_target(const struct diff *d, const struct snapshot_target *was,
                          was->n_nexuses);
 }
 
+/* Which of the two is told first: negative, `was` alone; 0, both as one. Who lost its number goes before who has it. */
+static int order_of(const struct snapshot_target *was, const struct snapshot_target *is)
+{
+    if (was->number != is->number)
+        return was->number < is->number ? -1 : 1;
+    return strcmp(was->name, is->name) == 0 ? 0 : -1;
+}
+
 void snapshot_diff(const struct snapshot *before, const struct snapshot *now,
                    void (*on_change)(void *data, const struct snapshot_change *change), void *data)
 {
@@ -343,7 +369,7 @@ void snapshot_diff(const struct snapshot *before, const struct snapshot *now,
     while (i < before->n_targets || k < now->n_targets) {
         int order = k == now->n_targets      ? -1
                     : i == before->n_targets ? 1
-                                             : compare_targets(&before->targets[i], &now->targets[k]);
+                                             : order_of(&before->targets[i], &now->targets[k]);
 
         diff_target(&d, order <= 0 ? &before->targets[i] : NULL, order >= 0 ? &now->targets[k] : NULL);
         i += order <= 0;

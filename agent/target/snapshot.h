@@ -65,6 +65,8 @@ void snapshot_finish(struct snapshot *s);
 /* Give the targets of a finished snapshot other numbers; those whose number is negative are left out (`cut`). */
 void snapshot_renumber(struct snapshot *s, int32_t (*number)(void *data, const struct snapshot_target *target),
                        void *data);
+/* One target for each number: of several the one that the finished `before` has, else the first by name (`cut`). */
+void snapshot_settle_numbers(struct snapshot *s, const struct snapshot *before);
 void snapshot_free(struct snapshot *s); /* leaves it empty */
 
 /* NULL when there is none. */
@@ -92,6 +94,6 @@ struct snapshot_change {
 };
 /* What made `now` out of `before`, told one change after the other, targets in their order: what ended, then what
  * began. A target that went or came is told without its units; its nexuses log out before, or in after. Both snapshots
- * are finished. */
+ * are finished, and their numbers settled. */
 void snapshot_diff(const struct snapshot *before, const struct snapshot *now,
                    void (*on_change)(void *data, const struct snapshot_change *change), void *data);

@@ -100,8 +100,10 @@ static int name_adapters(struct watched *w, const struct snapshot *now)
 void watched_snapshot(void *watched, struct snapshot *snapshot)
 {
     struct watched *w = watched;
-    bool adapters_changed = !same_targets(&w->now, snapshot);
+    bool adapters_changed;
 
+    snapshot_settle_numbers(snapshot, &w->now); /* each is the name of an adapter */
+    adapters_changed = !same_targets(&w->now, snapshot);
     if (name_adapters(w, snapshot) < 0) {
         watched_failed(w, false, "out of memory");
         return;

@@ -146,7 +146,7 @@ Test(snapshot, another_name_under_the_same_number_is_another_target)
 
     add_target(&a, 1, "iqn.old");
     add_target(&b, 1, "iqn.new");
-    cr_expect_diff(&a, &b, "1 target+\n1 target-\n");
+    cr_expect_diff(&a, &b, "1 target-\n1 target+\n");
 }
 
 Test(snapshot, forgotten_nexuses_do_not_log_out)
