@@ -5,20 +5,25 @@
  * it. Each operation of the originals is one function with their preconditions and their errnos: SCIOSTART is sb_start,
  * SCIOEVENT is sb_event, TMIOEVNT is sb_tm_event, sdi_addevent is sb_add_event …; sensebus(3) begins the manual.
  *
- * Return values  0, or -1 with errno of this platform; sb_detail() and sb_message() say more about the last failure of
- *                the handle. Every function may fail with ENOTCONN (SB_DETAIL_CONNECTION_LOST: the connection is gone,
- *                for good), EDEADLK (called from a callback), ENOMEM, EIO (a call failed on its way), EPROTO (the
- * broker broke the contract), and with ETIMEDOUT. The manual names the others. Callbacks      run on the thread that
- * calls sb_dispatch or an operation, in the order in which things happened, and never otherwise. An operation runs the
- * callbacks of what came before its own reply: the events of a reset have been told when sb_reset returns. Every
- * function called from inside a callback is refused with EDEADLK, but for those that ask nothing of the broker:
- * sb_detail, sb_message, sb_fd, sb_is_connected and the correlator functions. Threads        one thread at a time may
- * use a handle; different handles are independent. The library keeps one thread of its own for each handle, which holds
- * the connection (a broker drops peers that do not answer) and blocks all signals. It calls nothing of the caller's. A
- * handle does not survive fork(). Memory         texts and structs passed in are read before the function returns. What
- * a callback gets lives until it returns. Structs that are filled belong to the caller and hold no pointers, but for
- * what is said. Growth         structs that the caller fills have reserved members, which must be 0 (EINVAL,
- * SB_DETAIL_RESERVED), so begin with zeroes. Structs that callbacks get may grow at their end. */
+ * Return values: 0, or -1 with errno of this platform; sb_detail() and sb_message() say more about the last failure of
+ * the handle. Every function may fail with ENOTCONN (SB_DETAIL_CONNECTION_LOST: the connection is gone, for good),
+ * EDEADLK (called from a callback), ENOMEM, EIO (a call failed on its way), EPROTO (the broker broke the contract), and
+ * with ETIMEDOUT. The manual names the others.
+ *
+ * Callbacks run on the thread that calls sb_dispatch or an operation, in the order in which things happened, and never
+ * otherwise. An operation runs the callbacks of what came before its own reply: the events of a reset have been told
+ * when sb_reset returns. Every function called from inside a callback is refused with EDEADLK, but for those that ask
+ * nothing of the broker: sb_detail, sb_message, sb_fd, sb_is_connected and the correlator functions.
+ *
+ * Threads: one at a time may use a handle; different handles are independent. The library keeps one thread of its own
+ * for each handle, which holds the connection (a broker drops peers that do not answer) and blocks all signals. It
+ * calls nothing of the caller's. A handle does not survive fork().
+ *
+ * Memory: texts and structs passed in are read before the function returns. What a callback gets lives until it
+ * returns. Structs that are filled belong to the caller and hold no pointers, but for what is said.
+ *
+ * Growth: structs that the caller fills have reserved members, which must be 0 (EINVAL, SB_DETAIL_RESERVED), so begin
+ * with zeroes. Structs that callbacks get may grow at their end. */
 #ifndef SENSEBUS_H
 #define SENSEBUS_H
 #pragma once
