@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STEADY_MS 5000 /* up for so long: the next dials begin with short delays again */
+
 static void dial(uv_timer_t *timer);
 static void go_on(struct feed *f);
 
@@ -46,6 +48,8 @@ static void end(struct feed *f, bool gone, const char *failure)
 {
     if (f->state != FEED_CONNECTING && f->state != FEED_UP)
         return;
+    if (f->serves && uv_now(f->timer.loop) - f->serves_since_ms >= STEADY_MS)
+        backoff_reset(&f->backoff);
     f->state = FEED_CLOSING;
     f->gone = gone;
     snprintf(f->failure, sizeof f->failure, "%s", failure);
@@ -137,8 +141,9 @@ static bool take(struct feed *f, const struct feed_message *m)
     bool first = !f->held;
 
     if (m->kind == FEED_SERVES) {
+        if (!f->serves)
+            f->serves_since_ms = uv_now(f->timer.loop);
         f->serves = true;
-        backoff_reset(&f->backoff);
         f->ops->on_serves(f->data, m);
     } else if (m->kind == FEED_DATA) {
         f->held = !f->ops->on_data(f->data, m, first);

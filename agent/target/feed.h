@@ -30,7 +30,8 @@ struct feed {
     char path[FEED_PATH_BYTES];
     enum feed_state state;
     struct backoff backoff;
-    bool serves;        /* it said what it serves */
+    bool serves; /* it said what it serves */
+    uint64_t serves_since_ms;
     bool reading, held; /* held: the message at the head waits for buffers */
     bool gone;          /* of what is to be told when the pipe is closed */
     char failure[160];  /* likewise */

@@ -189,6 +189,17 @@ Test(feed, comes_back_after_the_end_and_counts_afresh)
     wait_done(1);
 }
 
+/* Each return is an event for every target it serves. */
+Test(feed, a_target_that_comes_and_falls_is_dialled_ever_more_rarely)
+{
+    for (unsigned i = 1; i <= 4; i++) {
+        wait_for(&n_serves, i);
+        unix_server_hang_up(&server);
+        wait_for(&n_down, i);
+        cr_expect_eq(feed.backoff.n_failures, i);
+    }
+}
+
 Test(feed, a_held_message_is_forgotten_with_its_connection)
 {
     wait_for(&n_serves, 1);
