@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/rules.md names a test for every rule and every resolution; is each of them there, does it run, does it name the rule?
+"""docs/rules.md names a test for every rule and every resolution; is each there, does it run, does it name the rule?
 
     check_rules.py [SOURCE]
 
-A row is `| rule | what it says | tests |`; a test is `path::name`: a Criterion test `suite.name`, a Python function, or a
-mark (a comment "rule: name") in a script. A test names its rule: "rule 4" or "A7" stands in it, or in the comment before.
-The file must be named in a CMakeLists.txt of its folder, so that CTest runs it.
+A row is `| rule | what it says | tests |`; a test is `path::name`, the path below tests/: a Criterion test `suite.name`,
+or a function test_… of a script that runs its functions. A test names its rule: "rule 4" or "A7" stands in it, or in
+the comment before. The file must be named in a CMakeLists.txt of its folder or one above, so that CTest runs it. Tests
+that stand outside the rows need only be there and run.
 """
 import os
 import re
@@ -22,7 +23,8 @@ def test_text(text, name):
     """The test and the comment before it; None when it is not there."""
     if "." in name:
         suite, test = name.split(".", 1)
-        start = re.search(rf"^(?:Test|ParameterizedTest)\((?:[^,()]*,\s*)?{re.escape(suite)},\s*{re.escape(test)}\b", text, re.M)
+        start = re.search(rf"^(?:Test|ParameterizedTest)\((?:[^,()]*,\s*)?{re.escape(suite)},\s*{re.escape(test)}\b", text,
+                          re.M)
         start = start or re.search(rf"^ParameterizedTest\([^)]*\b{re.escape(suite)},\s*{re.escape(test)}\)", text, re.M)
         following = r"^(?:Test|ParameterizedTest|ParameterizedTestParameters|TestSuite)\("
     else:
@@ -43,7 +45,7 @@ def names_rule(text, rule):
     if rule.startswith("A"):
         return re.search(rf"\b{rule}\b", text) is not None
     # "rule 4", "rules 4, 5 and 7", "rules 1-3"
-    for listed in re.findall(r"\brules?\s+([\dA-Z][\dA-Z, andto.\-–]*)", text):
+    for listed in re.findall(r"\b[Rr]ules?\s+([\dA-Z][\dA-Z, andto.\-–]*)", text):
         if re.search(rf"(?<![\dA]){rule}(?!\d)", listed):
             return True
         for first, last in re.findall(r"(?<![\dA])(\d+)\s*(?:-|–|\.\.|to)\s*(\d+)", listed):
@@ -62,6 +64,8 @@ def check(root):
         for line in f:
             match = ROW.match(line)
             if not match:
+                for file, name in REFERENCE.findall(line):
+                    problems += check_reference(root, None, file, name)
                 continue
             rule = match.group(1)
             if rule in rows:
@@ -79,53 +83,79 @@ def check(root):
     return problems
 
 
+def is_run(root, file):
+    """A CMakeLists.txt beside the file or above it names it, with or without test_ and its end."""
+    stem = os.path.splitext(os.path.basename(file))[0]
+    folder = os.path.dirname(file)
+    while folder:
+        lists = os.path.join(root, folder, "CMakeLists.txt")
+        if os.path.exists(lists):
+            with open(lists, encoding="utf-8") as f:
+                text = re.sub(r"#.*", "", f.read())
+            if any(re.search(rf"\b{re.escape(name)}\b", text) for name in (stem, stem.removeprefix("test_"))):
+                return True
+        folder = os.path.dirname(folder)
+    return False
+
+
 def check_reference(root, rule, file, name):
-    where = f"docs/rules.md: {rule}: {file}::{name}"
+    """Problems of one test; `rule` None: it need not name one."""
+    where = f"docs/rules.md: {rule or 'text'}: {file}::{name}"
+    file = os.path.join("tests", file)
     full = os.path.join(root, file)
     if not os.path.exists(full):
         return [f"{where}: no such file"]
     with open(full, encoding="utf-8") as f:
-        text = test_text(f.read(), name)
-    if text is None:
+        text = f.read()
+    test = test_text(text, name)
+    if test is None:
         return [f"{where}: no such test"]
-    if not names_rule(text, rule):
+    if "." not in name and not (name.startswith("test_") and "run_tests(globals())" in text):
+        return [f"{where}: its script does not run it"]
+    if re.search(r"\.disabled\s*=", test.split("{", 1)[0]):
+        return [f"{where}: the test is disabled"]
+    if rule and not names_rule(test, rule):
         return [f"{where}: the test does not name {rule if rule[0] == 'A' else 'rule ' + rule}"]
-    folder, base = os.path.split(file)
-    listed = False
-    while folder and not listed:
-        lists = os.path.join(root, folder, "CMakeLists.txt")
-        if os.path.exists(lists):
-            with open(lists, encoding="utf-8") as f:
-                text = f.read()
-            stem = os.path.splitext(base)[0]
-            listed = re.search(rf"\b{re.escape(stem)}\b", text) is not None or \
-                re.search(rf"\b{re.escape(stem.removeprefix('test_'))}\b", text) is not None
-        folder = os.path.dirname(folder)
-    return [] if listed else [f"{where}: no CMakeLists.txt names the file, so nothing runs it"]
+    return [] if is_run(root, file) else [f"{where}: no CMakeLists.txt names the file, so nothing runs it"]
 
 
 def self_test():
     """A check that cannot fail is none: each kind of fault must be found."""
-    good = "/* rule 1, A1 */\nTest(s, holds)\n{\n}\nTest(s, other)\n{\n}\n"
-    row = "| {} | what | `tests/test_a.c::{}` |\n"
+    every = ", ".join(WANTED[:32]) + " " + " ".join(WANTED[32:])
+    good = f"/* rules {every} */\nTest(s, holds)\n{{\n}}\nTest(s, other)\n{{\n}}\n" \
+        "Test(s, off, .disabled = true)\n{\n/* rule 5 */\n}\n"
+    script = "def test_runs():\n    # rule 6\n    pass\n\n\ndef helps():\n    # rule 6\n    pass\n\n\n" \
+        "run_tests(globals())\n"
+    row = "| {} | what | `test_a.c::{}` |\n"
+
     def table(skip=(), **names):
         return "".join(row.format(rule, names.get("r" + rule, "s.holds")) for rule in WANTED if rule not in skip)
-    everything = good.replace("rule 1, A1", "rules " + ", ".join(WANTED[:32]) + " " + " ".join(WANTED[32:]))
+
+    def with_script(name):
+        return table(skip=("6",)) + "| 6 | what | `b.py::%s` |\n" % name
+
+    both = "test_a.c b.py"
     cases = [
-        (table(), everything, "test_a.c", None),
-        (table(skip=("7",)), everything, "test_a.c", "7: no row"),
-        (table().replace("`tests/test_a.c::s.holds`", "", 1), everything, "test_a.c", "1: no test"),
-        (table(r2="s.gone"), everything, "test_a.c", "no such test"),
-        (table(r3="s.other"), everything, "test_a.c", "does not name rule 3"),
-        (table(rA4="s.other"), everything, "test_a.c", "does not name A4"),
-        (table(), everything, "test_b.c", "nothing runs it"),
-        (table() + row.format("33", "s.holds"), everything, "test_a.c", "33: no such rule"),
+        (table(), both, None),
+        (with_script("test_runs") + "Also `test_a.c::s.other`.\n", both, None),
+        (table(skip=("7",)), both, "7: no row"),
+        (table().replace("`test_a.c::s.holds`", "", 1), both, "1: no test"),
+        (table(r2="s.gone"), both, "no such test"),
+        (table(r3="s.other"), both, "does not name rule 3"),
+        (table(rA4="s.other"), both, "does not name A4"),
+        (table(r5="s.off"), both, "disabled"),
+        (with_script("helps"), both, "does not run it"),
+        (table(), "test_c.c # test_a.c", "nothing runs it"),
+        (table().replace("test_a.c", "test_d.c", 1), both, "no such file"),
+        (table() + row.format("33", "s.holds"), both, "33: no such rule"),
+        (table() + row.format("1", "s.holds"), both, "1: two rows"),
+        (table() + "Also `test_a.c::s.gone`.\n", both, "text: test_a.c::s.gone: no such test"),
     ]
-    for text, tests, listed, wanted in cases:
+    for text, listed, wanted in cases:
         with tempfile.TemporaryDirectory() as root:
-            os.makedirs(os.path.join(root, "docs"))
-            os.makedirs(os.path.join(root, "tests"))
-            for file, content in (("docs/rules.md", text), ("tests/test_a.c", tests), ("tests/CMakeLists.txt", listed)):
+            for file, content in (("docs/rules.md", text), ("tests/test_a.c", good), ("tests/b.py", script),
+                                  ("tests/CMakeLists.txt", listed)):
+                os.makedirs(os.path.dirname(os.path.join(root, file)), exist_ok=True)
                 with open(os.path.join(root, file), "w", encoding="utf-8") as f:
                     f.write(content)
             found = check(root)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The originals' rules where it takes more than one connection, one life or one identity to see them kept: docs/rules.md.
-What a single request is answered is in adapter.py, what a session is told in adapter_events.py."""
+"""The originals' rules where it takes more than one connection, life or identity to see them kept: docs/rules.md. What a
+single request is answered is in adapter.py, what a session is told in adapter_events.py."""
 import os
 import sys
 
@@ -179,7 +179,7 @@ class RawStream(AdapterStream):
 
 
 def test_every_session_gets_the_same_bytes():
-    # rule 18: over two streams, and in the log; what no version of ours knows is kept too. rule 17: each with its correlator
+    # rule 18: over two streams, and in the log, with members that no version of ours knows; rule 17
     with face() as (broker, agent, _), RawStream(broker) as one, RawStream(broker) as two:
         sessions = [registered(stream, 1, lun, shared=True, correlator=b"%d" % n)
                     for n, (stream, lun) in enumerate([(one, 0), (two, 0), (one, 1), (two, 1)])]
@@ -250,8 +250,8 @@ def test_registered_is_the_address_of_start_wherever_the_unit_is_now():
             host="agent-1", target_name="iqn.2026-01.example:t1", target=99, lun=1)))).start
         check_result(stream.register(session, correlator=b"c"))
         check_equal((session.address.adapter, session.address.target, session.address.lun), ("iscsi0", 1, 1))
-        agent.inventory(make_device(7, 1, name="iqn.2026-01.example:t1"), make_device(1, 1, name="iqn.2026-01.example:new"),
-                        adapters=agent.adapters)
+        agent.inventory(make_device(7, 1, name="iqn.2026-01.example:t1"),
+                        make_device(1, 1, name="iqn.2026-01.example:new"), adapters=agent.adapters)
         wait_until(lambda: stream.start(7, 1, shared=True).error == A.ERRNO_OK, "the new inventory")
         numbered.tell(target=7, lun=1, session_id=session.session_id)
         numbered.tell(scope=event_pb2.SCOPE_ADAPTER, target=-1, lun=-1, code="ADAPTER_RESET")
@@ -281,7 +281,7 @@ def test_a_bit_and_the_unit_attention_that_follows_are_both_told():
 # ---------------------------------------------------------------------------------------------------- the end
 
 def test_every_end_has_its_reason():
-    # rule 5: the last record, once, with the reason, wherever the registration was made; the session is gone for everybody
+    # rule 5: the last record, once, with the reason, wherever it was registered; the session is gone for everybody
     with face(adapters=WITH_TARGET_MODE) as (broker, agent, stream):
         numbered = Numbered(agent)
         admin = broker.admin()
@@ -298,6 +298,8 @@ def test_every_end_has_its_reason():
 
         for reason, end in (("STOP", stop_elsewhere), ("DEVICE_REMOVED", removed("DEVICE_REMOVED", 0)),
                             ("TARGET_REMOVED", removed("TARGET_REMOVED", -1)),
+                            ("ADAPTER_REMOVED", lambda s: numbered.tell(scope=event_pb2.SCOPE_HOST, target=-1, lun=-1,
+                                                                        code="ADAPTER_REMOVED", aix_bits=0)),
                             ("OPERATOR", lambda s: admin.EndSession(admin_pb2.EndSessionRequest(
                                 session_id=s.session_id, reason="maintenance"), timeout=LIMIT_S)),
                             ("AGENT_DETACHED", lambda s: agent.detach())):
@@ -425,8 +427,8 @@ def test_an_agent_that_is_back_at_once_finds_no_session():
             old = registered(stream)
             wait_until(lambda: lives(broker) == 1, "AGENT_CONNECTED")
             agent.vanish()
-            with FakeAgent(broker, epoch=agent.epoch if same_epoch else None, instance=agent.instance, adapters=ADAPTERS,
-                           devices=DEVICES) as back:
+            with FakeAgent(broker, epoch=agent.epoch if same_epoch else None, instance=agent.instance,
+                           adapters=ADAPTERS, devices=DEVICES) as back:
                 wait_cancelled(stream, old, "AGENT_LOST")
                 wait_until(lambda: lives(broker) == 2, "AGENT_CONNECTED tells that START may be tried again")
                 wait_inventory(broker, stream)

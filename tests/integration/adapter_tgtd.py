@@ -261,16 +261,17 @@ def test_a_lost_and_restored_nexus_reaches_the_session_which_goes_on():  # A20
                     {(session.session_id, session.generation, b"on")}, "whose they are")
 
 
-def test_a_target_keeps_its_number_when_others_go():  # A22: over lives of the agent; number and name lead to the same unit
+def test_a_target_keeps_its_number_when_others_go():  # A22: over lives of the agent; number and name lead to one unit
     with tgtd.Tgtd() as target, ScriptedTarget() as other, Broker("--agent-heartbeat", "200ms") as broker, \
             tempfile.TemporaryDirectory(prefix="sensebus-agent.") as state, AdapterStream(broker) as stream:
         for targets in ([url(other), url(target)], [url(target)]):
             with Agent(broker, targets=targets, state=state):
-                wait_until(lambda: stream.start(target=0, lun=1, target_name=target.name, shared=True).error == A.ERRNO_OK,
-                           "the agent watches the target")
+                by_name = dict(target=0, lun=1, target_name=target.name, shared=True)
+                wait_until(lambda: stream.start(**by_name).error == A.ERRNO_OK, "the agent watches the target")
                 for members in (dict(target=1), dict(target=0, target_name=target.name)):
                     where = check_result(stream.start(lun=1, shared=True, **members)).start.address
-                    check_equal((where.adapter, where.target, where.target_name), ("iscsi0", 1, target.name), str(members))
+                    check_equal((where.adapter, where.target, where.target_name), ("iscsi0", 1, target.name),
+                                str(members))
 
 
 def test_an_adapter_in_diagnosis_answers_ioc_info_alone():  # A23

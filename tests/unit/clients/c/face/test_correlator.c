@@ -14,6 +14,7 @@ Test(correlator, numbers_are_written_most_significant_first)
     cr_assert_arr_eq(bytes, "\1\2\3\4\5\6\7\10", 8);
 }
 
+/* A9 */
 Test(correlator, numbers_come_back_as_they_went)
 {
     static const uint64_t NUMBERS[] = {0, 1, 0x7f21, UINT32_MAX, 1ull << 32, 1ull << 63, UINT64_MAX};
