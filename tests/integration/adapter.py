@@ -59,6 +59,15 @@ def test_start_again_is_einval_already_started():
         check_result(stream.start(1, 0), "EINVAL", "ALREADY_STARTED")
         check_result(stream.register(second))
         check_result(other.register(again))
+        # the place is taken from the moment that START is accepted, and free again when the agent refuses
+        agent.answers["open"] = SILENCE
+        first = stream.send(start=A.Start(address=address(2, 0)))
+        wait_until(lambda: len(agent.operated("open")) == 4, "the START at the agent")
+        check_result(other.start(2, 0), "EINVAL", "ALREADY_STARTED")
+        agent.result(agent.operated("open")[-1], error=A.ERRNO_ENOCONNECT)
+        check_result(stream.result(first), "ENOCONNECT")
+        del agent.answers["open"]
+        other.started(2, 0)
 
 
 # ---------------------------------------------------------------------------------------------------- addresses

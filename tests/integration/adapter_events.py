@@ -199,8 +199,8 @@ def test_what_is_tagged_with_a_session_is_for_that_one_only():
         check_result(stream.stop(one))
         numbered.tell(session_id=one.session_id)
         numbered.tell(session_id="never")
-        numbered.tell(lun=0)
-        stream.wait(lambda: stream.events[-1].session_id == two.session_id, "the untagged one")
+        numbered.tell(lun=0, summary="untagged")
+        stream.wait(lambda: stream.events[-1].record.summary == "untagged", "the untagged one")
         check_equal([e.session_id for e in stream.events if e.record.code == LUN_RESET],
                     [one.session_id, two.session_id])
         check_equal(broker.counters()["sensebus_adapter_records_stale_total"], 2)
