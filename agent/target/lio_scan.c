@@ -14,13 +14,31 @@
 #include "agent/target/snapshot.h"
 #include "agent/target_url.h"
 
-/* Names in a folder that are looked at; a folder with more is cut. */
-#define MAX_ENTRIES 8192
+/* Names of all folders that are looked at: several times what the bounds of the snapshot need. The rest is cut. */
+#define MAX_NAMES (1 << 18)
+
+struct scan {
+    struct snapshot *s;
+    size_t n_names;
+};
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-/* A folder below `parent`; NULL with errno. */
-static DIR *open_folder(int parent, const char *name)
+/* Something was not opened. What is not there is not there, what must not be read is cut; but when the host has no room
+ * the look has failed: else all that was not seen would pass for gone. Returns 0, or a negative errno for the last. */
+static int not_opened(struct snapshot *s, int error)
+{
+    switch (error) {
+    case ENOENT: return 0;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EIO: return uv_translate_sys_error(error);
+    default: s->cut = true; return 0;
+    }
+}
+
+static DIR *open_at(int parent, const char *name)
 {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
@@ -30,21 +48,28 @@ static DIR *open_folder(int parent, const char *name)
     return folder;
 }
 
-/* The beginning of a plain file. Returns its length, or -1; the snapshot is cut when it is there but cannot be read. */
+/* A folder below `parent`; NULL with *out_rc as of not_opened. */
+static DIR *open_folder(int parent, const char *name, struct snapshot *s, int *out_rc)
+{
+    DIR *folder = open_at(parent, name);
+
+    *out_rc = folder ? 0 : not_opened(s, errno);
+    return folder;
+}
+
+/* The beginning of a plain file. Returns its length, 0 without one, or as not_opened. */
 static ssize_t read_file(int parent, const char *name, char out[LIO_FILE_BYTES], struct snapshot *s)
 {
     int fd = openat(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     ssize_t n, used = 0;
 
-    if (fd < 0) {
-        s->cut = s->cut || errno != ENOENT;
-        return -1;
-    }
+    if (fd < 0)
+        return not_opened(s, errno);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         s->cut = true;
         close(fd);
-        return -1;
+        return 0;
     }
     while (used < LIO_FILE_BYTES && (n = read(fd, out + used, (size_t)(LIO_FILE_BYTES - used))) > 0)
         used += n;
@@ -55,13 +80,13 @@ static ssize_t read_file(int parent, const char *name, char out[LIO_FILE_BYTES],
 }
 
 /* The next name that is not hidden, NULL at the end. */
-static const char *next_name(DIR *folder, size_t *n_seen, struct snapshot *s)
+static const char *next_name(DIR *folder, struct scan *scan)
 {
     struct dirent *entry;
 
     while ((entry = readdir(folder))) {
-        if (++*n_seen > MAX_ENTRIES) {
-            s->cut = true;
+        if (++scan->n_names > MAX_NAMES) {
+            scan->s->cut = true;
             return NULL;
         }
         if (entry->d_name[0] != '.')
@@ -135,30 +160,35 @@ static int read_info(const char *text, size_t len, const char *initiator, struct
     return 0;
 }
 
-static int read_acls(int group, struct snapshot *s)
+static int read_acl(int acls, const char *initiator, struct snapshot *s)
 {
-    char text[LIO_FILE_BYTES], path[TARGET_NAME_BYTES + 8];
-    DIR *folder = open_folder(group, "acls");
-    size_t n_seen = 0;
-    const char *name;
-    int rc = 0;
+    char text[LIO_FILE_BYTES];
+    ssize_t len;
+    DIR *folder;
+    int rc;
 
-    if (!folder) {
-        s->cut = s->cut || errno != ENOENT;
+    if (!target_name_valid(initiator)) {
+        s->cut = true;
         return 0;
     }
-    while (rc == 0 && (name = next_name(folder, &n_seen, s))) {
-        ssize_t len;
+    folder = open_folder(acls, initiator, s, &rc);
+    if (!folder)
+        return rc;
+    len = read_file(dirfd(folder), "info", text, s);
+    closedir(folder);
+    return len > 0 ? read_info(text, (size_t)len, initiator, s) : (int)len;
+}
 
-        if (!target_name_valid(name)) {
-            s->cut = true;
-            continue;
-        }
-        snprintf(path, sizeof path, "%s/info", name);
-        len = read_file(dirfd(folder), path, text, s);
-        if (len > 0)
-            rc = read_info(text, (size_t)len, name, s);
-    }
+static int read_acls(int group, struct scan *scan)
+{
+    const char *name;
+    int rc;
+    DIR *folder = open_folder(group, "acls", scan->s, &rc);
+
+    if (!folder)
+        return rc;
+    while (rc == 0 && (name = next_name(folder, scan)))
+        rc = read_acl(dirfd(folder), name, scan->s);
     closedir(folder);
     return rc;
 }
@@ -169,7 +199,7 @@ static int read_dynamic(int group, struct snapshot *s)
 {
     char text[LIO_FILE_BYTES + 1];
     ssize_t len = read_file(group, "dynamic_sessions", text, s);
-    int rc = 0;
+    int rc = len < 0 ? (int)len : 0;
 
     for (ssize_t at = 0; rc == 0 && at < len;) {
         ssize_t end = at;
@@ -191,38 +221,36 @@ static int read_dynamic(int group, struct snapshot *s)
 
 /* ------------------------------------------------------------------------------------------------ units */
 
-static bool has_backstore(int luns, const char *name, struct snapshot *s)
+static int read_lun(int luns, const char *name, uint32_t lun, struct scan *scan)
 {
-    DIR *folder = open_folder(luns, name);
-    size_t n_seen = 0;
-    bool found = false;
+    int rc;
+    DIR *folder = open_folder(luns, name, scan->s, &rc);
+    bool has_backstore = false;
     const char *entry;
     struct stat st;
 
-    while (folder && !found && (entry = next_name(folder, &n_seen, s)))
-        found = fstatat(dirfd(folder), entry, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
-    if (folder)
-        closedir(folder);
-    return found;
+    if (!folder)
+        return rc;
+    while (!has_backstore && (entry = next_name(folder, scan)))
+        has_backstore = fstatat(dirfd(folder), entry, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+    closedir(folder);
+    return snapshot_add_lun(scan->s, lun, has_backstore);
 }
 
-static int read_luns(int group, struct snapshot *s)
+static int read_luns(int group, struct scan *scan)
 {
-    DIR *folder = open_folder(group, "lun");
-    size_t n_seen = 0;
     const char *name;
     uint32_t lun;
-    int rc = 0;
+    int rc;
+    DIR *folder = open_folder(group, "lun", scan->s, &rc);
 
-    if (!folder) {
-        s->cut = s->cut || errno != ENOENT;
-        return 0;
-    }
-    while (rc == 0 && (name = next_name(folder, &n_seen, s))) {
+    if (!folder)
+        return rc;
+    while (rc == 0 && (name = next_name(folder, scan))) {
         if (numbered(name, "lun_", SNAPSHOT_MAX_LUN, &lun))
-            rc = snapshot_add_lun(s, lun, has_backstore(dirfd(folder), name, s));
+            rc = read_lun(dirfd(folder), name, lun, scan);
         else
-            s->cut = true;
+            scan->s->cut = true;
     }
     closedir(folder);
     return rc;
@@ -230,38 +258,40 @@ static int read_luns(int group, struct snapshot *s)
 
 /* ------------------------------------------------------------------------------------------------ targets */
 
-static int read_group(int target, const char *name, uint32_t tag, const char *group_name, struct snapshot *s)
+static int read_group(int target, const char *name, uint32_t tag, const char *group_name, struct scan *scan)
 {
-    DIR *group = open_folder(target, group_name);
+    struct snapshot *s = scan->s;
     char text[LIO_FILE_BYTES];
+    ssize_t len;
     int rc;
+    DIR *group = open_folder(target, group_name, s, &rc);
 
     if (!group)
-        return 0;
-    rc = snapshot_add_target(s, (int32_t)tag, name, strlen(name));
+        return rc;
+    len = read_file(dirfd(group), "enable", text, s);
+    rc = len < 0 ? (int)len : snapshot_add_target(s, (int32_t)tag, name, strlen(name));
     if (rc == 0)
-        snapshot_set_target_online(s, read_file(dirfd(group), "enable", text, s) > 0 && text[0] == '1');
+        snapshot_set_target_online(s, len > 0 && text[0] == '1');
     if (rc == 0)
-        rc = read_luns(dirfd(group), s);
+        rc = read_luns(dirfd(group), scan);
     if (rc == 0)
-        rc = read_acls(dirfd(group), s);
+        rc = read_acls(dirfd(group), scan);
     if (rc == 0)
         rc = read_dynamic(dirfd(group), s);
     closedir(group);
     return rc;
 }
 
-static int read_target(int fabric, const char *name, struct snapshot *s)
+static int read_target(int fabric, const char *name, struct scan *scan)
 {
-    DIR *folder = open_folder(fabric, name);
-    size_t n_seen = 0;
     const char *group;
     uint32_t tag;
-    int rc = 0;
+    int rc;
+    DIR *folder = open_folder(fabric, name, scan->s, &rc);
 
-    while (folder && rc == 0 && (group = next_name(folder, &n_seen, s)))
+    while (folder && rc == 0 && (group = next_name(folder, scan)))
         if (numbered(group, "tpgt_", UINT16_MAX, &tag))
-            rc = read_group(dirfd(folder), name, tag, group, s);
+            rc = read_group(dirfd(folder), name, tag, group, scan);
     if (folder)
         closedir(folder);
     return rc;
@@ -269,23 +299,23 @@ static int read_target(int fabric, const char *name, struct snapshot *s)
 
 int lio_scan(const char *root, struct snapshot *out, char *err, size_t err_len)
 {
+    struct scan scan = {.s = out};
     char path[4096];
     DIR *fabric;
-    size_t n_seen = 0;
     const char *name;
     int rc = 0;
 
     memset(out, 0, sizeof *out);
     snprintf(path, sizeof path, "%s/iscsi", root);
-    fabric = open_folder(AT_FDCWD, path);
+    fabric = open_at(AT_FDCWD, path);
     if (!fabric) {
         rc = uv_translate_sys_error(errno);
         snprintf(err, err_len, "%s: %s", path, uv_strerror(rc));
         return rc;
     }
-    while (rc == 0 && (name = next_name(fabric, &n_seen, out)))
+    while (rc == 0 && (name = next_name(fabric, &scan)))
         if (target_name_valid(name)) /* "discovery_auth" and the like are none */
-            rc = read_target(dirfd(fabric), name, out);
+            rc = read_target(dirfd(fabric), name, &scan);
     closedir(fabric);
     if (rc < 0) {
         snapshot_free(out);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -189,6 +190,9 @@ Test(lio_scan, special_files_and_links_are_not_followed)
     link_to(GROUP "/enable", "/etc/passwd");
     full("iscsi/iqn.loop", whole);
     link_to("iscsi/iqn.loop", "..");
+    folder("elsewhere");
+    file("elsewhere/info", info);
+    link_to(GROUP "/acls/iqn.2026-01.example:link", "../../../../elsewhere");
     cr_assert_eq(scan(), 0);
     cr_expect(s.cut);
     cr_expect_eq(s.n_targets, 1);
@@ -207,4 +211,28 @@ Test(lio_scan, more_than_the_bounds_is_left_out)
     cr_assert_eq(scan(), 0);
     cr_expect(s.cut);
     cr_expect_eq(s.n_targets, SNAPSHOT_MAX_TARGETS);
+}
+
+/* What was not seen must not pass for gone. */
+Test(lio_scan, without_descriptors_it_fails_and_shows_no_half)
+{
+    struct rlimit was, now;
+    int rc, lowest;
+
+    make_tree();
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+    lowest = open("/dev/null", O_RDONLY);
+    for (unsigned depth = 1; depth <= 4; depth++) { /* fabric, target, group and a file, a folder of units */
+        now = (struct rlimit){.rlim_cur = (rlim_t)lowest + depth, .rlim_max = was.rlim_max};
+        close(lowest);
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
+        rc = scan();
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+        cr_expect_eq(rc, UV_EMFILE, "depth %u: %d", depth, rc);
+        cr_expect_eq(s.n_targets, 0);
+        cr_assert_eq(open("/dev/null", O_RDONLY), lowest);
+    }
+    close(lowest);
+    cr_expect_eq(scan(), 0);
+    cr_expect_not(s.cut);
 }
