@@ -11,6 +11,7 @@
  *   bit-identical      the correlator of every record is the one registered
  *   bits-kept          the OR of the AIX bits delivered and announced as lost is the OR of those that arrived
  *   in-order           records of one session are delivered in the order of the log, and nothing behind their end
+ *   cancelled-last     whoever registered is told of the end, once, as the last thing
  *   every-wait-ends    each request is answered exactly once
  *
  * Memory: bounded by the limits below. Without memory a request is answered ENOMEM; a record is counted as lost, its
