@@ -30,7 +30,7 @@ struct command {
     uint32_t deadline_ms;
     bool only;
     size_t len;
-    uint8_t bytes[];
+    const uint8_t *bytes; /* behind the struct */
 };
 
 /* A call that is open; the thread's. */
@@ -160,7 +160,7 @@ static int queue_message(struct io *io, const struct command *head, const void *
         return UV_ENOMEM;
     *c = *head;
     c->len = len;
-    memcpy(c->bytes, bytes, len);
+    c->bytes = memcpy(c + 1, bytes, len);
     uv_mutex_lock(&io->lock);
     command(io, c);
     uv_mutex_unlock(&io->lock);
