@@ -217,7 +217,7 @@ static bool check_adapter(struct target_mode *t, const Sensebus__V1__DeviceAddre
     return true;
 }
 
-static bool check_initiator(struct target_mode *t, const Sensebus__V1__DeviceAddress *address,
+static bool check_initiator(const struct target_mode *t, const Sensebus__V1__DeviceAddress *address,
                             const struct target_mode_adapter *adapter, struct target_mode_result *out)
 {
     const char *name = address->target_name[0] ? address->target_name : numbers_name(&t->initiators, address->target);
@@ -229,12 +229,17 @@ static bool check_initiator(struct target_mode *t, const Sensebus__V1__DeviceAdd
     if (strcmp(name, adapter->own_id) == 0)
         return refuse_value(out, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_OWN_ID,
                             "target_name: that is the served target itself");
-    out->target = numbers_get(&t->initiators, name);
-    if (out->target < 0)
-        return refuse(out, SENSEBUS__V1__ERRNO__ERRNO_ENOMEM, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NONE,
-                      "no number for this initiator: %s", uv_strerror(out->target));
     snprintf(out->initiator, sizeof out->initiator, "%s", name);
     return true;
+}
+
+/* Last: a number is kept for ever. */
+static bool number_initiator(struct target_mode *t, struct target_mode_result *out)
+{
+    out->target = numbers_get(&t->initiators, out->initiator);
+    return out->target >= 0 ||
+           refuse(out, SENSEBUS__V1__ERRNO__ERRNO_ENOMEM, SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NONE,
+                  "no number for this initiator: %s", uv_strerror(out->target));
 }
 
 static bool check_buffers(const Sensebus__V1__StartTarget *start, struct target_mode_result *out)
@@ -268,6 +273,8 @@ void target_mode_open(struct target_mode *t, const char *session_id, uint64_t ge
         refuse_address(out, "session_id: 1 to 63 bytes");
         return;
     }
+    if (!number_initiator(t, out))
+        return;
     strcpy(session.id, session_id); /* it fits: checked above */
     memcpy(session.initiator, out->initiator, sizeof session.initiator);
     memcpy(session.adapter, out->adapter, sizeof session.adapter);

@@ -23,16 +23,24 @@ void watched_tell(const struct watched *w, struct record *record)
     w->ops->on_record(w->data, record);
 }
 
+/* -1 without one. */
+static int32_t number_of(struct watched *w, const char *initiator)
+{
+    int32_t number = numbers_find(w->initiators, initiator);
+
+    if (number < 0 && w->initiators->n < WATCHED_MAX_NUMBERED)
+        number = numbers_get(w->initiators, initiator);
+    return number < 0 ? -1 : number;
+}
+
 static void on_change(void *data, const struct snapshot_change *change)
 {
     struct watched *w = data;
     struct change_text text;
     struct record record;
-    int32_t number = -1;
+    int32_t number = change->nexus ? number_of(w, change->nexus->initiator) : -1;
 
-    if (change->nexus)
-        number = numbers_get(w->initiators, change->nexus->initiator);
-    change_record(&w->source, change, number < 0 ? -1 : number, &text, &record);
+    change_record(&w->source, change, number, &text, &record);
     watched_tell(w, &record);
 }
 

@@ -12,6 +12,9 @@
 
 struct numbers;
 
+/* Initiators that get a number because they log in, of the NUMBERS_MAX; further ones are -1 in events. */
+#define WATCHED_MAX_NUMBERED 2048
+
 enum watched_outage { WATCHED_SEEN, WATCHED_UNREACHABLE, WATCHED_GONE };
 
 struct watched {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/coverage.h"
 #include "agent/numbers.h"
@@ -14,11 +15,13 @@
 #include "proto/registry.h"
 #include "sensebus/v1/agents.pb-c.h"
 
+static char directory[] = "/tmp/sensebus-watched-XXXXXX";
 static struct coverage coverage;
 static struct numbers initiators;
 static struct watched w;
 static char told[4096];
-static unsigned n_lists; /* changes of the list of adapters */
+static int32_t last_number; /* target of the last record */
+static unsigned n_lists;    /* changes of the list of adapters */
 
 static void on_record(void *data, const struct record *r)
 {
@@ -26,6 +29,7 @@ static void on_record(void *data, const struct record *r)
 
     (void)data;
     snprintf(told + at, sizeof told - at, "%s %s\n", registry_find(r->code)->name, r->place.adapter);
+    last_number = r->place.target;
 }
 
 static void on_coverage(void *data)
@@ -44,7 +48,8 @@ static void setup(void)
     static const struct target_mode_ops ops = {
         .on_record = on_record, .on_coverage = on_coverage, .on_adapters = on_adapters};
 
-    cr_assert_eq(numbers_load(&initiators, "/nonexistent", "initiators", 16, false), 0);
+    cr_assert_not_null(mkdtemp(directory));
+    cr_assert_eq(numbers_load(&initiators, directory, "initiators", NUMBERS_MAX, false), 0);
     w = (struct watched){.source = {"tgt", 1000000, "tgtd-state", true},
                          .instance = "tgtd",
                          .ops = &ops,
@@ -57,6 +62,8 @@ static void teardown(void)
 {
     watched_deinit(&w);
     coverage_free(&coverage);
+    unlink(initiators.path);
+    rmdir(directory);
     numbers_free(&initiators);
 }
 
@@ -140,4 +147,25 @@ Test(watched, an_outage_is_told_once_and_once_more_when_it_is_worse)
     cr_expect_str_eq(adapters(), "tgt1=iqn.first", "what was served is still known");
     look("Target 1: iqn.first\n");
     expect_told("ADAPTER_RESET tgt1\n");
+}
+
+/* Numbers are kept for ever, and whoever may log in chooses his name: what callers ask for must find some left. */
+Test(watched, initiators_that_come_and_go_do_not_take_all_numbers)
+{
+    char text[256];
+
+    look("Target 1: iqn.t\n");
+    for (int i = 0; i <= WATCHED_MAX_NUMBERED; i++) {
+        snprintf(text, sizeof text,
+                 "Target 1: iqn.t\n    I_T nexus information:\n        I_T nexus: %d\n"
+                 "            Initiator: iqn.guest-%d\n",
+                 i, i);
+        look(text);
+        cr_assert_eq(last_number, i < WATCHED_MAX_NUMBERED ? i : -1);
+        told[0] = 0;
+    }
+    cr_expect_eq(numbers_get(&initiators, "iqn.asked-for"), WATCHED_MAX_NUMBERED);
+    look("Target 1: iqn.t\n    I_T nexus information:\n        I_T nexus: 9999\n"
+         "            Initiator: iqn.asked-for\n");
+    cr_expect_eq(last_number, WATCHED_MAX_NUMBERED);
 }
