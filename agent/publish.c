@@ -545,7 +545,7 @@ void publish_result(struct publish *p, const Sensebus__V1__OperationResult *resu
     message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_OPERATION_RESULT;
     message.operation_result = (Sensebus__V1__OperationResult *)result;
     rc = send_message(p, &message);
-    if (rc < 0) {
+    if (rc < 0 && rc != UV_ECANCELED) { /* it ends already */
         log_error("publish.result", "broker=%s id=%" PRIu64 " reason=\"%s\"", p->options.broker, result->id,
                   uv_strerror(rc));
         end_call(p);
@@ -556,6 +556,7 @@ bool publish_received(struct publish *p, const char *session_id, uint64_t genera
 {
     Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
     Sensebus__V1__TargetReceived received = SENSEBUS__V1__TARGET_RECEIVED__INIT;
+    int rc;
 
     if (p->state != PUBLISH_ATTACHED || !grpc_call_writable(p->call))
         return false;
@@ -565,7 +566,13 @@ bool publish_received(struct publish *p, const char *session_id, uint64_t genera
     received.data.len = len;
     message.message_case = SENSEBUS__V1__AGENT_MESSAGE__MESSAGE_TARGET_RECEIVED;
     message.target_received = &received;
-    return send_message(p, &message) == 0;
+    rc = send_message(p, &message);
+    if (rc < 0 && rc != UV_ECANCELED) { /* on_writable would not come, and the data wait for ever */
+        log_error("publish.received", "broker=%s session=%s reason=\"%s\"", p->options.broker, session_id,
+                  uv_strerror(rc));
+        end_call(p);
+    }
+    return rc == 0;
 }
 
 void publish_held(struct publish *p)

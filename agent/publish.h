@@ -99,8 +99,8 @@ void publish_inventory_changed(struct publish *p);
 /* The answer to an operation of the stream that is attached now. What cannot be sent ends the stream: better than a
  * caller who waits for an answer that does not come. */
 void publish_result(struct publish *p, const Sensebus__V1__OperationResult *result);
-/* Data for a target-mode session. False when it cannot be taken now: on_writable will come, unless there is no stream.
- */
+/* Data for a target-mode session. False when it cannot be taken now: on_writable will come, or the stream ends, or
+ * there is none. */
 bool publish_received(struct publish *p, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len);
 /* Send what is held, say Detach, end. `cb` runs from the loop, within a few seconds also when the broker is away.
  * `reason` is borrowed until then. */
