@@ -105,17 +105,40 @@ def test_no_answer_is_etimedout_and_a_reset_that_is_done_later_is_an_event():
 
 
 def test_short_deadlines_do_not_make_a_slow_target_look_dead():
+    # the target's own queue has 64 places: what waits at one unit leaves some to the other
     with attached() as (target, broker, stream):
-        session = start(stream, 1)
-        for _ in range(64):
+        session, other = start(stream, 1), start(stream, 0)
+        for _ in range(32):
             target.script(drop=True, remember=True)
-        for _ in range(64):
+        for _ in range(32):
             check_result(stream.ask(test_unit_ready=A.TestUnitReady(session_id=session.session_id), deadline_ms=5),
                          "ETIMEDOUT")
         check_result(stream.test_unit_ready(session), "ENOMEM", "RESOURCE_EXHAUSTED")
+        check_result(stream.test_unit_ready(other))
         target.answer_late()
         wait_until(lambda: stream.test_unit_ready(session).error == A.ERRNO_OK, "the target has caught up")
         check_equal(len(target.connections), 1, "one session with the target through all of it")
+
+
+def test_resets_that_are_not_answered_leave_room_for_other_units():
+    with attached() as (target, broker, stream):
+        session, other = start(stream, 1), start(stream, 0)
+        target.set(hang_tasks=True)
+        for _ in range(4):
+            check_result(stream.reset(session, lun_reset=True, deadline_ms=50), "ETIMEDOUT")
+        check_result(stream.reset(session, lun_reset=True), "ENOMEM", "RESOURCE_EXHAUSTED")
+        target.set(hang_tasks=False)
+        check_result(stream.reset(other, lun_reset=True))
+
+
+def test_a_page_that_is_no_page_is_refused():
+    # what a caller may write is more than what a command can carry
+    with attached() as (target, broker, stream):
+        session = start(stream, 1)
+        for page in (0x100, 1 << 31, (1 << 32) - 1):
+            check_result(stream.ask(inquiry=A.Inquiry(session_id=session.session_id, page=page)), "EINVAL", "NONE",
+                         str(page))
+        check_result(stream.ask(inquiry=A.Inquiry(session_id=session.session_id, page=0x80)))
 
 
 def test_a_unit_that_is_no_more_is_enodev():
