@@ -17,9 +17,16 @@
 
 /* ------------------------------------------------------------------------------------------------ telling others */
 
+/* What stands before the address in --listen and --broker. */
+static const char *scheme_of(const struct broker *b, size_t i)
+{
+    return grpc_server_address_is_tls(b->server, i) ? "tls://" : "";
+}
+
 /* Readers see the whole file or none: it is written beside and renamed. Returns 0 or a negative errno. */
 static int write_port_file(const char *path, const struct broker *b)
 {
+    const char *address;
     char temporary[4096];
     bool ok = true;
 
@@ -28,8 +35,8 @@ static int write_port_file(const char *path, const struct broker *b)
     FILE *file = fopen(temporary, "we");
     if (!file)
         return -errno;
-    for (size_t i = 0; i < b->options.n_listen; i++)
-        ok = fprintf(file, "%s\n", grpc_server_address(b->server, i)) > 0 && ok;
+    for (size_t i = 0; (address = grpc_server_address(b->server, i)); i++)
+        ok = fprintf(file, "%s%s\n", scheme_of(b, i), address) > 0 && ok;
     ok = fclose(file) == 0 && ok;
     if (!ok || rename(temporary, path) != 0) {
         int rc = errno ? -errno : UV_EIO;
@@ -78,6 +85,7 @@ static int run(struct process *p)
 {
     const struct settings *s = &p->settings;
     struct broker_options options = settings_broker_options(s);
+    const char *address;
     char err[512];
     int status = EXIT_SUCCESS;
 
@@ -89,8 +97,11 @@ static int run(struct process *p)
         uv_run(&p->loop, UV_RUN_DEFAULT);
         return EXIT_FAILURE;
     }
-    for (size_t i = 0; i < options.n_listen; i++)
-        log_info("broker.listening", "address=%s", grpc_server_address(p->broker.server, i));
+    for (size_t i = 0; (address = grpc_server_address(p->broker.server, i)); i++)
+        log_info("broker.listening", "address=%s%s", scheme_of(&p->broker, i), address);
+    if (options.access->n_rules == 0)
+        log_warn("access.nobody", "reason=\"no rule gives anybody a role, so nobody may do anything: give roles with "
+                                  "principals or plaintext.roles in the configuration, or --plaintext-roles\"");
     log_info("broker.started", "version=%s data=%s durability=%s epoch=%016llx oldest=%llu newest=%llu",
              SENSEBUS_VERSION, options.data_directory, s->durability, (unsigned long long)p->broker.journal.epoch,
              (unsigned long long)p->broker.journal.oldest, (unsigned long long)p->broker.journal.newest);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "proto/grpc/address.h"
+#include "proto/grpc/grpc.h"
 #include "runtime/log.h"
 
 #define DEFAULT_LISTEN        "127.0.0.1:7070"
@@ -187,19 +187,18 @@ static int try_out(const struct settings *s, char *err, size_t err_len)
 {
     struct broker_options o = settings_broker_options(s);
     struct tls_context *context = NULL;
-    struct address address;
-    char reason[256];
+    char reason[512];
     int rc = 0;
 
-    for (size_t i = 0; i < o.n_listen; i++) {
-        rc = address_parse(broker_listen_address(o.listen[i]), &address, reason, sizeof reason);
-        if (rc) {
-            snprintf(err, err_len, "listen: %s", reason);
-            return rc;
-        }
-    }
     if (listens_with_tls(s))
         rc = tls_context_new(true, &s->tls, &context, err, err_len);
+    for (size_t i = 0; !rc && i < o.n_listen; i++) {
+        struct grpc_listen_options options = {.insecure = o.insecure,
+                                              .tls = broker_listen_is_tls(o.listen[i]) ? context : NULL};
+        rc = grpc_listen_check(broker_listen_address(o.listen[i]), &options, reason, sizeof reason);
+        if (rc)
+            snprintf(err, err_len, "listen: %s", reason);
+    }
     tls_context_unref(context);
     return rc;
 }

@@ -111,7 +111,7 @@ static int load_key(SSL_CTX *ctx, const char *path, char *err, size_t err_len)
     if (!key)
         return refuse(UV_EINVAL, err, err_len, path,
                       encrypted ? "the key is encrypted; it must be stored without a passphrase"
-                                : "there is no private key in it (PEM)");
+                                : "there is no private key in it (PEM): name the file that has it");
     if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1 || SSL_CTX_use_PrivateKey(ctx, key) != 1)
         rc = refuse(UV_EINVAL, err, err_len, path, "the key does not belong to the certificate");
     EVP_PKEY_free(key);

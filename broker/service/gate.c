@@ -52,7 +52,8 @@ static void say_denied(const struct grpc_call *call, const struct access_princip
     name_roles(any_of, wanted, sizeof wanted);
     if (is_plaintext(call))
         snprintf(out, out_len,
-                 "%s from %s has no role %s: give it with plaintext.roles in the configuration, or --plaintext-roles",
+                 "%s from %s has no role %s: "
+                 "give it with the broker's --plaintext-roles, or plaintext.roles in its configuration",
                  p->name, grpc_call_peer(call), wanted);
     else
         snprintf(out, out_len,

@@ -194,8 +194,8 @@ static int check_role(struct pki *p, const char *role)
             near = ROLES[i];
         }
     }
-    return cli_usage(p->cli, "'%.40s' is no role; %s%s%s they are broker, agent, reader, kernel, dev-config, operator",
-                     role, near ? "did you mean " : "", near ? near : "", near ? "?" : "");
+    return cli_usage(p->cli, "'%.40s' is no role; %s%s%sthey are broker, agent, reader, kernel, dev-config, operator",
+                     role, near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 }
 
 static int check_name(struct pki *p, const char *name)

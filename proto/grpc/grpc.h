@@ -174,9 +174,13 @@ struct grpc_listen_options {
  * On failure `err` says in words what and why. */
 int grpc_server_listen(struct grpc_server *server, const char *address, const struct grpc_listen_options *options,
                        char *err, size_t err_len);
+/* 0, or what grpc_server_listen would say of it, as far as that is known without opening it. */
+int grpc_listen_check(const char *address, const struct grpc_listen_options *options, char *err, size_t err_len);
 /* The i-th address listened on, with its real port: "127.0.0.1:40123"; NULL when there are not so many. A name may
  * stand for several. */
 const char *grpc_server_address(const struct grpc_server *server, size_t i);
+/* Does the i-th speak TLS? False when there are not so many. */
+bool grpc_server_address_is_tls(const struct grpc_server *server, size_t i);
 
 /* Stop accepting; GOAWAY in two steps; on_drain for every call; whatever is left after `grace_ms` is ended with
  * UNAVAILABLE. `cb` runs when the last connection is gone. */

@@ -201,21 +201,62 @@ static int open_addresses(uv_loop_t *loop, struct addrinfo *first, struct listen
     return rc;
 }
 
-static int open_names(uv_loop_t *loop, const char *text, const struct address *a, bool insecure,
-                      struct listener **out_list, char *err, size_t err_len)
+/* Every address of a name, in `req`; refused as a whole when one of them is not for plaintext. */
+static int resolve(uv_loop_t *loop, uv_getaddrinfo_t *req, const char *text, const struct address *a,
+                   const struct grpc_listen_options *options, char *err, size_t err_len)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    uv_getaddrinfo_t req;
-    int rc = uv_getaddrinfo(loop, &req, NULL, a->host, a->port, &hints);
+    int rc = uv_getaddrinfo(loop, req, NULL, a->host, a->port, &hints);
     if (rc != 0) {
         snprintf(err, err_len, "cannot resolve '%s': %s", text, uv_strerror(rc));
         return rc;
     }
-    if (!insecure)
-        rc = refuse_plaintext(req.addrinfo, err, err_len);
-    if (rc == 0)
-        rc = open_addresses(loop, req.addrinfo, out_list, err, err_len);
+    if (!options->insecure && !options->tls)
+        rc = refuse_plaintext(req->addrinfo, err, err_len);
+    if (rc != 0)
+        uv_freeaddrinfo(req->addrinfo);
+    return rc;
+}
+
+static int open_names(uv_loop_t *loop, const char *text, const struct address *a,
+                      const struct grpc_listen_options *options, struct listener **out_list, char *err, size_t err_len)
+{
+    uv_getaddrinfo_t req;
+    int rc = resolve(loop, &req, text, a, options, err, err_len);
+    if (rc != 0)
+        return rc;
+    rc = open_addresses(loop, req.addrinfo, out_list, err, err_len);
     uv_freeaddrinfo(req.addrinfo);
+    return rc;
+}
+
+static int parse(const char *text, const struct grpc_listen_options *options, struct address *out, char *err,
+                 size_t err_len)
+{
+    int rc = address_parse(text, out, err, err_len);
+    if (rc == 0 && out->kind == ADDRESS_UNIX && options->tls) {
+        snprintf(err, err_len, "%.200s: a Unix socket proves who connects by itself, without TLS", text);
+        return UV_EINVAL;
+    }
+    return rc;
+}
+
+int listener_check(const char *text, const struct grpc_listen_options *options, char *err, size_t err_len)
+{
+    struct address a;
+    uv_loop_t loop;
+    uv_getaddrinfo_t req;
+    int rc = parse(text, options, &a, err, err_len);
+    if (rc != 0 || a.kind == ADDRESS_UNIX)
+        return rc;
+    if ((rc = uv_loop_init(&loop)) != 0) {
+        snprintf(err, err_len, "cannot check %.200s: %s", text, uv_strerror(rc));
+        return rc;
+    }
+    rc = resolve(&loop, &req, text, &a, options, err, err_len);
+    if (rc == 0)
+        uv_freeaddrinfo(req.addrinfo);
+    uv_loop_close(&loop);
     return rc;
 }
 
@@ -224,16 +265,12 @@ int listener_open(uv_loop_t *loop, const char *text, const struct grpc_listen_op
 {
     struct address a;
     struct listener *opened = NULL;
-    int rc = address_parse(text, &a, err, err_len);
+    int rc = parse(text, options, &a, err, err_len);
     if (rc != 0)
         return rc;
-    if (a.kind == ADDRESS_UNIX && options->tls) {
-        snprintf(err, err_len, "%.200s: a Unix socket proves who connects by itself, without TLS", text);
-        return UV_EINVAL;
-    }
     snprintf(err, err_len, "cannot listen on %.200s: out of memory", text);
     rc = a.kind == ADDRESS_UNIX ? open_unix(loop, &a, &opened, err, err_len)
-                                : open_names(loop, text, &a, options->insecure || options->tls, &opened, err, err_len);
+                                : open_names(loop, text, &a, options, &opened, err, err_len);
     if (rc != 0)
         return rc;
     for (struct listener *l = opened; l; l = l->next) {

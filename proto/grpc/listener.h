@@ -33,5 +33,7 @@ struct listener {
 int listener_open(uv_loop_t *loop, const char *text, const struct grpc_listen_options *options,
                   void (*on_connection)(struct listener *l), void *owner, struct listener **list, char *err,
                   size_t err_len);
+/* What listener_open says of it before it opens anything (blocking). */
+int listener_check(const char *text, const struct grpc_listen_options *options, char *err, size_t err_len);
 /* Frees it on the loop, after `on_closed` (may be NULL). */
 void listener_close(struct listener *l, void (*on_closed)(struct listener *l));

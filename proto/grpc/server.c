@@ -214,12 +214,29 @@ int grpc_server_listen(struct grpc_server *s, const char *address, const struct 
     return 0;
 }
 
-const char *grpc_server_address(const struct grpc_server *s, size_t i)
+int grpc_listen_check(const char *address, const struct grpc_listen_options *options, char *err, size_t err_len)
+{
+    return listener_check(address, options, err, err_len);
+}
+
+static const struct listener *listener_at(const struct grpc_server *s, size_t i)
 {
     const struct listener *l = s->listeners;
     while (l && i-- > 0)
         l = l->next;
+    return l;
+}
+
+const char *grpc_server_address(const struct grpc_server *s, size_t i)
+{
+    const struct listener *l = listener_at(s, i);
     return l ? l->address : NULL;
+}
+
+bool grpc_server_address_is_tls(const struct grpc_server *s, size_t i)
+{
+    const struct listener *l = listener_at(s, i);
+    return l && l->tls;
 }
 
 static void on_listener_closed(struct listener *l)

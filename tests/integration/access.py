@@ -49,7 +49,7 @@ def attach(broker, host, channel=None):
 def test_nobody_may_do_anything_by_default():
     # rule 1
     with Broker(plaintext_roles=None, config="") as broker:
-        hint = "give it with plaintext.roles in the configuration, or --plaintext-roles"
+        hint = "give it with the broker's --plaintext-roles, or plaintext.roles in its configuration"
         with expect_status(DENIED, "plaintext from 127.0.0.1:", 'has no role "reader" or "operator": ' + hint):
             subscribe(broker)
         with expect_status(DENIED, 'has no role "agent"', hint):
@@ -66,6 +66,9 @@ def test_nobody_may_do_anything_by_default():
         check_equal(broker.health(), health_pb2.HealthCheckResponse.SERVING, "health is open to everybody")
         lines = [line for line in broker.log().splitlines() if "access.denied" in line]
         check(len(lines) >= 8 and 'principal="plaintext"' in lines[0] and "peer=127.0.0.1:" in lines[0], lines)
+        check("access.nobody" in broker.log(), "the broker says at its start that nobody may do anything")
+    with Broker() as broker:
+        check("access.nobody" not in broker.log())
 
 
 def test_lines_that_anybody_can_cause_are_few():
@@ -176,7 +179,7 @@ class Authority:
         for path in (self.path("ca.pem"), key, certificate):
             with open(path, "rb") as file:
                 files.append(file.read())
-        channel = grpc.secure_channel(broker.address, grpc.ssl_channel_credentials(*files),
+        channel = grpc.secure_channel(broker.address.removeprefix("tls://"), grpc.ssl_channel_credentials(*files),
                                       options=[("grpc.use_local_subchannel_pool", 1),
                                                ("grpc.ssl_target_name_override", "localhost")])
         broker.channels.append(channel)
@@ -203,6 +206,7 @@ PRINCIPALS = """
 
 def test_a_certificate_gives_the_roles_of_its_names():
     with tls_broker(PRINCIPALS) as (broker, authority):
+        check(broker.address.startswith("tls://127.0.0.1:"), "the port file has what clients write behind --broker")
         backup = authority.channel(broker, "backup", "URI:sensebus://client/backup")
         subscribe(broker, backup)
         with expect_status(DENIED, "backup from 127.0.0.1:", 'has no role "agent": give it in the configuration, in an '
@@ -258,6 +262,8 @@ def test_a_configuration_can_be_checked():
     check_equal(check_config("retain_age: 7d\nplaintext: {roles: [all]}\n"), "ok\n")
     check_equal(check_config(""), "ok\n")
     check("no port" in check_config("", "--listen", "nowhere", status=2))
+    check("0.0.0.0:7070 can be reached from other machines" in check_config("", "--listen", "0.0.0.0:7070", status=2))
+    check_equal(check_config("insecure: true\n", "--listen", "0.0.0.0:7070"), "ok\n")
     missing = "tls: {certificate: /nonexistent/b.pem, key: /nonexistent/b.key, authority: /nonexistent/ca.pem}\n"
     check("certificate /nonexistent/b.pem: no such file" in check_config(missing, "--listen", "tls://127.0.0.1:0", status=2))
     check("no address to listen on begins with tls://" in check_config(missing, status=2))
