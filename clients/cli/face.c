@@ -173,8 +173,13 @@ int face_session(struct face *f, const struct chosen_device *chosen, unsigned fl
         int len = snprintf(session, SB_SESSION_BYTES, "%s", chosen->session);
         return len < SB_SESSION_BYTES ? EXIT_OK : cli_usage(f->cli, "--session: longer than an id can be");
     }
-    if (sb_start(f->sb, &chosen->address, flags, &started) < 0)
-        return face_failed(f, "start");
+    if (sb_start(f->sb, &chosen->address, flags, &started) < 0) {
+        bool taken = sb_detail(f->sb) == SB_DETAIL_ALREADY_STARTED;
+        int code = face_failed(f, "start");
+        if (taken && (flags & SB_SHARED))
+            cli_error(f->cli, "its owner has it alone, and can name the session with --session ('sensebus sessions')");
+        return code;
+    }
     snprintf(session, SB_SESSION_BYTES, "%s", started.session);
     return EXIT_OK;
 }

@@ -23,6 +23,8 @@ static const char RESET_USAGE[] = "usage: sensebus reset HOST:TARGET[:LUN] | --s
                                   "every initiator are aborted and reservations may be released. Role kernel or\n"
                                   "dev-config.\n"
                                   "\n"
+                                  "A device is opened for this (shared), reset, and closed again.\n"
+                                  "\n"
                                   "Examples:\n"
                                   "  sensebus reset db-07:iqn.2026-01.example:disks:3 --scope lun\n"
                                   "  sensebus reset --host db-07 --target iqn.2026-01.example:disks --scope target";
@@ -90,5 +92,5 @@ int reset_run(struct cli *cli, int argc, char **argv)
     if (code == EXIT_OK && sb_reset(face.sb, session, lun ? SB_RESET_LUN : 0) < 0)
         code = face_failed(&face, "reset");
     face_close(&face);
-    return code == EXIT_OK ? done(cli, lun ? "reset unit" : "reset target", &device, session) : code;
+    return code == EXIT_OK ? done(cli, lun ? "reset the unit:" : "reset the target:", &device, session) : code;
 }

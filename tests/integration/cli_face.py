@@ -193,7 +193,8 @@ def test_halt_and_reset():
         check_equal(sensebus("halt", "--session", session.session_id, broker=broker).out,
                     f"halted session {session.session_id}\n")
         check(on_lun(broker)[session.session_id]["halted"], "it stays halted")
-        check("ALREADY_STARTED" in sensebus("reset", DEVICE, "--scope", "lun", broker=broker, expect=9).err)
+        said = sensebus("reset", DEVICE, "--scope", "lun", broker=broker, expect=9).err
+        check("ALREADY_STARTED" in said and "--session" in said, said)
         sensebus("reset", "--session", session.session_id, "--scope", "lun", broker=broker)
         sensebus("reset", "agent-1:2", "--scope", "target", broker=broker)
         check_equal([o.reset.lun_reset for o in agent.operated("reset")], [True, False])

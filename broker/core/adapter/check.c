@@ -235,7 +235,8 @@ static bool is_unknown_address(struct ask *ask)
     if (ask->place->state == ADAPTER_PLACE_UNKNOWN)
         return wrong(ask, "the agent of host %s has nothing at this address", asked_host(ask));
     if (ask->place->state == ADAPTER_PLACE_AMBIGUOUS)
-        return wrong(ask, "the agent of host %s has several devices at this address", asked_host(ask));
+        return wrong(ask, "the agent of host %s has %sseveral adapters: name one", asked_host(ask),
+                     request_address(ask->request) ? "this on " : "");
     return place_fill(&unused, ask->place->address) != 0 &&
            wrong(ask, "the names at this address of host %s are too long", asked_host(ask));
 }

@@ -157,9 +157,11 @@ void event_text_compact(struct writer *w, const Sensebus__V1__Event *e, const st
     put_words(w, e);
     if (e->count > 1)
         writer_format(w, " x%" PRIu64, e->count);
-    writer_style(w, STYLE_DIM);
-    writer_format(w, "  #%" PRIu64, e->sequence);
-    writer_style(w, STYLE_NONE);
+    if (e->sequence) { /* the last event of a registration is in no log */
+        writer_style(w, STYLE_DIM);
+        writer_format(w, "  #%" PRIu64, e->sequence);
+        writer_style(w, STYLE_NONE);
+    }
     writer_put(w, "\n");
     if (options->remedy)
         writer_format(w, "    -> %s\n", remedy_of(e));
@@ -313,7 +315,9 @@ static void put_heading(struct writer *w, const Sensebus__V1__Event *e, bool utc
     writer_style(w, severity_style((uint32_t)e->severity));
     writer_format(w, "%s  %s", code_text((uint32_t)e->code, code), registry_severity_name((uint32_t)e->severity));
     writer_style(w, STYLE_NONE);
-    writer_format(w, "  #%" PRIu64 "\n", e->sequence);
+    if (e->sequence)
+        writer_format(w, "  #%" PRIu64, e->sequence);
+    writer_put(w, "\n");
 }
 
 void event_text_wide(struct writer *w, const Sensebus__V1__Event *e, const struct event_text_options *options)
