@@ -8,6 +8,10 @@ const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 
 const [address, file] = process.argv.slice(2);
+if (!file) {
+  console.error('usage: subscribe.js ADDRESS POSITION_FILE');
+  process.exit(1);
+}
 const proto = process.env.SENSEBUS_PROTO || path.join(__dirname, '../../proto');
 // 64-bit numbers as strings, enums as names.
 const options = { includeDirs: [proto], longs: String, enums: String, defaults: true, oneofs: true };

@@ -8,6 +8,8 @@ import grpc
 from sensebus.v1 import sdi_pb2 as sdi, sdi_pb2_grpc
 
 NAMES = {1: "SDI_FIRSTOPEN", 2: "SDI_LASTCLOSE", 3: "SDI_LASTCLOSE_ERR"}
+if len(sys.argv) not in (2, 3):
+    sys.exit(__doc__)
 address, host = sys.argv[1], (sys.argv[2:] or [""])[0]
 requests = queue.Queue()
 for event_type in NAMES:  # device_type 0: disks; -1 and the empty host: any

@@ -7,6 +7,8 @@ import sys
 import grpc
 from sensebus.v1 import adapter_pb2 as adapter, adapter_pb2_grpc, code_pb2, event_pb2
 
+if len(sys.argv) not in (4, 5):
+    sys.exit(__doc__)
 address, host, target_name, lun = (sys.argv[1:] + ["0"])[:4]
 where = adapter.DeviceAddress(host=host, target_name=target_name, bus=-1, target=-1, lun=int(lun))
 requests = queue.Queue()

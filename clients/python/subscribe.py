@@ -8,6 +8,8 @@ import time
 import grpc
 from sensebus.v1 import code_pb2, events_pb2, events_pb2_grpc
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 address, path = sys.argv[1:]
 position = events_pb2.Position()  # of what was handled
 if os.path.exists(path):
