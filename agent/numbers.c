@@ -60,11 +60,11 @@ int numbers_load(struct numbers *n, const char *directory, const char *file, siz
     while (rc == 0 && n->n < max && fgets(line, sizeof line, f)) {
         size_t len = strcspn(line, "\n");
 
-        if (line[len] != '\n' && !feof(f)) {
+        if (len == sizeof line - 1) {
             rc = UV_EINVAL;
             break;
         }
-        if (line[len] != '\n') {
+        if (line[len] != '\n') { /* the end of the file, or a zero: room for what was not written any more */
             log_warn("numbers.torn", "file=%s reason=\"the last line is torn and is dropped\"", n->path);
             if (truncate(n->path, whole) < 0)
                 rc = uv_translate_sys_error(errno);

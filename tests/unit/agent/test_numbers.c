@@ -69,6 +69,24 @@ Test(numbers, a_torn_last_line_is_cut_off)
     cr_expect_eq(numbers_find(&n, "iqn.c"), 1);
 }
 
+/* What some file systems leave of a write that a power failure cut: the room for it, full of zeros. */
+Test(numbers, zeros_at_the_end_are_cut_off)
+{
+    for (off_t zeros = 1; zeros <= 4096; zeros *= 4) {
+        struct stat st;
+
+        write_file("iqn.a\niqn.b\n");
+        cr_assert_eq(truncate(path, 12 + zeros), 0);
+        reload();
+        cr_expect_eq(n.n, 2, "%d zeros", (int)zeros);
+        cr_assert_eq(stat(path, &st), 0);
+        cr_expect_eq(st.st_size, 12);
+        cr_expect_eq(numbers_get(&n, "iqn.c"), 2);
+        reload();
+        cr_expect_eq(numbers_find(&n, "iqn.c"), 2);
+    }
+}
+
 Test(numbers, names_that_would_break_the_file_have_none)
 {
     char longest[NUMBERS_NAME_BYTES + 1];
