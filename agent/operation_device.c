@@ -11,6 +11,7 @@
 #include "agent/ask.h"
 #include "agent/message_parts.h"
 #include "agent/operations.h"
+#include "agent/survey.h"
 #include "agent/watch.h"
 #include "runtime/clock.h"
 #include "sensebus/v1/code.pb-c.h"
@@ -170,7 +171,7 @@ static void on_opened(void *data, const struct ask_answer *answer)
         operation_refuse(op, &why);
     } else {
         if (!u || u->absent)
-            watch_want_survey(op->watch); /* it is there, so it is to be watched */
+            survey_want(op->watch); /* it is there, so it is to be watched */
         complete_identity(&reached, u);
         op->session->open = true;
         answer_open(op, &reached);

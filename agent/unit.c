@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/iscsi/session.h"
+#include "agent/survey.h"
 #include "agent/watch.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
@@ -106,12 +107,12 @@ void unit_sense(struct unit *u, const uint8_t *sense, size_t len, int opcode)
     verdict = poll_sense(&u->poll, &s, is_poll);
     if (verdict.identify)
         u->want_identify = u->expect_changes = true;
-    if (verdict.luns_changed && !watch_note_luns_changed(u->watch, u, sense, len, opcode))
+    if (verdict.luns_changed && !survey_note_luns_changed(u->watch, u, sense, len, opcode))
         verdict.code = SENSEBUS__V1__CODE__REPORTED_LUNS_CHANGED; /* no memory to gather them: each by itself */
     if (verdict.code)
         report_sense(u, verdict.code, sense, len, opcode);
     if (verdict.survey)
-        watch_want_survey(u->watch);
+        survey_want(u->watch);
 }
 
 /* ------------------------------------------------------------------------------------------------ steps */

@@ -142,8 +142,11 @@ void watch_deinit(struct watch *w);
 /* NULL when the unit is not on the list. */
 struct unit *watch_find_unit(const struct watch *w, uint16_t lun);
 
-/* For unit.c and operation_device.c. */
+/* For survey.c, unit.c and operation_device.c. */
 void watch_report(struct watch *w, struct record *r, const struct unit *u);
-/* False when memory is out: nothing is noted. */
-bool watch_note_luns_changed(struct watch *w, struct unit *u, const uint8_t *sense, size_t len, int opcode);
-void watch_want_survey(struct watch *w);
+/* A command of the watch's own. Returns 0, or as iscsi_session_command. */
+int watch_send(struct watch *w, uint16_t lun, const struct command *c, iscsi_session_command_cb cb, void *data);
+/* Send what there is to send. */
+void watch_pump(struct watch *w);
+/* Something that health is made of changed. */
+void watch_judge_health(struct watch *w);
