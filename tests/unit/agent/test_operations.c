@@ -570,6 +570,26 @@ Test(operations, a_reset_that_is_done_too_late_is_an_event_all_the_same)
     finish();
 }
 
+Test(operations, a_reset_whose_event_is_not_stored_in_time_is_answered_once)
+{
+    two_disks();
+    open_lun("s1", 1);
+    fake.log[0] = 0;
+    n_reported = n_held = 40;
+    late_disk = true;
+    begin_reset("s1", true, 30);
+    run_until(n_results == 2);
+    expect("manage 5 LUN 1\n"
+           "event LUN_RESET LUN 1 by s1 (task-management 5/0)\n"
+           "2: ETIMEDOUT: the reset is done; its event could not be stored in 30 ms\n");
+    cr_assert_null(operations.first);
+    n_held = 41;
+    operations_held(&operations);
+    expect("");
+    late_disk = false;
+    finish();
+}
+
 Test(operations, event_is_possible_where_events_are_seen) /* rule 12 */
 {
     two_disks();
