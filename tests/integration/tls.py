@@ -100,7 +100,7 @@ def test_our_programs_speak_to_the_broker():
         by_environment = {"SENSEBUS_BROKER": broker.url(), "SENSEBUS_CA": reader.authority,
                           "SENSEBUS_CERTIFICATE": reader.certificate, "SENSEBUS_KEY": reader.key}
         check("newest" in sensebus("status", **by_environment).out)
-        with Running("watch", *reader.options(), address=broker.url()) as watch:
+        with Running("watch", "--since", "oldest", *reader.options(), address=broker.url()) as watch:
             with Agent(broker.url(), *agent.options(), host="db-07") as program:
                 program.wait_log("publish.attached")
                 watch.wait_for(lambda: any("AGENT_CONNECTED" in line and "db-07" in line for line in watch.out),
