@@ -13,6 +13,8 @@
 #define FOR_EVER_MS  UINT32_MAX
 #define WHOLE_TARGET (-1)
 
+#define STATUS_CHECK_CONDITION 0x02
+
 struct ask {
     struct ask *next;
     struct watch *watch;
@@ -86,6 +88,17 @@ void asks_gone(struct watch *w)
 
 /* ------------------------------------------------------------------------------------------------ commands */
 
+/* The sense belongs to somebody: as an event, if not in the answer. */
+static void fetch_sense(const struct ask *a)
+{
+    struct unit *u = watch_find_unit(a->watch, (uint16_t)a->lun);
+
+    if (!u)
+        return;
+    unit_fetch_sense(u);
+    watch_pump(a->watch);
+}
+
 static void on_command(struct iscsi_session *s, void *data, const struct iscsi_command_result *result)
 {
     static const enum ask_end ends[] = {
@@ -105,6 +118,8 @@ static void on_command(struct iscsi_session *s, void *data, const struct iscsi_c
     (void)s;
     if (answer.end == ASK_DONE)
         a->watch->last_proof_ns = clock_wall_ns();
+    if (answer.end == ASK_DONE && answer.scsi_status == STATUS_CHECK_CONDITION && answer.sense_len == 0)
+        fetch_sense(a);
     ask_finish(a, &answer);
 }
 

@@ -145,6 +145,14 @@ void unit_begin(struct unit *u)
     u->step = UNIT_INQUIRY;
 }
 
+void unit_fetch_sense(struct unit *u)
+{
+    if (u->step != UNIT_RESTING || u->absent)
+        return;
+    begin_poll(u);
+    u->step = UNIT_ASK_SENSE;
+}
+
 void unit_poll_due(struct unit *u)
 {
     if (u->step != UNIT_RESTING || u->absent)

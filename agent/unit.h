@@ -65,6 +65,8 @@ void unit_free(struct unit *u);
 void unit_begin(struct unit *u);
 /* A poll is due: leaves it out when the unit hangs, is absent or busy. */
 void unit_poll_due(struct unit *u);
+/* A command that is not its own ended with CHECK CONDITION and without sense: ask for it, unless it is busy. */
+void unit_fetch_sense(struct unit *u);
 /* It has a command to send and none out. */
 bool unit_runnable(const struct unit *u);
 /* The command of its step. */

@@ -435,6 +435,21 @@ Test(operations, commands_give_status_sense_and_data_and_attentions_become_event
     finish();
 }
 
+Test(operations, a_sense_that_does_not_come_with_an_asked_command_is_fetched)
+{
+    two_disks();
+    open_lun("s1", 1);
+    uv_timer_stop(&w.timer); /* no poll comes between */
+    run_until(w.n_in_flight == 0);
+    fake.log[0] = 0;
+    fake.units[1].kept = (struct fake_sense){6, 0x29, 0};
+    begin_inquiry("s1", -1);
+    run_until(strstr(fake.log, "event"));
+    expect("2: OK status 02 data 0\n"
+           "event POWER_ON_OR_RESET LUN 1\n");
+    finish();
+}
+
 Test(operations, need_a_session_of_that_generation)
 {
     Sensebus__V1__Operation m = operation("s1", SENSEBUS__V1__OPERATION__OPERATION_TEST_UNIT_READY);
