@@ -6,6 +6,7 @@
 #
 # Installs what is missing, builds, starts a real iSCSI target (tgtd, in user space) with two logical units, a broker,
 # an agent and `sensebus watch`; then causes real conditions one after the other and shows each event as it arrives.
+# In between a program registers for the events of one logical unit, as a driver of AIX does, and is told by itself.
 # Everything listens on 127.0.0.1, on free ports, and lives in one temporary folder. Ends with a summary and status 0,
 # or says which event did not come.
 #
@@ -27,7 +28,7 @@ for argument in "$@"; do
     case $argument in
     --keep) keep=yes ;;
     --no-install) install=no ;;
-    -h | --help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) printf 'demo: unknown option %s\nusage: sh deploy/demo.sh [--keep] [--no-install]\n' "$argument" >&2; exit 2 ;;
     esac
 done
@@ -44,7 +45,7 @@ heading() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 die() {
     printf '\ndemo: %s\n' "$*" >&2
-    for log in broker agent target; do
+    for log in broker agent target program; do
         [ -s "${work:-/nonexistent}/$log.log" ] || continue
         printf '\n---- the end of %s.log\n' "$log" >&2
         tail -n 15 "$work/$log.log" >&2
@@ -73,6 +74,7 @@ stop() { # NAME SIGNAL: end it and wait until it is gone; its status is in $ende
     pid=$(pid_of "$1")
     [ -n "$pid" ] || return 0
     eval "pid_$1="
+    rm -f "$work/$1.pid"
     kill "-$2" "$pid" 2>/dev/null || :
     tries=0
     while kill -0 "$pid" 2>/dev/null; do
@@ -87,7 +89,7 @@ clean_up() {
     status=$?
     trap - EXIT INT TERM HUP
     if [ -n "$work" ] && [ "$keep" != kept ]; then
-        for name in watch json agent broker; do stop "$name" TERM; done
+        for name in program watch json agent broker; do stop "$name" TERM; done
         stop target KILL # tgtd does not listen to TERM
         rm -rf "$work"
     fi
@@ -233,6 +235,20 @@ cause() { # WHAT "CODE CODE…" COMMAND…
     say "    ${green}seen:${plain}${took#,}"
 }
 
+# ---- a program that has a device, as a driver of AIX has it
+
+correlator=0x7f21
+program_registers() {
+    start program "$sensebus" register "$host:$target_name:2" --correlator $correlator
+    until_true 20000 grep -q 'registered: session' "$work/program.log"
+}
+program_ends() { stop program TERM; }
+program_heard() { # CODE: from its own stream, with its correlator
+    until_true $event_limit_ms grep -q "^$correlator .* $1 " "$work/program.log" ||
+        die "the program that registered for logical unit 2 was not told of $1"
+    grep "^$correlator .* $1 " "$work/program.log" | tail -n 1 | sed "s/^/    ${green}the program:${plain} /"
+}
+
 # ---- the show
 
 target_port=$(free_port)
@@ -281,6 +297,15 @@ cause "Logical unit 1 is put online again" \
 cause "Logical unit 3 is removed" \
     "REPORTED_LUNS_CHANGED DEVICE_REMOVED" \
     adm --op delete --mode logicalunit --tid 1 --lun 3
+cause "A program opens logical unit 2 and registers for its events, with a correlator (SCIOSTART, SCIOEVENT)" \
+    "SESSION_STARTED" program_registers
+"$sensebus" sessions | sed 's/^/    /'
+cause "A second initiator resets logical unit 2; the program is told" \
+    "POWER_ON_OR_RESET" \
+    second_initiator_resets "iscsi://127.0.0.1:$target_port/$target_name/2"
+program_heard POWER_ON_OR_RESET
+cause "The program ends, and with it session and registration" \
+    "REGISTRATION_CANCELLED SESSION_STOPPED" program_ends
 cause "The connection is dropped" \
     "NEXUS_LOST NEXUS_RESTORED" drop_connections_of_agent
 cause "The target dies" \
@@ -317,6 +342,7 @@ END
     say "         $sensebus watch --remedy"
     say "         $sensebus get --last 20"
     say "         $sensebus devices"
+    say "         $sensebus register $host:$target_name:2 --correlator $correlator"
     say "         TGT_IPC_SOCKET=$TGT_IPC_SOCKET tgtadm -C $control --lld iscsi --op update --mode logicalunit \\"
     say "             --tid 1 --lun 1 --params online=0"
     say "  logs:  $work/*.log"
