@@ -1,15 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plays seeds, judges each, and prints the command that plays a failing one again.
- *
- *   sensebus_sim [--seeds N] [--first SEED] [--seconds S] [--jobs N]
- *   sensebus_sim --seed SEED [--mutant N] [--history]
- *   sensebus_sim --mutant N | --mutants [--seeds N]
- *
- * --seeds    how many, from --first on (default 1)
- * --seed     only this one
- * --mutant   break rule N (broker/core/adapter/mutant.h); ends 0 when a seed catches it
- * --history  with --seed: what happened in it
- * --mutants  each mutant in turn must be caught within --seeds */
+/* Plays seeds, judges each, and prints the command that plays a failing one again. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -152,6 +142,19 @@ static int catch_mutants(const struct settings *s)
     return failed;
 }
 
+static const char usage[] =
+    "usage: sensebus_sim [--seeds N] [--first SEED] [--seconds S] [--jobs N]\n"
+    "       sensebus_sim --seed SEED [--mutant N] [--history]\n"
+    "       sensebus_sim --mutant N | --mutants [--seeds N]\n"
+    "\n"
+    "  --seeds N     how many (1000), from --first on (1)\n"
+    "  --seconds S   virtual time in which new things happen (5)\n"
+    "  --jobs N      processes (2)\n"
+    "  --seed SEED   only this one\n"
+    "  --history     with --seed: what happened in it\n"
+    "  --mutant N    break rule N (broker/core/adapter/mutant.h); ends 0 when a seed catches it\n"
+    "  --mutants     each mutant in turn must be caught within --seeds\n";
+
 static uint64_t number(const char *name, const char *text)
 {
     char *end;
@@ -187,8 +190,11 @@ static struct settings read_settings(int argc, char **argv)
             s.jobs = (uint32_t)number(name, value), i++;
         else if (strcmp(name, "--mutant") == 0)
             s.mutant = (int)number(name, value), i++;
-        else {
-            fprintf(stderr, "sensebus_sim: unknown option %s\n", name);
+        else if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+            fputs(usage, stdout);
+            exit(0);
+        } else {
+            fprintf(stderr, "sensebus_sim: unknown option %s\n%s", name, usage);
             exit(2);
         }
     }
