@@ -4,11 +4,13 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct test_loop {
     uv_loop_t loop;
-    uv_timer_t guard;
+    uv_timer_t guard; /* also makes a condition be looked at that a timer brought about */
+    uint64_t limit_ms;
     bool late;
 };
 
