@@ -1,33 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store over LMDB.
  *
- * Opening: lock file (one process at a time), marker of the relaxed mode, environment, check that the file is as long
- * as its meta page says (reading a cut file through the map would be a SIGBUS) or, when it is shorter, that nothing in
- * use is missing, stale readers cleared. Full disk: LMDB
- * fails the commit and keeps the old meta page, so nothing of the transaction exists and the environment goes on. Only
- * when writing the meta page itself fails does it declare the environment dead (MDB_PANIC): then it is closed and
+ * Opening: lock file (one process at a time), marker of the relaxed mode, structure of the file (store_image.h: reading
+ * a cut or damaged file through the map would be a SIGBUS or worse), environment, stale readers cleared. Full disk:
+ * LMDB fails the commit and keeps the old meta page, so nothing of the transaction exists and the environment goes on.
+ * Only when writing the meta page itself fails does it declare the environment dead (MDB_PANIC): then it is closed and
  * opened again before the next transaction, once the last one is over. The map is never written through (no
  * MDB_WRITEMAP), so a full disk cannot raise SIGBUS. */
 #include "runtime/store.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <lmdb.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
-#define MAX_READERS  512
-#define BOOT_ID_SIZE 64
+#include "runtime/store_files.h"
+#include "runtime/store_image.h"
+
+#define MAX_READERS 512
 
 struct store_table_name {
     char *name;
@@ -78,219 +74,70 @@ static struct store *store_of(const struct store_txn *t)
     return mdb_env_get_userctx(mdb_txn_env(t->txn));
 }
 
-/* ---- files beside the data */
+/* ---- the marker of the relaxed mode */
 
-static char *path_in(const struct store *s, const char *name)
+static int check_mark(struct store *s)
 {
-    char *path = NULL;
-    return asprintf(&path, "%s/%s", s->path, name) < 0 ? NULL : path;
-}
-
-static int sync_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int rc = fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : -errno;
-    close(fd);
-    return rc;
-}
-
-static int make_directory(const char *path)
-{
-    if (mkdir(path, 0700) < 0)
-        return errno == EEXIST ? 0 : -errno;
-    char *parent = NULL;
-    if (asprintf(&parent, "%s/..", path) < 0)
-        return UV_ENOMEM;
-    int rc = sync_directory(parent);
-    free(parent);
-    /* A parent we may not read cannot be synced; the directory is there all the same. */
-    return rc == UV_EACCES ? 0 : rc;
-}
-
-static int take_lock(struct store *s)
-{
-    char *path = path_in(s, "lock");
-    if (!path)
-        return UV_ENOMEM;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int rc = fd < 0 ? -errno : 0;
-    free(path);
-    if (rc < 0)
-        return rc;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        rc = errno == EWOULDBLOCK ? UV_EBUSY : -errno;
-        close(fd);
-        return rc;
+    enum store_files_mark mark;
+    int rc = store_files_mark(s->path, &mark);
+    if (rc == 0 && mark == STORE_MARK_UNSAFE) {
+        rc = store_files_set_aside(s->path);
+        s->started_over = rc == 0;
     }
-    s->lock_fd = fd;
-    return 0;
-}
-
-static size_t read_line(const char *path, char *out, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, out, size - 1);
-    close(fd);
-    if (n < 0)
-        n = 0;
-    out[n] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-    return strlen(out);
-}
-
-static void read_boot_id(char out[BOOT_ID_SIZE])
-{
-    if (!read_line("/proc/sys/kernel/random/boot_id", out, BOOT_ID_SIZE))
-        snprintf(out, BOOT_ID_SIZE, "unknown");
-}
-
-static int write_marker(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    size_t len = strlen(text);
-    ssize_t n = write(fd, text, len);
-    int rc = n < 0 ? -errno : (size_t)n != len ? UV_ENOSPC : fsync(fd) < 0 ? -errno : 0;
-    close(fd);
-    return rc;
-}
-
-/* The data file of a store that was open relaxed when the machine went down may hold pages that never reached the disk.
- */
-static int set_aside(struct store *s)
-{
-    int rc = UV_ENOMEM;
-    char *data = path_in(s, "data.mdb"), *aside = path_in(s, "data.mdb.unsafe"), *readers = path_in(s, "lock.mdb");
-    if (data && aside && readers) {
-        rc = 0;
-        bool is_moved = rename(data, aside) == 0 || errno == ENOENT;
-        if (!is_moved || (unlink(readers) < 0 && errno != ENOENT))
-            rc = -errno;
-        else
-            s->started_over = true;
-    }
-    free(data);
-    free(aside);
-    free(readers);
-    return rc;
-}
-
-/* The marker says in which boot the store was open relaxed. A clean close removes it. */
-static int check_marker(struct store *s)
-{
-    char *path = path_in(s, "relaxed");
-    if (!path)
-        return UV_ENOMEM;
-    char boot[BOOT_ID_SIZE], marked[BOOT_ID_SIZE];
-    read_boot_id(boot);
-    int rc = 0;
-    bool is_marked = access(path, F_OK) == 0;
-    if (is_marked && (!read_line(path, marked, sizeof marked) || strcmp(marked, boot) != 0))
-        rc = set_aside(s);
-    if (rc == 0 && s->relaxed)
-        rc = write_marker(path, boot);
-    free(path);
-    return rc;
+    return rc == 0 && s->relaxed ? store_files_set_mark(s->path) : rc;
 }
 
 /* Everything is on disk now: the store can be trusted without the marker. */
-static void clear_marker(struct store *s)
+static int clear_mark(struct store *s)
 {
-    char *path = path_in(s, "relaxed");
-    if (path && access(path, F_OK) == 0 && mdb_env_sync(s->env, 1) == 0)
-        unlink(path);
-    free(path);
+    enum store_files_mark mark;
+    int rc = store_files_mark(s->path, &mark);
+    if (rc == 0 && mark != STORE_MARK_NONE && (rc = translate(mdb_env_sync(s->env, 1))) == 0)
+        rc = store_files_clear_mark(s->path);
+    return rc;
 }
 
 /* ---- the environment */
 
-/* Touch every page that a transaction can reach. Runs in a process of its own: a page beyond the end of the file is a
- * SIGBUS, a page of zeros may be an abort. */
-static int walk_table(MDB_txn *txn, MDB_dbi dbi)
+static int make_empty(const char *directory)
 {
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    int rc = mdb_cursor_open(txn, dbi, &cursor);
-    if (rc != 0)
-        return rc;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        volatile const char *bytes = value.mv_data;
-        for (size_t i = 0; i < value.mv_size; i += 4096)
-            (void)bytes[i];
-        if (value.mv_size > 0)
-            (void)bytes[value.mv_size - 1];
-    }
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int walk_all(const struct store *s, size_t map)
-{
-    enum { FREE_TABLE, MAIN_TABLE };
     MDB_env *env;
-    MDB_txn *txn;
-    MDB_cursor *names;
-    MDB_val name, unused;
     int rc = mdb_env_create(&env);
-    if (rc != 0 || (rc = mdb_env_set_mapsize(env, map)) != 0 || (rc = mdb_env_set_maxdbs(env, s->max_tables)) != 0 ||
-        (rc = mdb_env_open(env, s->path, MDB_RDONLY | MDB_NOLOCK, 0600)) != 0 ||
-        (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 || (rc = walk_table(txn, FREE_TABLE)) != 0 ||
-        (rc = mdb_cursor_open(txn, MAIN_TABLE, &names)) != 0)
-        return rc;
-    while ((rc = mdb_cursor_get(names, &name, &unused, MDB_NEXT)) == 0) {
-        char text[512];
-        MDB_dbi dbi;
-        snprintf(text, sizeof text, "%.*s", (int)name.mv_size, (const char *)name.mv_data);
-        if ((rc = mdb_dbi_open(txn, text, 0, &dbi)) != 0 || (rc = walk_table(txn, dbi)) != 0)
-            return rc;
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static bool can_be_walked(const struct store *s, size_t map)
-{
-    int status;
-    pid_t pid = fork();
-    if (pid == 0) {
-        const struct rlimit no_core = {0, 0};
-        setrlimit(RLIMIT_CORE, &no_core);
-        signal(SIGBUS, SIG_DFL);
-        signal(SIGABRT, SIG_DFL);
-        _exit(walk_all(s, map) != 0);
-    }
-    if (pid < 0)
-        return false;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return false;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-/* The file holds every page that its meta page speaks of, or at least every page that is in use: those at the end that
- * a transaction took and gave back again were never written. */
-static int check_length(const struct store *s, MDB_env *env)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    int fd;
-    int rc = mdb_env_info(env, &info);
-    if (rc == 0)
-        rc = mdb_env_stat(env, &stat);
-    if (rc == 0)
-        rc = mdb_env_get_fd(env, &fd);
     if (rc != 0)
-        return translate(rc);
-    struct stat file;
-    if (fstat(fd, &file) < 0)
-        return -errno;
-    if ((uint64_t)file.st_size / stat.ms_psize > info.me_last_pgno)
-        return 0;
-    return can_be_walked(s, info.me_mapsize) ? 0 : UV_EIO;
+        return rc;
+    rc = mdb_env_open(env, directory, 0, 0600);
+    if (rc == 0)
+        rc = mdb_env_sync(env, 1);
+    mdb_env_close(env);
+    return rc;
+}
+
+/* An empty store, made aside and on disk before it gets its name: LMDB writes the first pages without a flush, and
+ * would not open a file that a loss of power left half written. */
+static int make_data(const struct store *s)
+{
+    char *aside = store_files_path(s->path, "new"), *from = store_files_path(s->path, "new/data.mdb"),
+         *readers = store_files_path(s->path, "new/lock.mdb"), *to = store_files_path(s->path, "data.mdb");
+    int rc = aside && from && readers && to ? 0 : UV_ENOMEM;
+    if (rc == 0 && access(to, F_OK) != 0) {
+        unlink(from); /* of a process that died here */
+        if (mkdir(aside, 0700) < 0 && errno != EEXIST)
+            rc = -errno;
+        if (rc == 0)
+            rc = translate_write(s, make_empty(aside));
+        if (rc == 0 && rename(from, to) < 0)
+            rc = -errno;
+        unlink(readers);
+        unlink(from);
+        rmdir(aside);
+        if (rc == 0)
+            rc = store_files_sync_directory(s->path);
+    }
+    free(aside);
+    free(from);
+    free(readers);
+    free(to);
+    return rc;
 }
 
 static uint64_t reserve_bytes(uint64_t limit)
@@ -301,7 +148,10 @@ static uint64_t reserve_bytes(uint64_t limit)
 static int open_env(struct store *s)
 {
     MDB_env *env;
-    int rc = mdb_env_create(&env);
+    int rc = store_image_check(s->path);
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_create(&env);
     if (rc != 0)
         return translate(rc);
     size_t map = (size_t)((s->limit_bytes + reserve_bytes(s->limit_bytes) + 4095) & ~4095ull);
@@ -310,8 +160,6 @@ static int open_env(struct store *s)
         (rc = mdb_env_set_maxreaders(env, MAX_READERS)) != 0 || (rc = mdb_env_set_userctx(env, s)) != 0 ||
         (rc = mdb_env_open(env, s->path, flags, 0600)) != 0)
         rc = translate_write(s, rc);
-    else
-        rc = check_length(s, env);
     int n_stale;
     if (rc == 0)
         rc = translate(mdb_reader_check(env, &n_stale));
@@ -383,17 +231,19 @@ int store_open(struct store *s, const struct store_options *options)
         return UV_ENOMEM;
     }
     s->tables = calloc(options->n_tables ? options->n_tables : 1, sizeof *s->tables);
-    rc = s->tables ? make_directory(s->path) : UV_ENOMEM;
+    rc = s->tables ? store_files_make_directory(s->path) : UV_ENOMEM;
     if (rc == 0)
-        rc = take_lock(s);
+        rc = store_files_lock(s->path, false, &s->lock_fd);
     if (rc == 0)
-        rc = check_marker(s);
+        rc = check_mark(s);
+    if (rc == 0)
+        rc = make_data(s);
     if (rc == 0)
         rc = open_env(s);
     if (rc == 0)
-        rc = sync_directory(s->path);
+        rc = store_files_sync_directory(s->path);
     if (rc == 0 && !s->relaxed)
-        clear_marker(s);
+        rc = clear_mark(s);
     if (rc != 0)
         store_close(s);
     return rc;
@@ -405,7 +255,7 @@ void store_close(struct store *s)
         return;
     assert(s->n_open == 0);
     if (s->env) {
-        clear_marker(s);
+        clear_mark(s); /* if it fails, the next start after a crash of the machine begins anew */
         mdb_env_close(s->env);
     }
     for (unsigned i = 0; i < s->n_tables; i++)
