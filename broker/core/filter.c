@@ -419,3 +419,109 @@ const char *filter_key(const struct filter *f)
 {
     return f->key;
 }
+
+/* ---- exact values */
+
+_Static_assert(FILTER_EXACT_BYTES >= PATTERN_BYTES_MAX + sizeof(int32_t) + sizeof(int64_t), "a unit fits");
+
+static size_t exact_patterns(const struct pattern_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->patterns[i].wildcard)
+            return 0;
+    return list->n;
+}
+
+/* All addresses must name the adapter, and with `unit` one logical unit of it. */
+static size_t exact_addresses(const struct filter *f, bool unit)
+{
+    for (size_t i = 0; i < f->n_addresses; i++) {
+        const struct address_pattern *p = &f->addresses[i];
+        if (!p->adapter || (unit && (p->target == ANY || p->lun == ANY || p->lun != p->lun_last)))
+            return 0;
+    }
+    return f->n_addresses;
+}
+
+size_t filter_n_exact(const struct filter *f, enum filter_field field)
+{
+    switch (field) {
+    case FILTER_DESIGNATOR: return exact_patterns(&f->designators);
+    case FILTER_TARGET_NAME: return exact_patterns(&f->target_names);
+    case FILTER_UNIT: return exact_addresses(f, true);
+    case FILTER_ADAPTER: return exact_addresses(f, false);
+    case FILTER_HOST: return exact_patterns(&f->hosts);
+    case FILTER_CODE: return f->codes.n;
+    case FILTER_CATEGORY: return f->categories.n;
+    case FILTER_N_FIELDS: break;
+    }
+    return 0;
+}
+
+static size_t put_text(uint8_t *out, const char *text, size_t len)
+{
+    if (len)
+        memcpy(out, text, len);
+    return len;
+}
+
+static size_t put_number(uint8_t *out, uint32_t number)
+{
+    memcpy(out, &number, sizeof(number));
+    return sizeof(number);
+}
+
+static size_t put_unit(uint8_t *out, int32_t target, int64_t lun, const char *adapter, size_t adapter_len)
+{
+    memcpy(out, &lun, sizeof(lun));
+    memcpy(out + sizeof(lun), &target, sizeof(target));
+    return sizeof(lun) + sizeof(target) + put_text(out + sizeof(lun) + sizeof(target), adapter, adapter_len);
+}
+
+static size_t put_address(uint8_t *out, const struct address_pattern *p)
+{
+    return put_unit(out, p->target, p->lun, p->adapter, strlen(p->adapter));
+}
+
+size_t filter_exact(const struct filter *f, enum filter_field field, size_t i, uint8_t out[FILTER_EXACT_BYTES])
+{
+    switch (field) {
+    case FILTER_DESIGNATOR: return put_text(out, f->designators.patterns[i].text, f->designators.patterns[i].len);
+    case FILTER_TARGET_NAME: return put_text(out, f->target_names.patterns[i].text, f->target_names.patterns[i].len);
+    case FILTER_UNIT: return put_address(out, &f->addresses[i]);
+    case FILTER_ADAPTER: return put_text(out, f->addresses[i].adapter, strlen(f->addresses[i].adapter));
+    case FILTER_HOST: return put_text(out, f->hosts.patterns[i].text, f->hosts.patterns[i].len);
+    case FILTER_CODE: return put_number(out, f->codes.numbers[i]);
+    case FILTER_CATEGORY: return put_number(out, f->categories.numbers[i]);
+    case FILTER_N_FIELDS: break;
+    }
+    return 0;
+}
+
+static struct text text_of_event(const struct event_view *e, enum filter_field field)
+{
+    switch (field) {
+    case FILTER_DESIGNATOR: return e->device.designator;
+    case FILTER_TARGET_NAME: return e->device.target_name;
+    case FILTER_HOST: return e->host;
+    default: return e->address.adapter;
+    }
+}
+
+bool filter_exact_of_event(const struct event_view *event, enum filter_field field, uint8_t out[FILTER_EXACT_BYTES],
+                           size_t *out_len)
+{
+    struct text text = text_of_event(event, field);
+
+    if (field == FILTER_CODE || field == FILTER_CATEGORY) {
+        *out_len = put_number(out, field == FILTER_CODE ? event->code : event->code / 100);
+        return true;
+    }
+    if (text.len > PATTERN_BYTES_MAX)
+        return false;
+    if (field == FILTER_UNIT)
+        *out_len = put_unit(out, event->address.target, event->address.lun, text.ptr, text.len);
+    else
+        *out_len = put_text(out, text.ptr, text.len);
+    return true;
+}
