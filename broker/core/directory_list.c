@@ -6,7 +6,7 @@
 #include <uv.h>
 
 #include "broker/core/directory.h"
-#include "runtime/glob.h"
+#include "broker/core/host_list.h"
 #include "sensebus/v1/admin.pb-c.h"
 
 #define DEFAULT_PAGE   1000
@@ -153,15 +153,6 @@ int directory_list_agents(const struct directory *d, const Sensebus__V1__ListAge
     return 0;
 }
 
-static bool host_wanted(const Sensebus__V1__ListDevicesRequest *request, const char *host)
-{
-    for (size_t i = 0; i < request->n_hosts; i++) {
-        if (glob_matches(request->hosts[i], host, strlen(host), false))
-            return true;
-    }
-    return request->n_hosts == 0;
-}
-
 static int add_device(const struct directory_agent *a, const struct directory_device *device,
                       Sensebus__V1__ListDevicesResponse *r)
 {
@@ -217,7 +208,7 @@ static int fill_devices(const struct directory *d, const Sensebus__V1__ListDevic
         return UV_ENOMEM;
     for (size_t i = first_agent(d, token); i < d->n; i++) {
         const struct directory_agent *a = d->agents[i];
-        if (!host_wanted(request, a->host))
+        if (!host_list_has(request->hosts, request->n_hosts, a->host))
             continue;
         for (size_t k = is_key_of(token, a->host) ? device_behind(a, token) : 0; k < a->n_devices; k++) {
             const struct directory_device *device = &a->devices[k];
@@ -238,6 +229,8 @@ int directory_list_devices(const struct directory *d, const Sensebus__V1__ListDe
 {
     size_t size;
     int rc = page_size(request->page_size, "ListDevicesRequest", &size, err, err_len);
+    if (rc == 0)
+        rc = host_list_check(request->hosts, request->n_hosts, "ListDevicesRequest.hosts", err, err_len);
     if (rc != 0)
         return rc;
     Sensebus__V1__ListDevicesResponse *r = malloc(sizeof *r);

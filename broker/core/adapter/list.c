@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include "broker/core/adapter/state.h"
-#include "runtime/glob.h"
+#include "broker/core/host_list.h"
 
 #define DEFAULT_PAGE   1000
 #define MAX_PAGE       10000
@@ -61,15 +61,6 @@ static int add_session(const struct adapter_session *s, Sensebus__V1__ListSessio
     return fill_address(s, m);
 }
 
-static bool host_wanted(const Sensebus__V1__ListSessionsRequest *request, const char *host)
-{
-    for (size_t i = 0; i < request->n_hosts; i++) {
-        if (glob_matches(request->hosts[i], host, strlen(host), false))
-            return true;
-    }
-    return request->n_hosts == 0;
-}
-
 static size_t said_bytes(const struct adapter_session *s)
 {
     return sizeof(Sensebus__V1__Session) + strlen(s->host->name) + strlen(s->place.adapter) +
@@ -80,13 +71,20 @@ static int fill(const struct adapter *a, const Sensebus__V1__ListSessionsRequest
                 Sensebus__V1__ListSessionsResponse *r)
 {
     const struct adapter_session *s;
+    const struct host *host = NULL; /* of the session before: neighbours are often alike */
+    bool is_wanted = false;
     size_t bytes = 0;
     r->sessions = calloc(size, sizeof(Sensebus__V1__Session *));
     if (!r->sessions)
         return UV_ENOMEM;
     TAILQ_FOREACH(s, &a->sessions, all_next)
     {
-        if (s->state != SESSION_OPEN || s->generation <= after || !host_wanted(request, s->host->name))
+        if (s->state != SESSION_OPEN || s->generation <= after)
+            continue;
+        if (s->host != host)
+            is_wanted = host_list_has(request->hosts, request->n_hosts, s->host->name);
+        host = s->host;
+        if (!is_wanted)
             continue;
         if (r->n_sessions == size || (r->n_sessions && bytes + said_bytes(s) > MAX_PAGE_BYTES))
             return set_text(&r->next_page_token, r->sessions[r->n_sessions - 1]->session_id);
@@ -121,7 +119,9 @@ int adapter_list(const struct adapter *a, const Sensebus__V1__ListSessionsReques
         snprintf(err, err_len, "ListSessionsRequest.page_size: %u, at most %d", request->page_size, MAX_PAGE);
         return UV_EINVAL;
     }
-    int rc = parse_token(request->page_token, &after, err, err_len);
+    int rc = host_list_check(request->hosts, request->n_hosts, "ListSessionsRequest.hosts", err, err_len);
+    if (rc == 0)
+        rc = parse_token(request->page_token, &after, err, err_len);
     if (rc != 0)
         return rc;
     Sensebus__V1__ListSessionsResponse *r = malloc(sizeof *r);

@@ -367,6 +367,19 @@ Test(directory, agents_are_listed_with_what_they_said)
     sensebus__v1__list_agents_response__free_unpacked(r, NULL);
 }
 
+Test(directory, lists_take_no_more_hosts_than_a_person_would_name)
+{
+    static char *many[257];
+    Sensebus__V1__ListDevicesRequest request = SENSEBUS__V1__LIST_DEVICES_REQUEST__INIT;
+    Sensebus__V1__ListDevicesResponse *r;
+    for (size_t i = 0; i < 257; i++)
+        many[i] = (char *)"*x";
+    request.hosts = many;
+    request.n_hosts = 257;
+    cr_assert_eq(directory_list_devices(&d, &request, &r, err, sizeof err), UV_EINVAL);
+    cr_assert_str_eq(err, "ListDevicesRequest.hosts: 257 entries, at most 256");
+}
+
 Test(directory, agents_are_listed_in_pages_by_name)
 {
     static const char *const hosts[] = {"delta", "alpha", "echo", "charlie", "bravo"};

@@ -103,3 +103,23 @@ Test(list, refuses_what_it_cannot_do)
         cr_assert_not_null(strstr(err, "ListSessionsRequest.page_"), "%s", err);
     }
 }
+
+/* Each entry costs a comparison with each session: a reader must not be able to ask for millions of them. */
+Test(list, refuses_more_hosts_than_a_person_would_name)
+{
+    static char *many[257], long_one[4098];
+    Sensebus__V1__ListSessionsRequest request = SENSEBUS__V1__LIST_SESSIONS_REQUEST__INIT;
+    Sensebus__V1__ListSessionsResponse *response;
+    char err[128], *p = long_one;
+    for (size_t i = 0; i < 257; i++)
+        many[i] = (char *)"*x";
+    request.hosts = many;
+    request.n_hosts = 257;
+    cr_assert_eq(adapter_list(w.a, &request, &response, err, sizeof err), UV_EINVAL);
+    cr_assert_str_eq(err, "ListSessionsRequest.hosts: 257 entries, at most 256");
+    memset(long_one, '*', sizeof long_one - 1);
+    request.hosts = &p;
+    request.n_hosts = 1;
+    cr_assert_eq(adapter_list(w.a, &request, &response, err, sizeof err), UV_EINVAL);
+    cr_assert_str_eq(err, "ListSessionsRequest.hosts: 4097 bytes in all, at most 4096");
+}
