@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One pass over the bytes, driven by tables that mirror event.proto: a line per field says its kind, its bound and
- * where its value goes in the view. A known sub-message is scanned by the same loop with its own table. */
+ * where its value goes in the view. A known sub-message is scanned by the same loop with its own table.
+ *
+ * Every event passes here at least once, so a field as nearly all are has a short way, scan_quick: seen for the first
+ * time, in the wire type of its kind, tag and length short, number in range, text of ASCII. Whatever is not like that,
+ * broken or not, goes the long way, scan_field, which alone decides what is refused and why. */
 #include "proto/event_view.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -14,6 +19,10 @@
 #define HOST_BYTES_MAX      253  /* as in Hello */
 #define NAME_BYTES_MAX      1024 /* names that filters match: bounds the work of a match */
 #define FIELDS_MAX          32   /* the seen-mask of a message is 32 bits */
+
+#ifndef SCAN_QUICK
+#define SCAN_QUICK 1 /* a test compares both ways */
+#endif
 
 #define RECORD_TAG         0x12 /* field 2 of EventBatch and Publish, length-delimited */
 #define SEQUENCE_TAG       0x09 /* Event.sequence, fixed64 */
@@ -171,6 +180,7 @@ static const struct message event_message = {
 /* A run of one scan. */
 struct scan {
     struct event_view *view;
+    const uint8_t *end; /* of the event, also while inside one of its messages */
     bool allow_broker_fields;
     char *err;
     size_t err_len;
@@ -202,12 +212,49 @@ static uint64_t zigzag_decode(uint64_t value)
     return value >> 1 ^ (~(value & 1) + 1);
 }
 
+/* Are all eight bytes ASCII and none NUL? (Taking 1 off turns a NUL's highest bit on, and no other ASCII byte's.) */
+static inline bool eight_plain(uint64_t eight)
+{
+    return ((eight | (eight - 0x0101010101010101u)) & 0x8080808080808080u) == 0;
+}
+
+static inline uint64_t load_eight(const uint8_t *p)
+{
+    uint64_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+static inline uint64_t load_four(const uint8_t *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+/* Text that needs no closer look: ASCII without NUL. The last bytes are looked at in words that may overlap. */
+static inline bool is_plain(const uint8_t *p, size_t len)
+{
+    if (len >= 8) {
+        const uint8_t *last = p + len - 8;
+        for (; p < last; p += 8)
+            if (!eight_plain(load_eight(p)))
+                return false;
+        return eight_plain(load_eight(last));
+    }
+    if (len >= 4)
+        return eight_plain(load_four(p) | load_four(p + len - 4) << 32);
+    if (len == 0)
+        return true;
+    return eight_plain(0x0101010101000000u | p[0] | (uint64_t)p[len / 2] << 8 | (uint64_t)p[len - 1] << 16);
+}
+
 static bool text_ok(const struct scan *s, const struct message *message, const struct field *field,
                     const struct wire_field *wire)
 {
     if (field->max && wire->len > field->max)
         return refuse(s, message, field->name, "too long");
-    if (field->kind == FIELD_BYTES)
+    if (field->kind == FIELD_BYTES || is_plain(wire->bytes, wire->len))
         return true;
     if (!utf8_valid(wire->bytes, wire->len))
         return refuse(s, message, field->name, "not UTF-8");
@@ -296,41 +343,174 @@ static bool is_list(enum field_kind kind)
     return kind == FIELD_STRING_LIST || kind == FIELD_MESSAGE_LIST || kind == FIELD_UINT32_LIST;
 }
 
+/* Seven bits of each of the first `n` bytes at `eight`, 1 <= n <= 8. */
+static inline uint64_t gather_sevens(uint64_t eight, unsigned n)
+{
+    eight &= 0x7f7f7f7f7f7f7f7fu >> (64 - 8 * n);
+    eight = (eight & 0x007f007f007f007fu) | (eight & 0x7f007f007f007f00u) >> 1;
+    eight = (eight & 0x00003fff00003fffu) | (eight & 0x3fff00003fff0000u) >> 2;
+    return (eight & 0x000000000fffffffu) | (eight & 0x0fffffff00000000u) >> 4;
+}
+
+/* What is known of a message while it is scanned. */
+struct progress {
+    uint32_t seen;     /* a bit per field */
+    size_t list_count; /* no message here has two lists */
+    bool refused;      /* said by the short way, which cannot refuse but in a message inside */
+};
+
+/* The field at `p`, whatever it is. Returns the position behind it, or NULL when it is refused. */
+static const uint8_t *scan_field(struct scan *s, const struct message *message, const uint8_t *p, const uint8_t *end,
+                                 struct progress *progress)
+{
+    struct wire_field wire;
+    p = wire_field_read(p, end, &wire);
+    if (!p) {
+        refuse(s, message, "(field)", "malformed or cut off");
+        return NULL;
+    }
+    if (wire.number >= FIELDS_MAX || message->fields[wire.number].kind == FIELD_UNKNOWN)
+        return p;
+    const struct field *field = &message->fields[wire.number];
+    const char *fault = NULL;
+    if (field->brokers && !s->allow_broker_fields) {
+        fault = "belongs to the broker";
+    } else if (is_list(field->kind)) {
+        if (field->kind == FIELD_UINT32_LIST) {
+            if (!scan_numbers(s, message, field, &wire, &progress->list_count))
+                return NULL;
+        } else {
+            progress->list_count++;
+        }
+        if (progress->list_count > REPEATED_MAX)
+            fault = "more than 64";
+    } else if (progress->seen & 1u << wire.number) {
+        fault = "given twice";
+    }
+    progress->seen |= 1u << wire.number;
+    if (!fault && field->kind == FIELD_UINT32_LIST)
+        return p;
+    if (!fault && wire.type != wire_type_of(field->kind))
+        fault = "wrong wire type";
+    if (fault) {
+        refuse(s, message, field->name, fault);
+        return NULL;
+    }
+    void *to = field->keep ? (char *)s->view + field->keep - 1 : NULL;
+    return scan_value(s, message, field, &wire, to) ? p : NULL;
+}
+
+/* A varint of at most eight bytes; NULL otherwise. p < end. */
+static inline const uint8_t *varint_quick(const struct scan *s, const uint8_t *p, const uint8_t *end, uint64_t *out)
+{
+    if (*p < 0x80) {
+        *out = *p;
+        return p + 1;
+    }
+    if (s->end - p < 8)
+        return NULL;
+    uint64_t eight = le64toh(load_eight(p)), ends = ~eight & 0x8080808080808080u;
+    if (!ends)
+        return NULL;
+    unsigned n = (unsigned)__builtin_ctzll(ends) / 8 + 1;
+    *out = gather_sevens(eight, n);
+    return n <= (size_t)(end - p) ? p + n : NULL;
+}
+
+/* As scan_field for what needs no closer look. NULL and not refused: nothing was done, take the long way. */
+static inline const uint8_t *scan_quick(struct scan *s, const struct message *message, const uint8_t *p,
+                                        const uint8_t *end, struct progress *progress)
+{
+    uint32_t tag = *p++;
+    if (tag >= 0x80) {
+        if (p >= end || *p >= 0x80)
+            return NULL;
+        tag = (tag & 0x7f) | (uint32_t)*p++ << 7;
+    }
+    if (p >= end || tag >> 3 >= FIELDS_MAX)
+        return NULL;
+    const struct field *field = &message->fields[tag >> 3];
+    uint32_t bit = 1u << (tag >> 3);
+    if (progress->seen & bit || (field->brokers && !s->allow_broker_fields))
+        return NULL;
+
+    char *to = field->keep ? (char *)s->view + field->keep - 1 : NULL;
+    uint64_t value, max = UINT32_MAX;
+    switch ((enum field_kind)field->kind) {
+    case FIELD_UINT32:
+    case FIELD_ENUM:
+        if (field->max)
+            max = field->max;
+        if ((tag & 7) != WIRE_VARINT || !(p = varint_quick(s, p, end, &value)) || value > max)
+            return NULL;
+        if (to)
+            *(uint32_t *)to = (uint32_t)value;
+        break;
+    case FIELD_SINT32:
+        if ((tag & 7) != WIRE_VARINT || !(p = varint_quick(s, p, end, &value)) || value > max)
+            return NULL;
+        if (to)
+            *(int32_t *)to = (int32_t)(int64_t)zigzag_decode(value);
+        break;
+    case FIELD_SINT64:
+        if ((tag & 7) != WIRE_VARINT || !(p = varint_quick(s, p, end, &value)))
+            return NULL;
+        if (to)
+            *(int64_t *)to = (int64_t)zigzag_decode(value);
+        break;
+    case FIELD_UINT64:
+        if ((tag & 7) != WIRE_VARINT || !(p = varint_quick(s, p, end, &value)))
+            return NULL;
+        if (to)
+            *(uint64_t *)to = value;
+        break;
+    case FIELD_FIXED64:
+        if ((tag & 7) != WIRE_FIXED64 || end - p < 8)
+            return NULL;
+        if (to)
+            *(uint64_t *)to = le64toh(load_eight(p));
+        p += 8;
+        break;
+    case FIELD_STRING: {
+        size_t len = *p++;
+        if ((tag & 7) != WIRE_BYTES || len >= 0x80 || len > (size_t)(end - p) || (field->max && len > field->max) ||
+            !is_plain(p, len))
+            return NULL;
+        if (to)
+            *(struct text *)to = (struct text){(const char *)p, len};
+        p += len;
+        break;
+    }
+    case FIELD_MESSAGE: {
+        size_t len = *p++;
+        if ((tag & 7) != WIRE_BYTES || len >= 0x80 || len > (size_t)(end - p))
+            return NULL;
+        if (to)
+            *(bool *)to = true;
+        if (!scan_message(s, field->message, p, p + len)) {
+            progress->refused = true;
+            return NULL;
+        }
+        p += len;
+        break;
+    }
+    default: return NULL;
+    }
+    progress->seen |= bit;
+    return p;
+}
+
 static bool scan_message(struct scan *s, const struct message *message, const uint8_t *p, const uint8_t *end)
 {
-    uint32_t seen = 0;
-    size_t list_count = 0; /* no message here has two lists */
+    struct progress progress = {0};
 
     while (p < end) {
-        struct wire_field wire;
-        p = wire_field_read(p, end, &wire);
-        if (!p)
-            return refuse(s, message, "(field)", "malformed or cut off");
-        if (wire.number >= FIELDS_MAX || message->fields[wire.number].kind == FIELD_UNKNOWN)
-            continue;
-        const struct field *field = &message->fields[wire.number];
-        if (field->brokers && !s->allow_broker_fields)
-            return refuse(s, message, field->name, "belongs to the broker");
-        if (is_list(field->kind)) {
-            if (field->kind == FIELD_UINT32_LIST) {
-                if (!scan_numbers(s, message, field, &wire, &list_count))
-                    return false;
-            } else {
-                list_count++;
-            }
-            if (list_count > REPEATED_MAX)
-                return refuse(s, message, field->name, "more than 64");
-        } else if (seen & 1u << wire.number) {
-            return refuse(s, message, field->name, "given twice");
-        }
-        seen |= 1u << wire.number;
-        if (field->kind == FIELD_UINT32_LIST)
-            continue;
-        if (wire.type != wire_type_of(field->kind))
-            return refuse(s, message, field->name, "wrong wire type");
-        void *to = field->keep ? (char *)s->view + field->keep - 1 : NULL;
-        if (!scan_value(s, message, field, &wire, to))
+        const uint8_t *next = SCAN_QUICK ? scan_quick(s, message, p, end, &progress) : NULL;
+        if (!next && !progress.refused)
+            next = scan_field(s, message, p, end, &progress);
+        if (!next)
             return false;
+        p = next;
     }
     return true;
 }
@@ -352,7 +532,8 @@ int event_scan(const uint8_t *bytes, size_t len, const struct event_limits *limi
     bool stored = limits && limits->allow_broker_fields;
     size_t added = stored ? BROKER_FIELD_BYTES + EVENT_GENERATION_BYTES : 0;
     size_t max = limits && limits->max_event_bytes ? limits->max_event_bytes : EVENT_BYTES_DEFAULT + added;
-    struct scan s = {.view = out_view, .allow_broker_fields = stored, .err = err, .err_len = err_len};
+    struct scan s = {
+        .view = out_view, .end = bytes + len, .allow_broker_fields = stored, .err = err, .err_len = err_len};
 
     if (len > max) {
         snprintf(err, err_len, "event: %zu bytes, at most %zu are allowed", len, max);

@@ -7,6 +7,7 @@
 #include "proto/event_view.h"
 #include "tests/lib/sample_event.h"
 #include "tests/unit/proto/decoded_view.h"
+#include "tests/unit/proto/long_scan.h"
 
 #define N_SAMPLES   400
 #define N_MUTATIONS 60
@@ -74,6 +75,37 @@ Test(event_view, a_damaged_event_is_refused_or_read_as_decoders_read_it)
                 n_refused++;
                 cr_assert(strchr(err, ':'), "the error names the field: %s", err);
             }
+            free(damaged);
+        }
+        free(bytes);
+    }
+    cr_assert(n_taken > 100 && n_refused > 100, "%u taken, %u refused", n_taken, n_refused);
+}
+
+Test(event_view, the_short_way_decides_as_the_long_way)
+{
+    uint64_t seed = 4, random = 5;
+    unsigned n_taken = 0, n_refused = 0;
+    for (int i = 0; i < N_SAMPLES; i++) {
+        struct sample_event sample;
+        size_t len;
+        sample_event_make(&sample, &seed);
+        uint8_t *bytes = pack(&sample, &len);
+        for (int k = 0; k < N_MUTATIONS; k++) {
+            struct event_view view;
+            struct event_limits limits = {.allow_broker_fields = k % 2 == 0};
+            size_t n = len;
+            uint8_t *damaged = malloc(len);
+            memcpy(damaged, bytes, len);
+            for (int times = k % 3; times > 0 && n > 0; times--)
+                n = mutate(damaged, n, &random);
+            uint8_t *exact = malloc(n ? n : 1); /* a read beyond the end is caught */
+            memcpy(exact, damaged, n);
+            int rc = event_scan(exact, n, &limits, &view, err, sizeof err);
+            const char *difference = long_scan_difference(exact, n, &limits, &view, rc, err);
+            cr_assert_null(difference, "sample %d, mutation %d: %s", i, k, difference);
+            rc ? n_refused++ : n_taken++;
+            free(exact);
             free(damaged);
         }
         free(bytes);
