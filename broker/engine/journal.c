@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of the store: "log" (key: first sequence as a number; value: header and records), "meta" (format, epoch,
  * state), and one for each enum journal_table. The state in "meta" changes in the same transaction as the log, so
- * counts and the newest sequence never disagree with it. */
+ * counts and the newest sequence never disagree with it. What is stored and how: journal_format.h. */
 #include "broker/engine/journal.h"
 
 #include <assert.h>
@@ -10,46 +10,22 @@
 #include <string.h>
 #include <uv.h>
 
+#include "broker/engine/journal_format.h"
 #include "proto/event_view.h"
-#include "runtime/crc32c.h"
 #include "runtime/log.h"
 
-#define JOURNAL_FORMAT        1u
-#define JOURNAL_VALUE_VERSION 1u
-#define TAIL_BATCHES          4096u
-#define TAIL_DEFAULT_BYTES    (16u * 1024 * 1024)
-#define LOADED_BATCHES        16u
-#define FIRST_CHUNK_BYTES     4096u
-#define FULL_CHUNK_BYTES      ((size_t)JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES)
-
-/* In front of the records of a stored value. Numbers are in the byte order of the host, like the keys. */
-struct value_header {
-    uint16_t version;
-    uint16_t reserved;
-    uint32_t crc; /* of everything behind this member */
-    uint32_t n_records;
-    uint32_t aix_bits;
-    uint64_t newest_time_ns;
-};
-_Static_assert(sizeof(struct value_header) == JOURNAL_HEADER_BYTES, "the header has no padding");
-#define CRC_START 8u
-
-/* meta "state" */
-struct journal_state {
-    uint64_t newest;
-    uint64_t newest_time_ns;
-    uint64_t log_bytes;
-    uint64_t status_through;
-    uint32_t trimmed_bits;
-    uint32_t reserved;
-};
+#define TAIL_BATCHES       4096u
+#define TAIL_DEFAULT_BYTES (16u * 1024 * 1024)
+#define LOADED_BATCHES     16u
+#define FIRST_CHUNK_BYTES  4096u
+#define FULL_CHUNK_BYTES   ((size_t)JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES)
 
 struct journal_put {
     struct journal_put *next;
     enum journal_table table;
     bool delete;
     size_t key_len, value_len;
-    uint8_t bytes[]; /* key, then value */
+    uint8_t bytes[]; /* key, then the pair's stored value */
 };
 
 /* ------------------------------------------------------------------------------------------------ open, close */
@@ -59,18 +35,19 @@ static const char *open_error(int rc)
 {
     switch (rc) {
     case UV_EBUSY: return "another process has it open";
-    case UV_EIO: return "data.mdb is damaged, cut off, or on a failing disk (i/o error)";
+    case UV_EIO:
+        return "data.mdb is damaged, cut off, or on a failing disk (i/o error); `sensebus store verify` says where";
     default: return uv_strerror(rc);
     }
 }
 
 static int meta_get(struct store_txn *t, unsigned table, const char *name, void *out, size_t len)
 {
-    struct store_value value;
-    int rc = store_get(t, table, name, strlen(name), &value);
+    struct store_value key = {.data = name, .len = strlen(name)}, value;
+    int rc = store_get(t, table, key.data, key.len, &value);
     if (rc)
         return rc;
-    if (value.len != len)
+    if (!journal_pair_open(&key, &value) || value.len != len)
         return UV_EIO;
     memcpy(out, value.data, len);
     return 0;
@@ -78,7 +55,23 @@ static int meta_get(struct store_txn *t, unsigned table, const char *name, void 
 
 static int meta_put(struct store_txn *t, unsigned table, const char *name, const void *value, size_t len)
 {
-    return store_put(t, table, name, strlen(name), value, len, 0);
+    uint8_t stored[sizeof(struct journal_state) + JOURNAL_PAIR_EXTRA];
+    assert(len + JOURNAL_PAIR_EXTRA <= sizeof stored);
+    journal_pair_seal(name, strlen(name), value, len, stored);
+    return store_put(t, table, name, strlen(name), stored, len + JOURNAL_PAIR_EXTRA, 0);
+}
+
+/* The one pair without a checksum, so that every version can read it. */
+static int format_get(struct store_txn *t, unsigned table, uint32_t *out_format)
+{
+    struct store_value value;
+    int rc = store_get(t, table, "format", strlen("format"), &value);
+    if (rc)
+        return rc;
+    if (value.len != sizeof *out_format)
+        return UV_EIO;
+    memcpy(out_format, value.data, sizeof *out_format);
+    return 0;
 }
 
 /* Make the meta pairs of a new log, or read those of an old one. */
@@ -92,9 +85,9 @@ static int journal_load_meta(struct journal *j, uint64_t new_epoch, char *err, s
         snprintf(err, err_len, "cannot write: %s", open_error(rc));
         return rc;
     }
-    rc = meta_get(&txn, j->meta_table, "format", &format, sizeof format);
+    rc = format_get(&txn, j->meta_table, &format);
     if (rc == UV_ENOENT) {
-        rc = meta_put(&txn, j->meta_table, "format", &format, sizeof format);
+        rc = store_put(&txn, j->meta_table, "format", strlen("format"), &format, sizeof format, 0);
         if (!rc)
             rc = meta_put(&txn, j->meta_table, "epoch", &new_epoch, sizeof new_epoch);
         if (!rc)
@@ -150,7 +143,6 @@ static int journal_load_oldest(struct journal *j)
 
 int journal_open(struct journal *j, const struct journal_options *options, char *err, size_t err_len)
 {
-    static const char *const names[JOURNAL_N_TABLES] = {"dedupe", "status", "cursors", "agents"};
     struct store_options store_options = {
         .directory = options->directory,
         .map_bytes = options->map_bytes,
@@ -174,7 +166,7 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
     if (!rc)
         rc = store_table(&j->store, "meta", 0, &j->meta_table);
     for (size_t i = 0; !rc && i < JOURNAL_N_TABLES; i++)
-        rc = store_table(&j->store, names[i], 0, &j->tables[i]);
+        rc = store_table(&j->store, journal_table_names[i], 0, &j->tables[i]);
     if (rc) {
         snprintf(err, err_len, "cannot open its tables: %s", open_error(rc));
         goto fail;
@@ -260,28 +252,20 @@ void journal_batch_deinit(struct journal_batch *b)
 
 static void batch_seal(struct journal_batch *b)
 {
-    struct value_header header = {
-        .version = JOURNAL_VALUE_VERSION,
+    struct journal_value_header header = {
         .n_records = (uint32_t)(b->last - b->first + 1),
         .aix_bits = b->aix_bits,
         .newest_time_ns = b->newest_time_ns,
     };
-    memcpy(b->chunk->bytes, &header, sizeof header);
-    header.crc = crc32c(0, b->chunk->bytes + CRC_START, b->chunk->len - CRC_START);
-    memcpy(b->chunk->bytes, &header, sizeof header);
+    journal_value_seal(b->first, &header, b->chunk->bytes, b->chunk->len);
 }
 
 /* Is the stored value whole? Fills everything of `out_batch` but the chunk. */
 static bool value_check(uint64_t first, const struct store_value *value, struct journal_batch *out_batch)
 {
-    struct value_header header;
+    struct journal_value_header header;
 
-    if (value->len <= sizeof header)
-        return false;
-    memcpy(&header, value->data, sizeof header);
-    if (header.version != JOURNAL_VALUE_VERSION || header.n_records == 0)
-        return false;
-    if (crc32c(0, (const uint8_t *)value->data + CRC_START, value->len - CRC_START) != header.crc)
+    if (!journal_value_check(first, value, &header))
         return false;
     out_batch->first = first;
     out_batch->last = first + header.n_records - 1;
@@ -295,17 +279,17 @@ static bool value_check(uint64_t first, const struct store_value *value, struct 
 int journal_write_put(struct journal_write *w, enum journal_table table, const void *key, size_t key_len,
                       const void *value, size_t value_len)
 {
-    struct journal_put *put = malloc(sizeof *put + key_len + value_len);
+    struct journal_put *put = malloc(sizeof *put + key_len + value_len + JOURNAL_PAIR_EXTRA);
     if (!put)
         return UV_ENOMEM;
     put->next = NULL;
     put->table = table;
     put->delete = value == NULL;
     put->key_len = key_len;
-    put->value_len = value ? value_len : 0;
+    put->value_len = value_len + JOURNAL_PAIR_EXTRA;
     memcpy(put->bytes, key, key_len);
-    if (put->value_len > 0)
-        memcpy(put->bytes + key_len, value, value_len);
+    if (value)
+        journal_pair_seal(key, key_len, value, value_len, put->bytes + key_len);
     if (w->last_put)
         w->last_put->next = put;
     else
@@ -364,7 +348,7 @@ static int trim_look(struct store_cursor *c, const struct journal_state *state,
     int rc;
 
     for (rc = store_cursor_first(c); !rc; rc = store_cursor_next(c)) {
-        struct value_header header = {0};
+        struct journal_value_header header = {0};
         uint64_t first;
         memcpy(&first, c->key.data, sizeof first);
         if (n > 0)
@@ -508,6 +492,11 @@ int journal_each(struct journal *j, enum journal_table table,
     rc = store_cursor_open(&txn, j->tables[table], &cursor);
     if (!rc) {
         for (rc = store_cursor_first(&cursor); !rc; rc = store_cursor_next(&cursor)) {
+            if (!journal_pair_open(&cursor.key, &cursor.value)) {
+                j->n_damaged_pairs++;
+                log_warn("log.damaged_pair", "table=%s action=\"left out\"", journal_table_names[table]);
+                continue;
+            }
             rc = cb(data, &cursor.key, &cursor.value);
             if (rc)
                 break;

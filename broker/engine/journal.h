@@ -4,8 +4,9 @@
  * Sequence numbers start at 1 and have no holes within a log epoch; the epoch is random, made with the log and never 0.
  * What a reader gets is committed: records appear in journal_read only after journal_publish. A record on disk is
  * "12 <varint length> <Event>" as record_write makes it; one stored value holds the records of one commit (split at
- * JOURNAL_BATCH_BYTES) behind a header with their CRC-32C. A value that fails its check is reported as a damaged range,
- * and the rest stays readable.
+ * JOURNAL_BATCH_BYTES) behind a header with a CRC-32C over them and their place. A value that fails its check is
+ * reported as a damaged range, and the rest stays readable. The pairs of the tables have a CRC-32C each, which nobody
+ * sees.
  *
  * The newest batches are also kept in memory (the tail), where all readers share them. */
 #pragma once
@@ -67,6 +68,7 @@ struct journal {
     uint64_t status_through; /* as stored when the log was opened */
     uint32_t trimmed_bits;
     uint64_t n_damaged_reads;
+    uint64_t n_damaged_pairs;   /* of the tables */
     uint64_t n_trimmed;         /* records removed by retention since it was opened */
     struct journal_batch *tail; /* ring, oldest at tail_head */
     size_t tail_head, tail_n;
@@ -102,7 +104,8 @@ int journal_write(struct journal *j, struct journal_write *w);
 /* After journal_write succeeded: let readers see it. References the batches' chunks. On the loop thread. */
 void journal_publish(struct journal *j, const struct journal_write *w);
 
-/* Every pair of a table, in key order. `cb` returning other than 0 stops and is returned. */
+/* Every pair of a table, in key order; one that is damaged is logged, counted and left out. `cb` returning other than 0
+ * stops and is returned. */
 int journal_each(struct journal *j, enum journal_table table,
                  int (*cb)(void *data, const struct store_value *key, const struct store_value *value), void *data);
 

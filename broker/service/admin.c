@@ -79,6 +79,7 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
     counter_add(l, "sensebus_store_commit_failures_total", b->commit.n_failures);
     counter_add(l, "sensebus_store_records_trimmed_total", b->journal.n_trimmed);
     counter_add(l, "sensebus_store_damaged_reads_total", b->journal.n_damaged_reads);
+    counter_add(l, "sensebus_store_damaged_pairs_total", b->journal.n_damaged_pairs);
     counter_add(l, "sensebus_status_devices_forgotten_total", b->status.n_evicted);
     counter_add(l, "sensebus_agents_forgotten_total", b->directory.n_forgotten);
     sdi_service_counters(&b->sdi, &sdi);

@@ -162,6 +162,15 @@ Test(journal, readers_keep_what_they_read_when_the_tail_moves_on)
     expect_run(3, ALL, SIZE_MAX, 5);
 }
 
+static int on_only_pair(void *data, const struct store_value *key, const struct store_value *value)
+{
+    unsigned *n = data;
+    cr_assert(key->len == 1 && memcmp(key->data, "a", 1) == 0);
+    cr_assert(value->len == 3 && memcmp(value->data, "two", 3) == 0);
+    ++*n;
+    return 0;
+}
+
 Test(journal, puts_and_records_are_one_transaction)
 {
     struct journal_batch b = {0};
@@ -178,13 +187,101 @@ Test(journal, puts_and_records_are_one_transaction)
     journal_batch_deinit(&b);
     reopen(0);
     cr_assert_eq(j.status_through, 3);
+    unsigned n = 0;
+    cr_assert_eq(journal_each(&j, JOURNAL_CURSORS, on_only_pair, &n), 0);
+    cr_assert_eq(n, 1);
+}
+
+/* Overwrite byte `at` of what a table stores under `key`, or move it to `new_key`. */
+static void damage_pair(unsigned table, const char *key, size_t at, const char *new_key)
+{
     struct store_txn t;
     struct store_value value;
-    cr_assert_eq(store_begin(&j.store, false, &t), 0);
-    cr_assert_eq(store_get(&t, j.tables[JOURNAL_CURSORS], "a", 1, &value), 0);
-    cr_assert(value.len == 3 && memcmp(value.data, "two", 3) == 0);
-    cr_assert_eq(store_get(&t, j.tables[JOURNAL_CURSORS], "b", 1, &value), UV_ENOENT);
-    store_abort(&t);
+    uint8_t bytes[256];
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_get(&t, table, key, strlen(key), &value), 0);
+    size_t len = value.len;
+    cr_assert_leq(len, sizeof bytes);
+    memcpy(bytes, value.data, len);
+    if (new_key)
+        cr_assert_eq(store_delete(&t, table, key, strlen(key)), 0);
+    else
+        bytes[at % len] ^= 0x10;
+    const char *to = new_key ? new_key : key;
+    cr_assert_eq(store_put(&t, table, to, strlen(to), bytes, len, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
+Test(journal, damaged_pair_is_left_out_and_counted)
+{
+    struct journal_write w = {0};
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "two", 3), 0);
+    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "b", 1, "three", 5), 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    journal_write_deinit(&w);
+    damage_pair(j.tables[JOURNAL_CURSORS], "b", 0, "c");
+    for (size_t at = 0; at < 7; at++) {
+        unsigned n = 0;
+        damage_pair(j.tables[JOURNAL_CURSORS], "a", at, NULL);
+        cr_assert_eq(journal_each(&j, JOURNAL_CURSORS, on_only_pair, &n), 0);
+        cr_assert_eq(n, 0, "byte %zu, or a value that moved to another key, passed", at);
+        damage_pair(j.tables[JOURNAL_CURSORS], "a", at, NULL);
+        cr_assert_eq(journal_each(&j, JOURNAL_CURSORS, on_only_pair, &n), 0);
+        cr_assert_eq(n, 1);
+    }
+    cr_assert_eq(j.n_damaged_pairs, 21);
+}
+
+/* Numbers that the broker would count on from: it does not start with them. */
+Test(journal, damaged_description_is_refused)
+{
+    struct journal_options options = {.directory = directory.path, .map_bytes = 64 * MIB, .new_epoch = 1};
+    struct journal other;
+    char err[256];
+    commit(1, 5);
+    const char *const keys[] = {"state", "epoch"};
+    for (size_t i = 0; i < 2; i++) {
+        damage_pair(j.meta_table, keys[i], 3, NULL);
+        journal_close(&j);
+        cr_assert_eq(journal_open(&other, &options, err, sizeof err), UV_EIO);
+        cr_assert_not_null(strstr(err, "description"), "%s", err);
+        options.new_epoch = 1;
+        struct store_options raw = {.directory = directory.path, .map_bytes = 64 * MIB, .n_tables = 2};
+        cr_assert_eq(store_open(&j.store, &raw), 0);
+        cr_assert_eq(store_table(&j.store, "log", STORE_INTEGER_KEYS, &j.log_table), 0);
+        cr_assert_eq(store_table(&j.store, "meta", 0, &j.meta_table), 0);
+        damage_pair(j.meta_table, keys[i], 3, NULL);
+        store_close(&j.store);
+        log_open(&j, &directory, 64 * MIB, 0);
+        cr_assert_eq(j.newest, 5);
+    }
+}
+
+/* Records that are whole, and stand where others belong: told as damage, never as those. */
+Test(journal, value_at_another_place_is_a_damaged_range)
+{
+    struct store_txn t;
+    struct store_value value;
+    struct journal_run run;
+    static uint8_t bytes[8192];
+    uint64_t first = 6, other = 7;
+    commit(1, 5);
+    commit(6, 8);
+    commit(10, 12);
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
+    size_t len = value.len;
+    memcpy(bytes, value.data, len);
+    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
+    cr_assert_eq(store_put(&t, j.log_table, &other, sizeof other, bytes, len, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+    reopen(0);
+    cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.last, 6);
+    cr_assert_eq(journal_read(&j, 7, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.last, 9);
+    expect_run(10, ALL, SIZE_MAX, 12);
 }
 
 /* Overwrite a byte of the stored value that begins at `first`. */

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/journal_format.h"
+
+#include <string.h>
+
+#include "runtime/crc32c.h"
+
+#define VALUE_VERSION 2u
+#define CRC_START     8u /* of what a value's checksum covers */
+
+_Static_assert(sizeof(struct journal_value_header) == JOURNAL_HEADER_BYTES, "the header has no padding");
+_Static_assert(sizeof(uint32_t) == JOURNAL_PAIR_EXTRA, "what is behind a pair's value is its checksum");
+
+const char *const journal_table_names[JOURNAL_N_TABLES] = {"dedupe", "status", "cursors", "agents"};
+
+static uint32_t value_crc(uint64_t first, const uint8_t *bytes, size_t len)
+{
+    return crc32c(crc32c(0, &first, sizeof first), bytes + CRC_START, len - CRC_START);
+}
+
+void journal_value_seal(uint64_t first, const struct journal_value_header *header, uint8_t *bytes, size_t len)
+{
+    struct journal_value_header h = *header;
+    h.version = VALUE_VERSION;
+    memcpy(bytes, &h, sizeof h);
+    h.crc = value_crc(first, bytes, len);
+    memcpy(bytes, &h, sizeof h);
+}
+
+bool journal_value_check(uint64_t first, const struct store_value *value, struct journal_value_header *out_header)
+{
+    struct journal_value_header h;
+
+    if (value->len <= sizeof h)
+        return false;
+    memcpy(&h, value->data, sizeof h);
+    if (h.version != VALUE_VERSION || h.reserved != 0 || h.n_records == 0 || h.n_records - 1 > UINT64_MAX - first)
+        return false;
+    if (value_crc(first, value->data, value->len) != h.crc)
+        return false;
+    *out_header = h;
+    return true;
+}
+
+static uint32_t pair_crc(const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    return crc32c(crc32c(0, key, key_len), value, value_len);
+}
+
+void journal_pair_seal(const void *key, size_t key_len, const void *value, size_t value_len, uint8_t *out)
+{
+    uint32_t crc = pair_crc(key, key_len, value, value_len);
+    if (value_len > 0)
+        memcpy(out, value, value_len);
+    memcpy(out + value_len, &crc, sizeof crc);
+}
+
+bool journal_pair_open(const struct store_value *key, struct store_value *value)
+{
+    uint32_t crc;
+
+    if (value->len < sizeof crc)
+        return false;
+    size_t len = value->len - sizeof crc;
+    memcpy(&crc, (const uint8_t *)value->data + len, sizeof crc);
+    if (pair_crc(key->data, key->len, value->data, len) != crc)
+        return false;
+    value->len = len;
+    return true;
+}
