@@ -196,14 +196,15 @@ static void accept_connection(struct listener *l)
 
 /* ------------------------------------------------------------------------------------------------ listening */
 
+static const struct grpc_listen_options listen_defaults;
+
 int grpc_server_listen(struct grpc_server *s, const char *address, const struct grpc_listen_options *options, char *err,
                        size_t err_len)
 {
-    static const struct grpc_listen_options defaults;
     struct listener *opened = NULL;
     struct listener **end = &s->listeners;
-    int rc =
-        listener_open(s->loop, address, options ? options : &defaults, accept_connection, s, &opened, err, err_len);
+    int rc = listener_open(s->loop, address, options ? options : &listen_defaults, accept_connection, s, &opened, err,
+                           err_len);
     if (rc != 0)
         return rc;
     while (*end)
@@ -216,7 +217,7 @@ int grpc_server_listen(struct grpc_server *s, const char *address, const struct 
 
 int grpc_listen_check(const char *address, const struct grpc_listen_options *options, char *err, size_t err_len)
 {
-    return listener_check(address, options, err, err_len);
+    return listener_check(address, options ? options : &listen_defaults, err, err_len);
 }
 
 static const struct listener *listener_at(const struct grpc_server *s, size_t i)

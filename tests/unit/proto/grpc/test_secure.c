@@ -299,6 +299,7 @@ Test(secure, tls_may_listen_beyond_loopback)
     cr_assert_eq(
         grpc_server_listen(server, "0.0.0.0:0", &(struct grpc_listen_options){.tls = accepts}, err, sizeof err), 0,
         "%s", err);
+    cr_expect(grpc_server_address_is_tls(server, 0));
     grpc_server_close(server, NULL, NULL);
     test_loop_deinit(&loop);
 }

@@ -53,6 +53,24 @@ Test(listen, plaintext_beyond_loopback_needs_insecure)
     cr_assert_eq(strncmp(grpc_server_address(server, 0), "0.0.0.0:", 8), 0);
 }
 
+Test(listen, a_check_says_the_same_and_opens_nothing)
+{
+    char said[256] = "", err[256] = "";
+    static const char *const wrong[] = {"0.0.0.0:0", "nonsense", "127.0.0.1"};
+    for (int i = 0; i < 3; i++) {
+        int rc = grpc_server_listen(server, wrong[i], NULL, said, sizeof said);
+        cr_expect_neq(rc, 0);
+        cr_expect_eq(grpc_listen_check(wrong[i], NULL, err, sizeof err), rc);
+        cr_expect_str_eq(err, said);
+    }
+    cr_expect_eq(grpc_listen_check("0.0.0.0:0", &(struct grpc_listen_options){.insecure = true}, err, sizeof err), 0);
+    cr_expect_eq(grpc_listen_check("unix:/nonexistent/dir/s", NULL, err, sizeof err), 0, "seen only when it is opened");
+    cr_assert_eq(grpc_server_listen(server, "127.0.0.1:0", NULL, err, sizeof err), 0, "%s", err);
+    cr_expect_eq(grpc_listen_check(grpc_server_address(server, 0), NULL, err, sizeof err), 0, "a broker runs there");
+    cr_expect_not(grpc_server_address_is_tls(server, 0));
+    cr_expect_not(grpc_server_address_is_tls(server, 1));
+}
+
 Test(listen, several_addresses_with_their_ports)
 {
     char err[256] = "";
