@@ -588,9 +588,9 @@ void adapter_service_received(struct adapter_service *f, const char *host, const
     pump(f);
 }
 
-uint64_t adapter_service_generation(const struct adapter_service *f, struct text session_id)
+uint64_t adapter_service_generation(const struct adapter_service *f, struct text host, struct text session_id)
 {
-    return adapter_generation(f->core, session_id.ptr, session_id.len);
+    return adapter_generation_at(f->core, host, session_id);
 }
 
 void adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)

@@ -14,6 +14,7 @@
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
 #include "proto/event_view.h"
+#include "proto/registry.h"
 #include "proto/wire.h"
 #include "runtime/clock.h"
 
@@ -49,11 +50,28 @@ static int check_origin(const struct agent_session *s, const struct event_view *
                  s->epoch);
         return UV_EINVAL;
     }
-    if (view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER) {
-        snprintf(err, err_len, "origin.source: SOURCE_BROKER is the broker's own");
+    if (view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER ||
+        view->source == SENSEBUS__V1__SOURCE__SOURCE_SUBSCRIBER) {
+        snprintf(err, err_len, "origin.source: %s is the broker's own",
+                 view->source == SENSEBUS__V1__SOURCE__SOURCE_BROKER ? "SOURCE_BROKER" : "SOURCE_SUBSCRIBER");
         return UV_EINVAL;
     }
     return 0;
+}
+
+/* What only the broker knows: from an agent it would end somebody's registration, or an agent, in the eyes of whoever
+ * reads it. */
+static int check_code(const struct event_view *view, char *err, size_t err_len)
+{
+    switch (view->code) {
+    case SENSEBUS__V1__CODE__AGENT_CONNECTED:
+    case SENSEBUS__V1__CODE__AGENT_LOST:
+    case SENSEBUS__V1__CODE__REGISTRATION_CANCELLED:
+    case SENSEBUS__V1__CODE__BROKER_STOPPING:
+        snprintf(err, err_len, "code: %s is the broker's own", registry_find(view->code)->name);
+        return UV_EINVAL;
+    default: return 0;
+    }
 }
 
 static int tell_hole(struct agent_session *s, const struct dedupe_hole *hole)
@@ -126,7 +144,7 @@ static int append(struct agent_session *s, const struct event_view *view, uint64
     uint64_t generation = 0, sequence;
 
     if (view->session_id.len > 0)
-        generation = adapter_service_generation(s->agents->adapter, view->session_id);
+        generation = adapter_service_generation(s->agents->adapter, view->host, view->session_id);
     if (generation == 0)
         return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, view->aix_bits, &sequence);
     uint8_t *tagged = malloc(view->len + EVENT_GENERATION_BYTES);
@@ -150,7 +168,8 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
     uint64_t sequence;
     int rc = 0;
 
-    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err)) {
+    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err) ||
+        check_code(&view, err, sizeof err)) {
         sequence = peek_source_sequence(event, len, s->expected);
         rc = refuse(s, *previous, sequence, err);
         *previous = sequence;

@@ -122,22 +122,28 @@ def test_a_refused_event_is_named_and_the_ones_behind_go_on():
         nothing = make_event(agent.host, agent.epoch, 5, code=0)
         forged = make_event(agent.host, agent.epoch, 6)
         forged.origin.source = event_pb2.SOURCE_BROKER
+        said = make_event(agent.host, agent.epoch, 8)  # by a program, through sdi_xaen
+        said.origin.source = event_pb2.SOURCE_SUBSCRIBER
+        ended = [make_event(agent.host, agent.epoch, 9 + n, code=code) for n, code in
+                 enumerate(("AGENT_LOST", "AGENT_CONNECTED", "REGISTRATION_CANCELLED", "BROKER_STOPPING"))]
         long = make_event(agent.host, agent.epoch, 7, summary="x" * 70000)
-        agent.publish(make_event(agent.host, agent.epoch, 1), foreign, stale, numbered, nothing, forged, long,
-                      make_event(agent.host, agent.epoch, 8))
-        agent.wait_acked(8)
+        agent.publish(make_event(agent.host, agent.epoch, 1), foreign, stale, numbered, nothing, forged, long, said,
+                      *ended, make_event(agent.host, agent.epoch, 13))
+        agent.wait_acked(13)
         reasons = {r.source_sequence: r.reason for r in agent.refused()}
-        check_equal(sorted(reasons), [2, 3, 4, 5, 6, 7], "refused")
-        for sequence, text in ((2, "host"), (3, "epoch"), (4, "sequence"), (5, "code"), (6, "source")):
+        check_equal(sorted(reasons), list(range(2, 13)), "refused")
+        for sequence, text in ((2, "host"), (3, "epoch"), (4, "sequence"), (5, "code"), (6, "source"), (8, "source"),
+                               (9, "AGENT_LOST"), (10, "AGENT_CONNECTED"), (11, "REGISTRATION_CANCELLED"),
+                               (12, "BROKER_STOPPING")):
             check(text in reasons[sequence], reasons[sequence])
         events = broker.read_all()[1:]
-        check_equal(codes(events), ["LUN_RESET"] + ["EVENTS_LOST"] * 6 + ["LUN_RESET"])
-        check_equal([e.loss.first_source_sequence for e in events[1:7]], [2, 3, 4, 5, 6, 7])
-        check_equal(listed_agent(broker).n_refused, 6)
+        check_equal(codes(events), ["LUN_RESET"] + ["EVENTS_LOST"] * 11 + ["LUN_RESET"])
+        check_equal([e.loss.first_source_sequence for e in events[1:12]], list(range(2, 13)))
+        check_equal(listed_agent(broker).n_refused, 11)
         agent.publish(foreign)
-        agent.publish(make_event(agent.host, agent.epoch, 9))
-        agent.wait_acked(9)
-        check_equal(len(broker.read_all()), 10, "records after a refused one came again")
+        agent.publish(make_event(agent.host, agent.epoch, 14))
+        agent.wait_acked(14)
+        check_equal(len(broker.read_all()), 15, "records after a refused one came again")
 
 
 def test_invalid_utf8_is_refused_and_never_reaches_a_subscriber():

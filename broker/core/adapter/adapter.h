@@ -182,8 +182,10 @@ void adapter_forward_failed(struct adapter *a, const struct adapter_action *acti
  */
 int adapter_list(const struct adapter *a, const Sensebus__V1__ListSessionsRequest *request,
                  Sensebus__V1__ListSessionsResponse **out_response, char *err, size_t err_len);
-/* Generation of an open session, 0 when there is none. For records that an agent tags with a session. */
+/* Generation of an open session, 0 when there is none. */
 uint64_t adapter_generation(const struct adapter *a, const char *session_id, size_t len);
+/* The same, 0 also when it is another host's: for records that an agent tags with a session. */
+uint64_t adapter_generation_at(const struct adapter *a, struct text host, struct text session_id);
 /* Open sessions on the adapter of this controller number whose place the address touches (-1 = any; host NULL or empty
  * = any): how sdi_xaen finds whom to tell. Calls `each` once a session with where it is; texts live until the next
  * input. */

@@ -158,17 +158,12 @@ static bool is_announcement(const struct event_view *view)
             view->code == SENSEBUS__V1__CODE__REGISTRATION_CANCELLED);
 }
 
-static bool is_of_host(const struct adapter_session *s, struct text host)
-{
-    return host.len && strlen(s->host->name) == host.len && memcmp(s->host->name, host.ptr, host.len) == 0;
-}
-
 /* The session that the record is tagged with; NULL when that is gone, or another agent's (rule 2). */
 static struct adapter_session *tagged(const struct adapter *a, const struct event_view *view)
 {
     struct adapter_session *s = session_find(a, view->session_id.ptr, view->session_id.len);
-    bool is_stale =
-        !s || !is_of_host(s, view->host) || (view->session_generation && view->session_generation != s->generation);
+    bool is_stale = !s || !session_is_of_host(s, view->host) ||
+                    (view->session_generation && view->session_generation != s->generation);
     return is_stale ? NULL : s;
 }
 

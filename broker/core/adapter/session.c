@@ -26,10 +26,21 @@ struct adapter_session *session_find(const struct adapter *a, const char *id, si
     return s && s->state == SESSION_OPEN ? s : NULL;
 }
 
+bool session_is_of_host(const struct adapter_session *s, struct text host)
+{
+    return host.len && strlen(s->host->name) == host.len && memcmp(s->host->name, host.ptr, host.len) == 0;
+}
+
 uint64_t adapter_generation(const struct adapter *a, const char *session_id, size_t len)
 {
     const struct adapter_session *s = session_find(a, session_id, len);
     return s ? s->generation : 0;
+}
+
+uint64_t adapter_generation_at(const struct adapter *a, struct text host, struct text session_id)
+{
+    const struct adapter_session *s = session_find(a, session_id.ptr, session_id.len);
+    return s && session_is_of_host(s, host) ? s->generation : 0;
 }
 
 /* ---- life */

@@ -303,9 +303,9 @@ void unit_leave(struct adapter_session *s);
 struct adapter_session *unit_conflict(const struct adapter *a, const char *host, const struct session_place *place,
                                       Sensebus__V1__Mode mode, bool is_shared, const struct adapter_session *except);
 int place_fill(struct session_place *place, const Sensebus__V1__DeviceAddress *address);
-/* Each OPEN session that the record is about. `each` may end the session. */
 /* The record names the adapter of the session. */
 bool place_is_on_adapter(const struct adapter_session *s, const struct event_view *view);
+/* Each OPEN session that the record is about. `each` may end the session. */
 void place_each(struct adapter *a, const struct event_view *view, void (*each)(struct adapter_session *s, void *data),
                 void *data);
 
@@ -334,6 +334,7 @@ const char *request_session_id(const Sensebus__V1__AdapterRequest *request);
 /* ---- session.c */
 
 struct adapter_session *session_find(const struct adapter *a, const char *id, size_t len); /* OPEN ones */
+bool session_is_of_host(const struct adapter_session *s, struct text host);
 void session_start(struct ask *ask, struct reply *reply);
 void session_started(struct operation *op, const Sensebus__V1__OperationResult *result, uint64_t log_newest);
 void session_stop(struct ask *ask, struct reply *reply);

@@ -33,6 +33,9 @@ Test(session, start_asks_the_agent_and_then_opens)
     agent_ok(&w, 1);
     story(&w, "A #1 OK session s1\nlog SESSION_STARTED s1\nsdi 1 s1\n");
     cr_assert_eq(adapter_generation(w.a, "s1", 2), 1);
+    cr_assert_eq(adapter_generation_at(w.a, (struct text){"h", 1}, (struct text){"s1", 2}), 1);
+    cr_assert_eq(adapter_generation_at(w.a, (struct text){"i", 1}, (struct text){"s1", 2}), 0, "another agent's");
+    cr_assert_eq(adapter_generation_at(w.a, (struct text){"", 0}, (struct text){"s1", 2}), 0);
     ask_stop(&w, a, "s1");
     story(&w, "sdi 2 s1\n> h close s1\nlog SESSION_STOPPED s1\nA #2 OK\n");
     cr_assert_eq(adapter_generation(w.a, "s1", 2), 0);
