@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark: every workload, every system, again and again in turn; one table.
+
+    bench.py [--quick | --smoke] [--build DIR] [--repetitions N] [--only NAME]... [--results FILE] [WORKLOAD]...
+    bench.py --profile DIR [--quick] [WORKLOAD]...      our broker alone, under perf
+    bench.py --table FILE                               the table of an earlier run
+    bench.py --document FILE                            docs/performance.md from it
+
+Exit status: 0, or 1 when something failed that should have run.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+import report
+from load import Failed
+from systems import Sensebus, Unable
+from workloads import VARIANTS, Plan
+
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+
+
+class Run:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.plan = Plan("smoke" if arguments.smoke else "quick" if arguments.quick else "full")
+        self.build = os.path.abspath(arguments.build)
+        self.failed = 0
+        self.measurements = []
+        self.notes = {}
+
+    def wanted(self):
+        for variant in VARIANTS:
+            if self.arguments.workloads and variant.workload not in self.arguments.workloads:
+                continue
+            only = self.arguments.only
+            systems = [s for s in variant.systems if not only or any(word in s.name for word in only)]
+            if systems:
+                yield variant, systems
+
+    def measure(self, variant, system):
+        with tempfile.TemporaryDirectory(prefix="sensebus-bench.", dir=self.arguments.folder) as folder:
+            begin = time.monotonic()
+            with system(folder, self.build) as running:
+                result = variant.measure(self.plan, running)
+            return dict(result, seconds=round(time.monotonic() - begin, 2))
+
+    def once(self, variant, system):
+        where = (variant.workload, variant.name, system.name)
+        reason = system.missing()
+        try:
+            if not reason:
+                result = self.measure(variant, system)
+                self.measurements.append({"workload": where[0], "variant": where[1], "system": where[2],
+                                          "unit": variant.unit, "metrics": result})
+                return
+        except (Unable, Failed) as error:
+            reason = str(error)
+            self.failed += 1
+        self.notes[" / ".join(where)] = reason
+
+    def all(self):
+        repetitions = self.arguments.repetitions or self.plan.repetitions
+        for variant, systems in self.wanted():
+            for repetition in range(repetitions):
+                for system in systems:
+                    if " / ".join((variant.workload, variant.name, system.name)) in self.notes:
+                        continue
+                    self.tell(f"{variant.workload} {variant.name}: {system.name} {repetition + 1}/{repetitions}")
+                    self.once(variant, system)
+        self.tell("")
+
+    @staticmethod
+    def tell(text):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    def results(self):
+        versions = {"sensebus": machine.first_line("git", "-C", SOURCE, "describe", "--always", "--dirty")}
+        for variant, systems in self.wanted():
+            for system in systems:
+                if not system.missing() and system.version():
+                    versions[system.program] = system.version()
+        return {"size": self.plan.size, "date": time.strftime("%Y-%m-%d"), "machine": machine.describe(self.build),
+                "versions": versions, "measurements": self.measurements, "notes": self.notes}
+
+
+def profile(run, folder):
+    """Our broker once a variant, under perf; the hot path as text beside the data."""
+    os.makedirs(folder, exist_ok=True)
+    for variant, systems in run.wanted():
+        if Sensebus not in systems:
+            continue
+        data = os.path.join(folder, f"{variant.workload} {variant.name}.perf".replace(" ", "_").replace("→", "to"))
+
+        class Profiled(Sensebus):
+            def __enter__(self):
+                super().__enter__()
+                self.perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-g", "-o", data, "-p",
+                                              str(self.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(0.3)
+                return self
+
+            def stop(self):
+                super().stop()  # perf ends with what it watches
+                if hasattr(self, "perf"):
+                    self.perf.wait(30)
+
+        variant.expected_us = dict(variant.expected_us, **{Profiled: variant.expected_us.get(Sensebus, 1.0)})
+        print(variant.workload, variant.name, run.measure(variant, Profiled))
+        text = subprocess.run(["perf", "report", "-i", data, "--no-children", "--stdio", "-g", "none", "--percent-limit", "0.7",
+                               "--sort", "dso,symbol"], capture_output=True, text=True, check=False).stdout
+        with open(data + ".txt", "w", encoding="utf-8") as file:
+            file.write(text)
+        print("\n".join(line for line in text.split("\n") if line and not line.startswith("#"))[:2500])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="W1 … W8; none: all")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--build", default=os.path.join(SOURCE, "build", "bench"))
+    parser.add_argument("--folder", help="where servers keep their data (TMPDIR)")
+    parser.add_argument("--repetitions", type=int)
+    parser.add_argument("--only", action="append", metavar="NAME", help="only systems with this in their name")
+    parser.add_argument("--results", metavar="FILE", help="write the results here too")
+    parser.add_argument("--profile", metavar="DIR")
+    parser.add_argument("--table", metavar="FILE")
+    parser.add_argument("--document", metavar="FILE")
+    arguments = parser.parse_args()
+
+    if arguments.table or arguments.document:
+        with open(arguments.table or arguments.document, encoding="utf-8") as file:
+            results = json.load(file)
+        print(report.document(results) if arguments.document else report.table(results))
+        return 0
+    run = Run(arguments)
+    if not list(run.wanted()):
+        parser.error("nothing of that name is measured")
+    if arguments.profile:
+        profile(run, arguments.profile)
+        return 0
+    run.all()
+    results = run.results()
+    if arguments.results:
+        with open(arguments.results, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1, ensure_ascii=False)
+    print(report.table(results))
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
