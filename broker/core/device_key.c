@@ -36,6 +36,36 @@ static bool needs_escape(uint8_t c)
     return c < 0x20 || c == 0x7f || c == '/' || c == '%';
 }
 
+/* Each of a word's eight bytes is `c`. */
+static inline uint64_t eight_of(uint8_t c)
+{
+    return 0x0101010101010101u * c;
+}
+
+/* Is a byte of the word less than `n` (at most 128)? */
+static inline bool has_less(uint64_t word, uint8_t n)
+{
+    return ((word - eight_of(n)) & ~word & eight_of(0x80)) != 0;
+}
+
+/* As names nearly always are: nothing in it needs an escape. */
+static bool is_plain(struct text text)
+{
+    size_t i = 0;
+    for (; i + 8 <= text.len; i += 8) {
+        uint64_t word;
+        memcpy(&word, text.ptr + i, sizeof word);
+        if (has_less(word, 0x20) || has_less(word ^ eight_of(0x7f), 1) || has_less(word ^ eight_of('/'), 1) ||
+            has_less(word ^ eight_of('%'), 1))
+            return false;
+    }
+    for (; i < text.len; i++) {
+        if (needs_escape((uint8_t)text.ptr[i]))
+            return false;
+    }
+    return true;
+}
+
 /* FNV-1a: stable for ever, as keys are stored. */
 static uint64_t hash_text(struct text text)
 {
@@ -56,6 +86,13 @@ static size_t escaped_length(struct text text)
 /* At most `max` bytes; a longer text is cut between characters and ends in its hash. */
 static void write_text(struct key_writer *w, struct text text, size_t max)
 {
+    if (text.len <= max && is_plain(text)) {
+        assert(w->len + text.len < DEVICE_KEY_SIZE);
+        if (text.len)
+            memcpy(w->out + w->len, text.ptr, text.len);
+        w->len += text.len;
+        return;
+    }
     bool is_cut = escaped_length(text) > max;
     size_t room = is_cut ? max - HASH_CHARS : max, i = 0;
     while (i < text.len) {
@@ -85,6 +122,25 @@ static void write_text(struct key_writer *w, struct text text, size_t max)
     }
 }
 
+#define NUMBER_CHARS 20 /* "-9223372036854775808" */
+
+/* In decimal, not terminated; returns the length. */
+static size_t format_number(char out[NUMBER_CHARS], int64_t number)
+{
+    char reversed[NUMBER_CHARS];
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    size_t n = 0, len = 0;
+    do {
+        reversed[n++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0)
+        out[len++] = '-';
+    while (n)
+        out[len++] = reversed[--n];
+    return len;
+}
+
 static void write_host(struct key_writer *w, struct text host)
 {
     if (host.len)
@@ -96,11 +152,17 @@ static void write_host(struct key_writer *w, struct text host)
 static void write_adapter(struct key_writer *w, const struct address_view *address)
 {
     write_char(w, '/');
-    char numbers[32] = "";
-    if (address->bus >= 0 || address->target >= 0)
-        snprintf(numbers, sizeof numbers, ":%" PRId32 ":%" PRId32, address->bus, address->target);
-    write_text(w, address->adapter, MIDDLE_MAX - strlen(numbers));
-    write_string(w, numbers);
+    char numbers[2 + 2 * NUMBER_CHARS];
+    size_t len = 0;
+    if (address->bus >= 0 || address->target >= 0) {
+        numbers[len++] = ':';
+        len += format_number(numbers + len, address->bus);
+        numbers[len++] = ':';
+        len += format_number(numbers + len, address->target);
+    }
+    write_text(w, address->adapter, MIDDLE_MAX - len);
+    for (size_t i = 0; i < len; i++)
+        write_char(w, numbers[i]);
 }
 
 static size_t finish(struct key_writer *w)
@@ -124,9 +186,11 @@ size_t device_key_write(char out[DEVICE_KEY_SIZE], struct text host, const struc
         write_adapter(&w, address);
     }
     if (has_address && (has_name || has_numbers) && address->lun >= 0) {
-        char lun[24];
-        snprintf(lun, sizeof lun, "/%" PRId64, address->lun);
-        write_string(&w, lun);
+        char lun[NUMBER_CHARS];
+        size_t len = format_number(lun, address->lun);
+        write_char(&w, '/');
+        for (size_t i = 0; i < len; i++)
+            write_char(&w, lun[i]);
     }
     return finish(&w);
 }

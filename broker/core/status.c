@@ -14,6 +14,7 @@
 #include "broker/core/filter.h"
 
 #define DEVICE_FIXED_BYTES 256 /* what a device costs besides its records, about */
+#define ROOM_LEFT_BYTES    64  /* at the end of a record's chunk that is used again */
 
 /* ---- records */
 
@@ -27,11 +28,12 @@ bool status_scan(const struct chunk *record, struct event_view *out_view)
            event_scan(event, len, &limits, out_view, err, sizeof err) == 0;
 }
 
-/* "12 <length> <Event>" of a committed event. */
-static struct chunk *copy_record(const struct event_view *event)
+/* "12 <length> <Event>" of a committed event, in a new chunk or in `old`, which is nobody's (may be NULL). */
+static struct chunk *copy_record(const struct event_view *event, struct chunk *old)
 {
-    size_t prefix = 1 + varint_size(event->len);
-    struct chunk *c = chunk_new(prefix + event->len);
+    size_t prefix = 1 + varint_size(event->len), size = prefix + event->len;
+    bool fits = old && old->cap >= size && old->cap - size <= ROOM_LEFT_BYTES;
+    struct chunk *c = fits ? chunk_ref(old) : chunk_new(size);
     if (!c)
         return NULL;
     c->bytes[0] = 0x12;
@@ -55,6 +57,21 @@ static bool is_among_last(const struct status_device *d, const struct chunk *rec
             return true;
     }
     return false;
+}
+
+/* The record of the event's code, when nothing will hold it once the event is folded: its room is the event's. */
+static struct chunk *obsolete_record(const struct status_device *d, const struct event_view *event)
+{
+    struct chunk *record = NULL;
+    for (uint32_t i = 0; i < d->n_last && !record; i++) {
+        if (d->last[i].code == event->code)
+            record = d->last[i].record;
+    }
+    if (!record)
+        return NULL;
+    bool is_device = d->device_record == record, is_address = d->address_record == record;
+    bool is_kept = (is_device && !event->device.present) || (is_address && !event->address.present);
+    return !is_kept && record->n_refs == 1u + is_device + is_address ? record : NULL;
 }
 
 /* ---- devices */
@@ -256,10 +273,10 @@ void status_deinit(struct status *s)
     memset(s, 0, sizeof *s);
 }
 
-/* The live device of a key, found, revived or made; NULL when memory is out. There is room for one more code. */
-static struct status_device *device_for(struct status *s, const char *key, size_t key_len)
+/* The live device of a key: `d` (NULL: none is known) itself, revived or made; NULL when memory is out. There is room
+ * for one more code. */
+static struct status_device *device_for(struct status *s, struct status_device *d, const char *key, size_t key_len)
 {
-    struct status_device *d = table_get(&s->by_key, key, key_len);
     if (d && !d->gone)
         return reserve_last(d) == 0 ? d : NULL;
     bool is_new = !d;
@@ -316,11 +333,10 @@ int status_fold(struct status *s, const struct event_view *event)
         s->through = event->sequence;
         return 0;
     }
-    struct chunk *record = copy_record(event);
+    struct chunk *old = d ? obsolete_record(d, event) : NULL, *record = copy_record(event, old);
     if (!record)
         return UV_ENOMEM;
-    d = device_for(s, key, key_len);
-    if (!d) {
+    if (record != old && !(d = device_for(s, d, key, key_len))) {
         chunk_unref(record);
         return UV_ENOMEM;
     }
@@ -333,8 +349,10 @@ int status_fold(struct status *s, const struct event_view *event)
         replace_record(&d->address_record, record);
     chunk_unref(record);
     measure(s, d);
-    TAILQ_REMOVE(&s->ages, d, age);
-    TAILQ_INSERT_TAIL(&s->ages, d, age);
+    if (TAILQ_NEXT(d, age)) {
+        TAILQ_REMOVE(&s->ages, d, age);
+        TAILQ_INSERT_TAIL(&s->ages, d, age);
+    }
     mark_dirty(s, d, event->sequence);
     s->through = event->sequence;
     keep_bounds(s, event->sequence);

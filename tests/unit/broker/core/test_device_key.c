@@ -2,6 +2,7 @@
 #include "broker/core/device_key.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,34 @@ Test(device_key, hostile_names_cannot_look_like_another_path)
     struct event_view e = event(LUN, "h", "a", -1, -1, 1, "x/9\n%\x7f\xc3\xa4");
     device_key_of_event(key, &e);
     cr_assert_str_eq(key, "h/x%2F9%0A%25%7F\xc3\xa4/1");
+}
+
+Test(device_key, a_byte_that_needs_an_escape_gets_it_wherever_it_stands)
+{
+    for (size_t len = 1; len <= 18; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned c = 1; c < 0x80; c++) {
+                char name[24], key[DEVICE_KEY_SIZE], expected[64];
+                memset(name, 'n', len);
+                name[at] = (char)c;
+                name[len] = '\0';
+                bool escaped = c < 0x20 || c == 0x7f || c == '/' || c == '%';
+                snprintf(expected, sizeof expected, escaped ? "h/%.*s%%%02X%s" : "h/%.*s%c%s", (int)at, name, c,
+                         name + at + 1);
+                struct event_view e = event(TARGET, "h", "a", -1, -1, -1, name);
+                device_key_of_event(key, &e);
+                cr_assert_str_eq(key, expected);
+            }
+        }
+    }
+}
+
+Test(device_key, numbers_are_decimal)
+{
+    char key[DEVICE_KEY_SIZE];
+    struct event_view e = event(LUN, "h", "a", INT32_MIN, 0, 1024, NULL);
+    device_key_of_event(key, &e);
+    cr_assert_str_eq(key, "h/a:-2147483648:0/1024");
 }
 
 Test(device_key, long_names_are_cut_between_characters_and_stay_distinct)

@@ -167,6 +167,33 @@ Test(status, record_is_ready_for_a_batch_and_outlives_the_next_fold)
     chunk_unref(record);
 }
 
+Test(status, an_event_takes_the_room_of_the_one_it_replaces_only_when_nobody_needs_that)
+{
+    fold(.sequence = 1, .code = 201, .lun = 0, .product = "Disk", .summary = "first");
+    const struct status_device *d = status_at(&s, 0);
+    const struct chunk *room = d->last[0].record;
+    fold(.sequence = 2, .code = 201, .lun = 0, .product = "Tape", .summary = "again");
+    cr_assert_eq(d->last[0].record, room, "nobody else has it");
+    cr_assert_eq(room->n_refs, 3, "newest of its code, of the identity and of the address");
+    /* No identity in it: the one that had it is needed. */
+    fold(.sequence = 3, .code = 201, .lun = 0, .summary = "third");
+    cr_assert_neq(d->last[0].record, room);
+    cr_assert_eq(d->device_record, room);
+    cr_assert_eq(d->address_record, d->last[0].record);
+    struct event_view view;
+    cr_assert(status_scan(d->device_record, &view));
+    cr_assert_eq(view.sequence, 2);
+    cr_assert_eq(view.device.product.len, 4);
+    cr_assert_eq(memcmp(view.device.product.ptr, "Tape", 4), 0);
+    cr_assert(status_scan(d->last[0].record, &view));
+    cr_assert_eq(view.sequence, 3);
+    /* One that does not fit into the room gets its own. */
+    fold(.sequence = 4, .code = 201, .lun = 0, .product = "Disk", .summary = "a summary that is longer by far");
+    cr_assert(status_scan(d->last[0].record, &view));
+    cr_assert_eq(view.sequence, 4);
+    cr_assert_eq(d->device_record, d->last[0].record);
+}
+
 Test(status, message_shows_the_identity_last_seen)
 {
     fold(.sequence = 1, .code = 201, .lun = 7, .product = "OLD");
