@@ -7,3 +7,5 @@
 
 /* The CRC of `bytes` behind what `crc` covers already; 0 to begin with. "123456789" gives 0xE3069283. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+/* The same, for processors without an instruction for it. */
+uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t len);

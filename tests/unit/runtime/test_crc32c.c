@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/crc32c.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* RFC 3720 section B.4, and the usual check value. */
+Test(crc32c, known_values)
+{
+    uint8_t bytes[32] = {0};
+    cr_assert_eq(crc32c(0, "", 0), 0);
+    cr_assert_eq(crc32c(0, "123456789", 9), 0xE3069283);
+    cr_assert_eq(crc32c(0, bytes, sizeof bytes), 0x8A9136AA);
+    memset(bytes, 0xff, sizeof bytes);
+    cr_assert_eq(crc32c(0, bytes, sizeof bytes), 0x62A8AB43);
+    for (uint8_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = i;
+    cr_assert_eq(crc32c(0, bytes, sizeof bytes), 0x46DD794E);
+}
+
+Test(crc32c, table_and_processor_agree_in_pieces_of_any_length)
+{
+    uint8_t bytes[100];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 73 + 11);
+    for (size_t from = 0; from < 9; from++) {
+        for (size_t len = 0; from + len <= sizeof bytes; len++) {
+            uint32_t crc = crc32c(0, bytes + from, len);
+            cr_assert_eq(crc32c_by_table(0, bytes + from, len), crc);
+            cr_assert_eq(crc32c(crc32c(0, bytes + from, len / 3), bytes + from + len / 3, len - len / 3), crc);
+            cr_assert_eq(crc32c_by_table(crc32c(0, bytes + from, len / 3), bytes + from + len / 3, len - len / 3), crc);
+        }
+    }
+}
