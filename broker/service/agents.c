@@ -296,12 +296,13 @@ static void session_leave(struct agent_session *s, bool in_order, const char *re
 
     if (!agent)
         return;
+    /* First, so that what goes on when its operations fail does not come here any more. */
+    bool changed = directory_leave(&b->directory, agent, s, in_order, clock_wall_ns());
     operations_agent_gone(s, in_order);
     s->agent = NULL;
     s->source->session = NULL;
     source_free_if_done(s->source);
     s->source = NULL;
-    bool changed = directory_leave(&b->directory, agent, s, in_order, clock_wall_ns());
     if (!changed || b->state != BROKER_RUNNING) /* a stop of ours is no loss: the agent is expected back */
         return;
     if (in_order) {

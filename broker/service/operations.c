@@ -31,6 +31,7 @@ static void drop(struct operation_results *r, struct held_result *h)
 {
     TAILQ_REMOVE(&r->held, h, entry);
     r->n--;
+    r->bytes -= h->len;
     free(h);
 }
 
@@ -39,19 +40,22 @@ static void drop(struct operation_results *r, struct held_result *h)
 int operations_forward(const struct directory *d, const struct adapter_action *action, char *reason, size_t reason_len)
 {
     const struct directory_agent *agent = directory_find(d, action->host);
-    const struct agent_session *s = agent ? agent->stream : NULL;
+    struct agent_session *s = agent ? agent->stream : NULL;
     struct slice slice = {.owner = action->message, .ptr = action->message->bytes, .len = action->message->len};
 
     if (!s || s->state != SESSION_ATTACHED) {
         snprintf(reason, reason_len, "the agent of %s is not attached", action->host);
         return UV_ENOTCONN;
     }
-    int rc = grpc_call_send(s->call, &slice, 1);
+    bool is_full = !action->must_arrive && grpc_call_queued_bytes(s->call) > OPERATIONS_MAX_QUEUED;
+    int rc = is_full ? UV_ENOBUFS : grpc_call_send(s->call, &slice, 1);
     if (rc == UV_ENOBUFS)
         snprintf(reason, reason_len, "the agent of %s does not read: %zu bytes wait for it", action->host,
                  grpc_call_queued_bytes(s->call));
     else if (rc)
         snprintf(reason, reason_len, "cannot send to the agent of %s: %s", action->host, uv_strerror(rc));
+    if (action->must_arrive && (rc == UV_ENOBUFS || rc == UV_ENOMEM))
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "the end of a session cannot be told: %s", reason);
     return rc;
 }
 
@@ -70,9 +74,11 @@ static const char *result_fault(const Sensebus__V1__OperationResult *r)
     if (r->detail != SENSEBUS__V1__EINVAL_DETAIL__EINVAL_DETAIL_NONE && r->error == SENSEBUS__V1__ERRNO__ERRNO_OK)
         return "detail: given without an error";
     if (command && command->data.len > OPERATIONS_MAX_DATA)
-        return "command.data: longer than 262144 bytes";
+        return "command.data: longer than 65535 bytes";
     if (command && command->scsi_status > 0xff)
         return "command.scsi_status: larger than 255";
+    if (sensebus__v1__operation_result__get_packed_size(r) > OPERATIONS_MAX_RESULT)
+        return "message: longer than 98304 bytes in all";
     return NULL;
 }
 
@@ -84,17 +90,20 @@ static void pass_on(struct agent_session *s, const Sensebus__V1__OperationResult
 static void hold(struct agent_session *s, const Sensebus__V1__OperationResult *result)
 {
     size_t len = sensebus__v1__operation_result__get_packed_size(result);
-    struct held_result *h = s->results.n < OPERATIONS_MAX_HELD ? malloc(sizeof *h + len) : NULL;
+    struct operation_results *r = &s->results;
+    bool has_room = r->n < OPERATIONS_MAX_HELD && r->bytes + len <= OPERATIONS_MAX_HELD_BYTES;
+    struct held_result *h = has_room ? malloc(sizeof *h + len) : NULL;
 
     if (!h) {
-        session_fail(s, GRPC_RESOURCE_EXHAUSTED, "operation_result: %zu results wait for events that do not come",
-                     s->results.n);
+        session_fail(s, GRPC_RESOURCE_EXHAUSTED,
+                     "operation_result: %zu results of %zu bytes wait for events that do not come", r->n, r->bytes);
         return;
     }
     h->after_source_sequence = result->after_source_sequence;
     h->len = sensebus__v1__operation_result__pack(result, h->bytes);
-    TAILQ_INSERT_TAIL(&s->results.held, h, entry);
-    s->results.n++;
+    TAILQ_INSERT_TAIL(&r->held, h, entry);
+    r->n++;
+    r->bytes += len;
 }
 
 void operations_take_result(struct agent_session *s, const Sensebus__V1__OperationResult *result)
@@ -121,14 +130,22 @@ void operations_take_received(struct agent_session *s, const Sensebus__V1__Targe
         adapter_service_received(s->agents->adapter, s->agent->host, message);
 }
 
+/* The first whose event was taken. */
+static struct held_result *due(const struct agent_session *s)
+{
+    struct held_result *h;
+
+    TAILQ_FOREACH(h, &s->results.held, entry)
+    if (h->after_source_sequence <= s->source->dedupe->taken)
+        return h;
+    return NULL;
+}
+
 void operations_records_taken(struct agent_session *s)
 {
-    struct held_result *h, *next;
+    struct held_result *h;
 
-    for (h = TAILQ_FIRST(&s->results.held); h && s->state == SESSION_ATTACHED; h = next) {
-        next = TAILQ_NEXT(h, entry);
-        if (h->after_source_sequence > s->source->dedupe->taken)
-            continue;
+    while (s->state == SESSION_ATTACHED && (h = due(s))) { /* what follows from one may end the stream */
         Sensebus__V1__OperationResult *result = sensebus__v1__operation_result__unpack(NULL, h->len, h->bytes);
         if (!result) {
             session_fail(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");

@@ -197,11 +197,12 @@ static bool write_announce(const struct action *action, struct adapter_action *o
     return true;
 }
 
-static bool write_forward(const struct host *host, struct chunk *message, struct adapter_action *out)
+static bool write_forward(const struct host *host, struct chunk *message, bool must_arrive, struct adapter_action *out)
 {
     if (!message)
         return false;
     out->kind = ADAPTER_FORWARD;
+    out->must_arrive = must_arrive;
     out->message = message;
     text_copy(out->host, sizeof out->host, host->name);
     return true;
@@ -245,8 +246,8 @@ static bool write_out(struct action *action, struct adapter_action *out)
     case ACTION_LOST: return write_lost(action, out);
     case ACTION_FINAL: return write_send(action, record_final(action->session), NULL, out);
     case ACTION_DATA: return write_send(action, chunk_ref(action->bytes), NULL, out);
-    case ACTION_FORWARD: return write_forward(action->host, chunk_ref(action->bytes), out);
-    case ACTION_CLOSE: return write_forward(action->session->host, encode_close(action), out);
+    case ACTION_FORWARD: return write_forward(action->host, chunk_ref(action->bytes), action->must_arrive, out);
+    case ACTION_CLOSE: return write_forward(action->session->host, encode_close(action), true, out);
     case ACTION_STARTED:
     case ACTION_STOPPED:
     case ACTION_CANCELLED: return write_announce(action, out);

@@ -156,6 +156,8 @@ struct adapter_action {
     void *owner;                   /* SEND: the stream's */
     struct chunk *message, *tail;  /* SEND, FORWARD; references of the taker: chunk_unref both */
     bool is_record;                /* SEND: an AdapterEvent */
+    bool must_arrive;              /* FORWARD: close or release_buffers. The agent answers neither, so nobody would ever
+                                    * know that it did not get it: when it cannot be handed over, end its stream */
     char host[254];                /* FORWARD, ANNOUNCE, SDI */
     int32_t code;                  /* ANNOUNCE: Code; SDI: event type */
     char session_id[64];           /* ANNOUNCE, SDI */

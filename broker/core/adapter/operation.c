@@ -54,11 +54,12 @@ static struct action *forward_new(struct adapter *a, struct host *host, Sensebus
     return forward;
 }
 
-int forward_push(struct adapter *a, struct host *host, Sensebus__V1__Operation *message)
+int forward_push(struct adapter *a, struct host *host, Sensebus__V1__Operation *message, bool must_arrive)
 {
     struct action *forward = forward_new(a, host, message);
     if (!forward)
         return UV_ENOMEM;
+    forward->must_arrive = must_arrive;
     action_push(a, forward);
     return 0;
 }
@@ -92,7 +93,7 @@ struct operation *operation_new(struct ask *ask, struct host *host, struct adapt
         goto no_deadline;
     if (table_add(&a->operations, &op->id, sizeof op->id, op) != 0)
         goto no_table;
-    if (forward_push(a, host, message) != 0)
+    if (forward_push(a, host, message, false) != 0)
         goto no_forward;
     op->host = host_ref(host);
     TAILQ_INSERT_TAIL(&host->operations, op, host_next);

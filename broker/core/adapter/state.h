@@ -60,6 +60,7 @@ struct action {
     struct adapter_session *session; /* counted; NULL for REPLY and FORWARD */
     struct chunk *bytes;             /* RECORD: the Event. REPLY, FORWARD, DATA: the message; NULL = not written yet */
     struct host *host;               /* FORWARD: counted */
+    bool must_arrive;                /* FORWARD: of release_buffers */
     uint64_t sequence;               /* RECORD */
     uint64_t time_ns;                /* RECORD: wall clock of the event */
     uint32_t events;                 /* RECORD: AIX bits */
@@ -397,8 +398,8 @@ void operation_undo(struct operation *op, error_number error, error_detail detai
 void operation_give_up(struct operation *op); /* its stream is gone */
 void operation_expire(struct operation *op);
 void operation_free(struct operation *op); /* the reply is no longer its own */
-/* A FORWARD of `message` to the agent; 0 or UV_ENOMEM. */
-int forward_push(struct adapter *a, struct host *host, Sensebus__V1__Operation *message);
+/* A FORWARD of `message` to the agent; `must_arrive` as in adapter_action. 0 or UV_ENOMEM. */
+int forward_push(struct adapter *a, struct host *host, Sensebus__V1__Operation *message, bool must_arrive);
 struct chunk *forward_encode(Sensebus__V1__Operation *message);
 
 /* ---- target.c */

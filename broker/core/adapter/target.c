@@ -69,7 +69,7 @@ void target_release(struct ask *ask, struct reply *reply)
     message.deadline_ms = ADAPTER_DEFAULT_DEADLINE_MS;
     message.operation_case = SENSEBUS__V1__OPERATION__OPERATION_RELEASE_BUFFERS;
     message.release_buffers = ask->request->release_buffers;
-    if (n > 0 && forward_push(ask->a, s->host, &message) != 0) {
+    if (n > 0 && forward_push(ask->a, s->host, &message, true) != 0) {
         reply_error(ask->a, reply, ERRNO_(ENOMEM), DETAIL_(NONE), "no memory for the operation");
         return;
     }
