@@ -12,15 +12,15 @@ Exit status: 0, or 1 when something failed that should have run.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
+import hotpath
 import machine
 import report
 from load import Failed
-from systems import Sensebus, Unable
+from systems import Unable
 from workloads import VARIANTS, Plan
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -91,36 +91,6 @@ class Run:
                 "versions": versions, "measurements": self.measurements, "notes": self.notes}
 
 
-def profile(run, folder):
-    """Our broker once a variant, under perf; the hot path as text beside the data."""
-    os.makedirs(folder, exist_ok=True)
-    for variant, systems in run.wanted():
-        if Sensebus not in systems:
-            continue
-        data = os.path.join(folder, f"{variant.workload} {variant.name}.perf".replace(" ", "_").replace("→", "to"))
-
-        class Profiled(Sensebus):
-            def __enter__(self):
-                super().__enter__()
-                self.perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-g", "-o", data, "-p",
-                                              str(self.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(0.3)
-                return self
-
-            def stop(self):
-                super().stop()  # perf ends with what it watches
-                if hasattr(self, "perf"):
-                    self.perf.wait(30)
-
-        variant.expected_us = dict(variant.expected_us, **{Profiled: variant.expected_us.get(Sensebus, 1.0)})
-        print(variant.workload, variant.name, run.measure(variant, Profiled))
-        text = subprocess.run(["perf", "report", "-i", data, "--no-children", "--stdio", "-g", "none", "--percent-limit", "0.7",
-                               "--sort", "dso,symbol"], capture_output=True, text=True, check=False).stdout
-        with open(data + ".txt", "w", encoding="utf-8") as file:
-            file.write(text)
-        print("\n".join(line for line in text.split("\n") if line and not line.startswith("#"))[:2500])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="W1 … W8; none: all")
@@ -145,7 +115,7 @@ def main():
     if not list(run.wanted()):
         parser.error("nothing of that name is measured")
     if arguments.profile:
-        profile(run, arguments.profile)
+        hotpath.profile(run, arguments.profile)
         return 0
     run.all()
     results = run.results()

@@ -77,7 +77,7 @@ class Variant:
         self.systems = systems
 
     def events(self, plan, system, units_each=1, least=200):
-        us = self.expected_us.get(type(system), 1.0)
+        us = next((self.expected_us[c] for c in type(system).__mro__ if c in self.expected_us), 1.0)
         return max(round_to(plan.budget_s * 1e6 / us / units_each), least if plan.size != "smoke" else 64)
 
 
