@@ -203,11 +203,11 @@ static void listed_fill(struct listed *l, const struct broker *b, const struct s
     sensebus__v1__position__init(&l->position);
     snprintf(l->id, sizeof l->id, "s%" PRIu64, s->id);
     l->position.epoch = b->journal.epoch;
-    l->position.sequence = follows ? s->reader.cursor : 0;
+    l->position.sequence = follows ? subscription_cursor(s) : 0;
     l->message.id = l->id;
     l->message.peer = (char *)grpc_call_peer(s->call);
     l->message.position = &l->position;
-    l->message.lag = follows ? b->journal.newest - s->reader.cursor : 0;
+    l->message.lag = follows ? b->journal.newest - subscription_cursor(s) : 0;
     l->message.n_delivered = s->n_delivered;
     l->message.n_gaps = s->n_gaps;
     l->message.slow_reader_policy = policies[s->policy];

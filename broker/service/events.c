@@ -41,17 +41,78 @@ void subscription_ready(struct subscription *s)
 
     if (s->is_ready || s->state == SUBSCRIPTION_NEW || s->state == SUBSCRIPTION_OVER)
         return;
+    subscription_wake(s, e->matcher.through);
     s->is_ready = true;
     TAILQ_INSERT_TAIL(&e->ready, s, ready);
     e->n_ready++;
     uv_idle_start(&e->turns, on_turns);
 }
 
-void events_on_committed(struct events *e)
+/* ------------------------------------------------------------------------------------------------ new records */
+
+/* The class's users have a turn; no record up to `looked` matched. */
+static void wake_class(struct matcher_class *class, uint64_t looked)
 {
     struct subscription *s;
-    TAILQ_FOREACH(s, &e->all, all)
-    subscription_ready(s);
+
+    while ((s = LIST_FIRST(&class->idle))) {
+        subscription_wake(s, looked);
+        subscription_ready(s);
+    }
+}
+
+static void on_hit(void *data, struct matcher_class *class)
+{
+    wake_class(class, *(const uint64_t *)data);
+}
+
+/* Show the new records to the filters. Returns 0 or why it was not possible. */
+static int look_at_new(struct events *e)
+{
+    struct journal *j = &e->broker->journal;
+    struct journal_run run;
+
+    while (e->matcher.through < j->newest) {
+        int rc = journal_read(j, e->matcher.through + 1, j->newest, JOURNAL_BATCH_BYTES, &run);
+        if (rc != JOURNAL_RUN)
+            return rc < 0 ? rc : UV_EAGAIN;
+        uint64_t looked = e->matcher.through;
+        rc = matcher_look(&e->matcher, &run, on_hit, &looked);
+        journal_run_release(&run);
+        if (rc) {
+            /* It counts as shown, but nobody knows what was in it. */
+            e->matcher.through = looked;
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void events_on_committed(struct events *e)
+{
+    uint64_t newest = e->broker->journal.newest, before = e->matcher.through;
+    struct matcher_class *class;
+    struct subscription *s;
+
+    if (e->matcher.index.n > 0 && look_at_new(e)) {
+        /* Then each looks for itself. */
+        uint64_t looked = e->matcher.through;
+        TAILQ_FOREACH(s, &e->all, all)
+        {
+            subscription_wake(s, looked);
+            subscription_ready(s);
+        }
+    }
+    if (e->matcher.through < newest)
+        matcher_pass(&e->matcher, newest);
+    LIST_FOREACH(class, &e->matcher.unlimited, unlimited)
+    wake_class(class, before);
+    while ((s = LIST_FIRST(&e->watching))) {
+        subscription_wake(s, before);
+        subscription_ready(s);
+    }
+    if (TAILQ_EMPTY(&e->ready))
+        matcher_forget(&e->matcher);
 }
 
 /* ------------------------------------------------------------------------------------------------ Acknowledge */
@@ -206,9 +267,16 @@ int events_start(struct events *e, struct broker *broker)
         {"/sensebus.v1.Events/GetStatus", start_get_status},
     };
 
+    uint64_t seed;
+    int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
+
+    if (rc)
+        return rc;
     e->broker = broker;
     TAILQ_INIT(&e->all);
     TAILQ_INIT(&e->ready);
+    LIST_INIT(&e->watching);
+    matcher_init(&e->matcher, broker->journal.newest, seed);
     uv_idle_init(broker->loop, &e->turns);
     e->turns.data = e;
     e->turns_open = true;
@@ -221,5 +289,6 @@ void events_stop(struct events *e)
         return;
     assert(TAILQ_EMPTY(&e->all));
     e->turns_open = false;
+    matcher_deinit(&e->matcher);
     uv_close((uv_handle_t *)&e->turns, NULL);
 }

@@ -24,6 +24,7 @@ struct events {
     struct broker *broker;
     TAILQ_HEAD(subscription_list, subscription) all; /* oldest first */
     TAILQ_HEAD(subscription_ready, subscription) ready;
+    LIST_HEAD(subscription_watching, subscription) watching; /* every commit concerns them, though they cannot send */
     size_t n_all, n_ready;
     uint64_t next_id;
     size_t snapshot_bytes;
@@ -37,5 +38,5 @@ struct events {
 int events_start(struct events *e, struct broker *broker);
 void events_stop(struct events *e);
 
-/* Records were committed and folded into the status. */
+/* Records were committed and folded into the status. Those whose filter matches some get a turn. */
 void events_on_committed(struct events *e);

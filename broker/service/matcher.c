@@ -1,67 +1,345 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/service/matcher.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "broker/core/filter.h"
 #include "broker/engine/journal.h"
+#include "proto/event_view.h"
 
-int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class)
+#define KEEP_CAPACITY 4096u /* of records and hits, between one matcher_forget and the next */
+/* Fewer bytes in a row are handed on as they are: who sends them copies them. */
+#define LEND_BELOW 1024u
+
+static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
+
+void matcher_init(struct matcher *m, uint64_t through, uint64_t seed)
 {
-    size_t key_bytes = strlen(filter_key(filter));
-    struct matcher_class *c;
+    memset(m, 0, sizeof *m);
+    table_init(&m->by_key, seed);
+    filter_index_init(&m->index, seed);
+    m->through = through;
+}
 
-    LIST_FOREACH(c, &m->classes, entry)
-    {
-        if (strcmp(filter_key(c->filter), filter_key(filter)) == 0) {
-            filter_free(filter);
-            c->n_users++;
-            *out_class = c;
-            return 0;
-        }
+void matcher_deinit(struct matcher *m)
+{
+    matcher_forget(m);
+    free(m->records);
+    free(m->hits);
+    filter_index_deinit(&m->index);
+    table_deinit(&m->by_key);
+    memset(m, 0, sizeof *m);
+}
+
+/* ------------------------------------------------------------------------------------------------ classes */
+
+static int class_new(struct matcher *m, struct filter *filter, size_t key_bytes, struct matcher_class **out_class)
+{
+    struct matcher_class *c = calloc(1, sizeof *c);
+    int rc = c ? table_add(&m->by_key, filter_key(filter), key_bytes, c) : UV_ENOMEM;
+    if (!rc && !filter_matches_all(filter)) {
+        rc = filter_index_add(&m->index, filter, c, &c->entry);
+        if (rc)
+            table_remove(&m->by_key, filter_key(filter), key_bytes);
     }
-    int rc = m->key_bytes + key_bytes > MATCHER_MAX_BYTES ? UV_ENOBUFS : 0;
-    if (!rc && !(c = calloc(1, sizeof *c)))
-        rc = UV_ENOMEM;
     if (rc) {
-        filter_free(filter);
+        free(c);
         return rc;
     }
     c->matcher = m;
     c->filter = filter;
     c->key_bytes = key_bytes;
-    c->n_users = 1;
+    c->since = m->through + 1;
+    LIST_INIT(&c->idle);
+    if (!c->entry)
+        LIST_INSERT_HEAD(&m->unlimited, c, unlimited);
     m->key_bytes += key_bytes;
-    LIST_INSERT_HEAD(&m->classes, c, entry);
     *out_class = c;
     return 0;
 }
 
-static void class_forget(struct matcher_class *c)
+int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class)
+{
+    size_t key_bytes = strlen(filter_key(filter));
+    struct matcher_class *c = table_get(&m->by_key, filter_key(filter), key_bytes);
+    int rc = 0;
+
+    if (c) {
+        filter_free(filter);
+    } else {
+        rc = m->key_bytes + key_bytes > MATCHER_MAX_BYTES ? UV_ENOBUFS : class_new(m, filter, key_bytes, &c);
+        if (rc) {
+            filter_free(filter);
+            return rc;
+        }
+    }
+    c->n_users++;
+    *out_class = c;
+    return 0;
+}
+
+/* It holds something from now on. */
+static void class_hold(struct matcher_class *c)
+{
+    if (!c->is_holding)
+        LIST_INSERT_HEAD(&c->matcher->holding, c, holding);
+    c->is_holding = true;
+}
+
+static void class_forget_result(struct matcher_class *c)
 {
     chunk_unref(c->matched);
     c->matched = NULL;
-    c->first = c->last = 0;
+    c->first = c->last = c->n_matched = 0;
+}
+
+static void class_forget(struct matcher_class *c)
+{
+    class_forget_result(c);
+    c->first_hit = c->last_hit = c->resume_hit = 0;
+    if (c->is_holding)
+        LIST_REMOVE(c, holding);
+    c->is_holding = false;
 }
 
 void matcher_leave(struct matcher_class *c)
 {
+    struct matcher *m = c->matcher;
+
     if (--c->n_users > 0)
         return;
     class_forget(c);
-    c->matcher->key_bytes -= c->key_bytes;
+    if (c->entry)
+        filter_index_remove(&m->index, c->entry);
+    else
+        LIST_REMOVE(c, unlimited);
+    table_remove(&m->by_key, filter_key(c->filter), c->key_bytes);
+    m->key_bytes -= c->key_bytes;
     filter_free(c->filter);
-    LIST_REMOVE(c, entry);
     free(c);
 }
+
+/* ------------------------------------------------------------------------------------------------ new records */
+
+void matcher_forget(struct matcher *m)
+{
+    struct matcher_class *c;
+
+    while ((c = LIST_FIRST(&m->holding)))
+        class_forget(c);
+    for (; m->n_runs > 0; m->n_runs--)
+        chunk_unref(m->runs[m->n_runs - 1]);
+    if (m->records_cap > KEEP_CAPACITY) {
+        free(m->records);
+        m->records = NULL;
+        m->records_cap = 0;
+    }
+    if (m->hits_cap > KEEP_CAPACITY) {
+        free(m->hits);
+        m->hits = NULL;
+        m->hits_cap = 0;
+    }
+    m->n_records = m->n_hits = 0;
+    m->seen_first = 0;
+}
+
+void matcher_pass(struct matcher *m, uint64_t through)
+{
+    matcher_forget(m);
+    m->through = through;
+}
+
+/* Room for one more item. */
+static int make_room(void **items, size_t *cap, size_t n, size_t item_bytes)
+{
+    if (n < *cap)
+        return 0;
+    size_t more = *cap ? 2 * *cap : 256;
+    void *grown = realloc(*items, more * item_bytes);
+    if (!grown)
+        return UV_ENOMEM;
+    *items = grown;
+    *cap = more;
+    return 0;
+}
+
+/* One matcher_look under way. */
+struct look {
+    struct matcher *matcher;
+    size_t n_hits_before;
+    void (*on_hit)(void *data, struct matcher_class *class);
+    void *data;
+    int rc;
+};
+
+static void on_found(void *data, void *owner)
+{
+    struct look *look = data;
+    struct matcher *m = look->matcher;
+    struct matcher_class *c = owner;
+
+    if (!look->rc && m->n_hits == MATCHER_MAX_HITS)
+        look->rc = UV_ENOBUFS;
+    if (!look->rc)
+        look->rc = make_room((void **)&m->hits, &m->hits_cap, m->n_hits, sizeof *m->hits);
+    if (look->rc)
+        return;
+    bool is_first = c->last_hit <= look->n_hits_before;
+    m->hits[m->n_hits++] = (struct matcher_hit){.record = (uint32_t)(m->n_records - 1)};
+    uint32_t hit = (uint32_t)m->n_hits;
+    if (c->last_hit)
+        m->hits[c->last_hit - 1].next = hit;
+    else
+        c->first_hit = hit;
+    c->last_hit = hit;
+    class_hold(c);
+    if (is_first)
+        look->on_hit(look->data, c);
+}
+
+static int look_at_records(struct look *look, const struct journal_run *run)
+{
+    struct matcher *m = look->matcher;
+    const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *record = cursor, *event;
+    struct event_view view;
+    char err[128];
+    uint64_t n = 0;
+    size_t len;
+
+    for (; records_next(&cursor, end, &event, &len); record = cursor, n++) {
+        int rc = make_room((void **)&m->records, &m->records_cap, m->n_records, sizeof *m->records);
+        if (rc)
+            return rc;
+        m->records[m->n_records++] = (struct matcher_record){.bytes = record, .len = (size_t)(cursor - record)};
+        if (event_scan(event, len, &limits, &view, err, sizeof err) == 0)
+            filter_index_find(&m->index, &view, on_found, look);
+        if (look->rc)
+            return look->rc;
+    }
+    return n == run->last - run->first + 1 ? 0 : UV_EINVAL;
+}
+
+int matcher_look(struct matcher *m, const struct journal_run *run,
+                 void (*on_hit)(void *data, struct matcher_class *class), void *data)
+{
+    struct look look = {.matcher = m, .on_hit = on_hit, .data = data};
+
+    assert(run->first == m->through + 1);
+    if (m->n_runs == MATCHER_MAX_RUNS || m->n_records >= MATCHER_MAX_RECORDS || m->n_hits >= MATCHER_MAX_HITS / 2)
+        matcher_forget(m);
+    if (!m->seen_first)
+        m->seen_first = run->first;
+    m->runs[m->n_runs++] = chunk_ref(run->chunk);
+    m->through = run->last;
+    look.n_hits_before = m->n_hits;
+    int rc = look_at_records(&look, run);
+    if (rc)
+        matcher_forget(m);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ taking hits */
+
+static uint64_t hit_sequence(const struct matcher *m, uint32_t hit)
+{
+    return m->seen_first + m->hits[hit - 1].record;
+}
+
+/* The class's hits from `hit` on, as many as fit. */
+struct portion {
+    uint64_t last; /* all matches up to here are in it */
+    uint64_t n;
+    size_t len;
+    bool in_a_row; /* their bytes are */
+    uint32_t next; /* the hit behind them, 0 = none */
+};
+
+static struct portion measure(const struct matcher *m, uint32_t hit, uint64_t through, size_t max_bytes)
+{
+    struct portion p = {.last = through < m->through ? through : m->through, .in_a_row = true};
+    const uint8_t *end = NULL;
+
+    for (; hit && hit_sequence(m, hit) <= p.last; hit = m->hits[hit - 1].next) {
+        const struct matcher_record *r = &m->records[m->hits[hit - 1].record];
+        if (p.n > 0 && p.len + r->len > max_bytes) {
+            p.last = hit_sequence(m, hit) - 1;
+            break;
+        }
+        p.in_a_row = p.in_a_row && (!end || end == r->bytes);
+        end = r->bytes + r->len;
+        p.len += r->len;
+        p.n++;
+    }
+    p.next = hit;
+    return p;
+}
+
+static struct chunk *collect(const struct matcher *m, uint32_t hit, const struct portion *p)
+{
+    struct chunk *chunk = chunk_new(p->len);
+
+    for (uint64_t i = 0; chunk && i < p->n; i++, hit = m->hits[hit - 1].next) {
+        const struct matcher_record *r = &m->records[m->hits[hit - 1].record];
+        memcpy(chunk->bytes + chunk->len, r->bytes, r->len);
+        chunk->len += r->len;
+    }
+    return chunk;
+}
+
+static void class_give_result(const struct matcher_class *c, struct slice *out_records, uint64_t *out_n)
+{
+    *out_records = (struct slice){0};
+    if (c->matched)
+        *out_records = (struct slice){.owner = chunk_ref(c->matched), .ptr = c->matched->bytes, .len = c->matched->len};
+    *out_n = c->n_matched;
+}
+
+int matcher_take(struct matcher_class *c, uint64_t from, uint64_t through, size_t max_bytes, struct slice *out_records,
+                 uint64_t *out_n, uint64_t *out_last)
+{
+    const struct matcher *m = c->matcher;
+
+    if (!m->seen_first || from < m->seen_first || from > m->through || from < c->since || !c->entry)
+        return UV_ENOENT;
+    if (c->first == from && c->last <= through) {
+        class_give_result(c, out_records, out_n);
+        *out_last = c->last;
+        return 0;
+    }
+    uint32_t hit = c->resume_hit && c->resume_at <= from ? c->resume_hit : c->first_hit;
+    while (hit && hit_sequence(m, hit) < from)
+        hit = m->hits[hit - 1].next;
+    struct portion p = measure(m, hit, through, max_bytes);
+    if (p.n > 0 && p.in_a_row && p.len < LEND_BELOW) {
+        *out_records = (struct slice){.ptr = m->records[m->hits[hit - 1].record].bytes, .len = p.len};
+        *out_n = p.n;
+    } else {
+        struct chunk *chunk = p.n > 0 ? collect(m, hit, &p) : NULL;
+        if (p.n > 0 && !chunk)
+            return UV_ENOMEM;
+        class_forget_result(c);
+        class_hold(c);
+        c->first = from;
+        c->last = p.last;
+        c->matched = chunk;
+        c->n_matched = p.n;
+        class_give_result(c, out_records, out_n);
+    }
+    c->resume_hit = p.next;
+    c->resume_at = p.last + 1;
+    *out_last = p.last;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ any records */
 
 /* The next record of a run that matches. *cursor walks through run->bytes. */
 static bool next_match(const struct matcher_class *c, const struct journal_run *run, const uint8_t **cursor,
                        const uint8_t **out_record, struct event_view *out_view)
 {
-    static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
     const uint8_t *end = run->bytes + run->len, *event;
     char err[128];
     size_t len;
@@ -100,7 +378,8 @@ static int class_evaluate(struct matcher_class *c, const struct journal_run *run
             matched = small;
         }
     }
-    class_forget(c);
+    class_forget_result(c);
+    class_hold(c);
     c->first = run->first;
     c->last = run->last;
     c->matched = matched;
@@ -121,10 +400,7 @@ int matcher_run(struct matcher_class *c, const struct journal_run *run, struct s
         if (rc)
             return rc;
     }
-    *out_records = (struct slice){0};
-    if (c->matched)
-        *out_records = (struct slice){.owner = chunk_ref(c->matched), .ptr = c->matched->bytes, .len = c->matched->len};
-    *out_n_matched = c->n_matched;
+    class_give_result(c, out_records, out_n_matched);
     return 0;
 }
 
@@ -150,11 +426,4 @@ uint64_t matcher_nth(const struct matcher_class *c, const struct journal_run *ru
         if (n-- == 0)
             return view.sequence;
     return 0;
-}
-
-void matcher_forget(struct matcher *m)
-{
-    struct matcher_class *c;
-    LIST_FOREACH(c, &m->classes, entry)
-    class_forget(c);
 }

@@ -1,42 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Distinct filters, each evaluated once for a run of records, whatever the number of subscriptions that use it.
+/* Distinct filters, each evaluated once for a record, whatever the number of subscriptions that use it.
  *
- * Subscriptions that keep up look at the same runs one after another; the last result is kept between them until
- * matcher_forget. */
+ * New records are shown to the matcher as they are committed (matcher_look). It finds the filters that match by looking
+ * up what the record says (core/filter_index.h), and remembers the hits: subscriptions that keep up take theirs
+ * (matcher_take), and those whose filter was not hit are not touched. Who is further behind reads the log and has its
+ * filter evaluated (matcher_run). What is remembered is bounded, shared, and dropped by matcher_forget. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "broker/core/filter_index.h"
 #include "runtime/chunk.h"
 
-struct filter;
 struct journal_run;
+struct subscription;
 
 #define MATCHER_MAX_BYTES                                                                                              \
     ((size_t)64 * 1024 * 1024) /* of the keys of distinct filters; the filters take as much again */
 
+/* Remembered at most: then the oldest are forgotten, all at once. */
+#define MATCHER_MAX_RECORDS 65536u
+#define MATCHER_MAX_HITS    (1024u * 1024)
+#define MATCHER_MAX_RUNS    64u
+
 struct matcher_class {
-    LIST_ENTRY(matcher_class) entry;
+    LIST_ENTRY(matcher_class) unlimited, holding;
     struct matcher *matcher;
     struct filter *filter;
+    struct filter_entry *entry; /* NULL: the filter matches all */
     size_t key_bytes;
     unsigned n_users;
-    /* The last result. */
-    uint64_t first, last;  /* of the run; first 0 = none */
+    LIST_HEAD(matcher_idle, subscription) idle; /* users that wait for a match; theirs */
+    bool is_holding;                            /* any of what follows */
+    /* Hits among the records remembered, oldest first: index + 1, 0 = none. */
+    uint32_t first_hit, last_hit;
+    uint64_t since; /* records before were not looked at for this class */
+    /* Where the last matcher_take ended: no hit before `resume_hit` is at or behind `resume_at`. */
+    uint32_t resume_hit;
+    uint64_t resume_at;
+    /* The last result: the matches of the records first..last. */
+    uint64_t first, last;  /* first 0 = none */
     struct chunk *matched; /* NULL when nothing matched */
     uint64_t n_matched;
 };
 
-struct matcher {
-    LIST_HEAD(matcher_classes, matcher_class) classes;
-    size_t key_bytes; /* of all */
+struct matcher_record {
+    const uint8_t *bytes;
+    size_t len;
 };
+
+struct matcher_hit {
+    uint32_t record; /* index */
+    uint32_t next;   /* the class's next hit: index + 1, 0 = none */
+};
+
+struct matcher {
+    struct table by_key;
+    struct filter_index index;
+    LIST_HEAD(matcher_classes, matcher_class) unlimited, holding; /* that match all; that hold results */
+    size_t key_bytes;                                             /* of all */
+    uint64_t through;                                             /* all records up to here were shown */
+    /* The newest of them, remembered: seen_first..through; seen_first 0 = none. */
+    uint64_t seen_first;
+    struct matcher_record *records;
+    struct matcher_hit *hits;
+    size_t n_records, records_cap, n_hits, hits_cap, n_runs;
+    struct chunk *runs[MATCHER_MAX_RUNS]; /* hold the records */
+};
+
+/* `through`: the newest record there is. `seed`: any random number. */
+void matcher_init(struct matcher *m, uint64_t through, uint64_t seed);
+/* Every class was left before. */
+void matcher_deinit(struct matcher *m);
 
 /* The class of a filter, which is taken over in any case. Returns 0, UV_ENOBUFS (MATCHER_MAX_BYTES) or UV_ENOMEM. */
 int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class);
 void matcher_leave(struct matcher_class *c);
+
+/* Look at the next records: run->first follows `through`. Calls `on_hit` once for each class that matches some and does
+ * not match all. Returns 0, or UV_ENOMEM, UV_ENOBUFS (too many hits), UV_EINVAL (not the records they should be):
+ * nothing is remembered then, and classes may have been hit without on_hit. */
+int matcher_look(struct matcher *m, const struct journal_run *run,
+                 void (*on_hit)(void *data, struct matcher_class *class), void *data);
+/* Nobody needs to know of the records up to `through`. */
+void matcher_pass(struct matcher *m, uint64_t through);
+
+/* The matches of the records from..*out_last, as on the wire: *out_last is `through` or less, so that one match or
+ * max_bytes are not exceeded. *out_records is empty when nothing matched; with an owner it holds a reference
+ * (chunk_unref), without one it is borrowed until the next call. Returns 0, UV_ENOENT (`from` is not remembered) or
+ * UV_ENOMEM. */
+int matcher_take(struct matcher_class *c, uint64_t from, uint64_t through, size_t max_bytes, struct slice *out_records,
+                 uint64_t *out_n, uint64_t *out_last);
 
 /* The records of `run` that match, as on the wire. *out_records holds its own reference (chunk_unref); it is empty when
  * nothing matched. When the filter matches all, it is the run itself. Returns 0 or UV_ENOMEM. */
@@ -46,5 +103,5 @@ int matcher_run(struct matcher_class *c, const struct journal_run *run, struct s
 void matcher_count(const struct matcher_class *c, const struct journal_run *run, uint64_t *out_n, uint32_t *out_bits);
 /* The sequence of the `n`th (from 0) record that matches; 0 when there are fewer. */
 uint64_t matcher_nth(const struct matcher_class *c, const struct journal_run *run, uint64_t n);
-/* Drop the results kept. */
+/* Drop what is remembered and the results kept. */
 void matcher_forget(struct matcher *m);

@@ -53,6 +53,34 @@ static struct hub_log log_of(const struct subscription *s)
     return (struct hub_log){.epoch = j->epoch, .oldest = j->oldest, .newest = j->newest};
 }
 
+/* ------------------------------------------------------------------------------------------------ waiting */
+
+static void wait_for(struct subscription *s, enum subscription_wait what)
+{
+    if (s->wait != SUBSCRIPTION_WAITS_NOT)
+        return;
+    s->wait = what;
+    if (what == SUBSCRIPTION_WAITS_FOR_MATCH)
+        LIST_INSERT_HEAD(&s->matcher->idle, s, waiting);
+    else
+        LIST_INSERT_HEAD(&s->events->watching, s, waiting);
+}
+
+void subscription_wake(struct subscription *s, uint64_t looked)
+{
+    if (s->wait == SUBSCRIPTION_WAITS_NOT)
+        return;
+    LIST_REMOVE(s, waiting);
+    if (s->wait == SUBSCRIPTION_WAITS_FOR_MATCH)
+        hub_looked(&s->reader, looked, false, 0);
+    s->wait = SUBSCRIPTION_WAITS_NOT;
+}
+
+uint64_t subscription_cursor(const struct subscription *s)
+{
+    return s->wait == SUBSCRIPTION_WAITS_FOR_MATCH ? s->events->matcher.through : s->reader.cursor;
+}
+
 /* ------------------------------------------------------------------------------------------------ the end */
 
 static void finish(struct subscription *s, int status, const char *reason)
@@ -83,7 +111,7 @@ static void end(struct subscription *s, int status, const char *reason)
         finish(s, status, reason);
         return;
     }
-    batch_position(&position, s, s->reader.cursor);
+    batch_position(&position, s, subscription_cursor(s));
     closed.position = &position;
     closed.reason = (char *)reason;
     batch.closed = &closed;
@@ -372,8 +400,20 @@ static void follow_damaged(struct subscription *s, const struct journal_run *dam
         hub_looked(&s->reader, damage->last, true, now_ns);
 }
 
-/* Send matches of the next records. Returns the bytes looked at. */
-static size_t follow_send(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
+/* What was looked at through `last` goes out; *records is used up. */
+static void follow_sent(struct subscription *s, const struct slice *records, uint64_t n, uint64_t last, uint64_t now_ns)
+{
+    if (records->len > 0 && batch_records(s, records) == 0) {
+        s->n_delivered += n;
+        broker_of(s)->counters.n_delivered += n;
+    }
+    chunk_unref(records->owner);
+    if (s->state == SUBSCRIPTION_FOLLOW)
+        hub_looked(&s->reader, last, n > 0, now_ns);
+}
+
+/* Send matches of the next records, read from the log. Returns the bytes looked at. */
+static size_t follow_read(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
 {
     struct journal_run run;
     struct slice records;
@@ -392,18 +432,30 @@ static size_t follow_send(struct subscription *s, const struct hub_step *step, u
     }
     size_t len = run.len;
     rc = matcher_run(s->matcher, &run, &records, &n);
+    if (rc)
+        end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    else
+        follow_sent(s, &records, n, run.last, now_ns);
+    journal_run_release(&run);
+    return len;
+}
+
+/* Send matches of the next records: those that the matcher has found already, or else from the log. Returns the bytes
+ * looked at. */
+static size_t follow_send(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
+{
+    struct slice records;
+    uint64_t n, last;
+    int rc = matcher_take(s->matcher, step->first, step->last, BATCH_BYTES, &records, &n, &last);
+
+    if (rc == UV_ENOENT)
+        return follow_read(s, step, now_ns);
     if (rc) {
         end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-    } else {
-        if (records.len > 0 && batch_records(s, &records) == 0) {
-            s->n_delivered += n;
-            broker_of(s)->counters.n_delivered += n;
-        }
-        chunk_unref(records.owner);
-        if (s->state == SUBSCRIPTION_FOLLOW)
-            hub_looked(&s->reader, run.last, n > 0, now_ns);
+        return 0;
     }
-    journal_run_release(&run);
+    size_t len = records.len;
+    follow_sent(s, &records, n, last, now_ns);
     return len;
 }
 
@@ -426,6 +478,8 @@ static bool follow_idle(struct subscription *s, const struct hub_step *step, uin
     uint64_t wait_ns = mark_ns < step->wait_ns ? mark_ns : step->wait_ns;
     if (wait_ns != UINT64_MAX)
         uv_timer_start(&s->timer, on_timer, wait_ns / 1000000 + 1, 0);
+    bool is_at_newest = s->reader.cursor == s->events->matcher.through;
+    wait_for(s, is_at_newest ? SUBSCRIPTION_WAITS_FOR_MATCH : SUBSCRIPTION_WAITS_FOR_COMMIT);
     return true;
 }
 
@@ -465,15 +519,19 @@ static void blocked(struct subscription *s)
     size_t used = 0;
     struct hub_log log = log_of(s);
 
-    if (s->state == SUBSCRIPTION_FOLLOW && s->policy == HUB_DISCONNECT &&
-        hub_next(&s->reader, &log, clock_mono_ns()).action == HUB_END)
+    if (s->state != SUBSCRIPTION_FOLLOW || s->policy != HUB_DISCONNECT)
+        return;
+    if (hub_next(&s->reader, &log, clock_mono_ns()).action == HUB_END)
         follow_step(s, &used);
+    else
+        wait_for(s, SUBSCRIPTION_WAITS_FOR_COMMIT);
 }
 
 void subscription_turn(struct subscription *s)
 {
     size_t used = 0;
 
+    subscription_wake(s, s->events->matcher.through);
     while (s->state != SUBSCRIPTION_OVER) {
         if (!grpc_call_writable(s->call)) {
             blocked(s);
@@ -707,6 +765,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     s->state = SUBSCRIPTION_OVER;
     s->call = NULL;
     snapshot_free(s);
+    subscription_wake(s, 0);
     if (s->matcher)
         matcher_leave(s->matcher);
     if (s->is_ready) {

@@ -42,9 +42,18 @@ struct skip {
     const char *reason;
 };
 
+/* What is it waiting for, beside room to send and its timer? */
+enum subscription_wait {
+    SUBSCRIPTION_WAITS_NOT,
+    SUBSCRIPTION_WAITS_FOR_MATCH,  /* in its class's `idle`: no record behind its cursor matches, to the newest */
+    SUBSCRIPTION_WAITS_FOR_COMMIT, /* in events->watching */
+};
+
 struct subscription {
     TAILQ_ENTRY(subscription) all, ready;
+    LIST_ENTRY(subscription) waiting;
     bool is_ready;
+    enum subscription_wait wait;
     struct events *events;
     struct grpc_call *call; /* NULL once it is gone */
     uint64_t id;
@@ -70,5 +79,9 @@ void subscription_accept(struct grpc_call *call, void *service);
 void subscription_turn(struct subscription *s);
 /* Put it in line for a turn. */
 void subscription_ready(struct subscription *s);
+/* No longer waiting; if it waited for a match, there is none up to record `looked`. */
+void subscription_wake(struct subscription *s, uint64_t looked);
+/* The last record it looked at, by itself or by its class. */
+uint64_t subscription_cursor(const struct subscription *s);
 /* A batch could not be queued: the call is over anyway, or memory is out. */
 void subscription_send_failed(struct subscription *s, int rc);

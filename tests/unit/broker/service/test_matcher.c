@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "broker/core/filter.h"
+#include "broker/engine/journal.h"
+#include "broker/service/matcher.h"
+#include "proto/event_view.h"
+#include "sensebus/v1/event.pb-c.h"
+#include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/failing_alloc.h"
+
+static struct matcher m;
+static struct matcher_class *hits[16];
+static size_t n_hits;
+
+static void setup(void)
+{
+    matcher_init(&m, 100, 42); /* the log holds 100 records when the broker starts */
+}
+
+static void teardown(void)
+{
+    matcher_deinit(&m);
+}
+
+TestSuite(matcher, .init = setup, .fini = teardown);
+
+static void on_hit(void *data, struct matcher_class *class)
+{
+    (void)data;
+    cr_assert_lt(n_hits, 16);
+    hits[n_hits++] = class;
+}
+
+static struct matcher_class *join(unsigned code)
+{
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
+    Sensebus__V1__Code codes[] = {(Sensebus__V1__Code)code};
+    struct matcher_class *c = NULL;
+    struct filter *f = NULL;
+    char err[160];
+
+    filter.codes = codes;
+    filter.n_codes = code ? 1 : 0;
+    cr_assert_eq(filter_new(&filter, &f, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(matcher_join(&m, f, &c), 0);
+    return c;
+}
+
+/* A run of records with these codes, from `first` on. */
+static struct journal_run make_run(uint64_t first, const unsigned *codes, size_t n)
+{
+    struct chunk *chunk = chunk_new(n * 256);
+
+    for (size_t i = 0; i < n; i++) {
+        Sensebus__V1__Event event = SENSEBUS__V1__EVENT__INIT;
+        uint8_t bytes[128];
+        event.code = (Sensebus__V1__Code)codes[i];
+        event.summary = (char *)"a summary, so that a record has some length";
+        cr_assert_lt(sensebus__v1__event__get_packed_size(&event), sizeof bytes);
+        size_t len = sensebus__v1__event__pack(&event, bytes);
+        chunk->len += record_write(chunk->bytes + chunk->len, bytes, len, first + i, 1);
+    }
+    return (struct journal_run){
+        .chunk = chunk, .bytes = chunk->bytes, .len = chunk->len, .first = first, .last = first + n - 1};
+}
+
+static void look(uint64_t first, const unsigned *codes, size_t n)
+{
+    struct journal_run run = make_run(first, codes, n);
+    n_hits = 0;
+    cr_assert_eq(matcher_look(&m, &run, on_hit, NULL), 0);
+    journal_run_release(&run);
+}
+
+/* The sequences of a slice's records as text: "101 103". */
+static const char *sequences(const struct slice *records)
+{
+    static const struct event_limits limits = {.allow_broker_fields = true};
+    static char text[256];
+    const uint8_t *cursor = records->ptr, *event;
+    struct event_view view;
+    char err[128];
+    size_t len, used = 0;
+
+    text[0] = 0;
+    while (records->len && records_next(&cursor, records->ptr + records->len, &event, &len)) {
+        cr_assert_eq(event_scan(event, len, &limits, &view, err, sizeof err), 0, "%s", err);
+        used += (size_t)snprintf(text + used, sizeof text - used, used ? " %u" : "%u", (unsigned)view.sequence);
+    }
+    return text;
+}
+
+static void assert_takes(struct matcher_class *c, uint64_t from, uint64_t through, size_t max_bytes, const char *wanted,
+                         uint64_t wanted_last)
+{
+    struct slice records;
+    uint64_t n, last;
+
+    cr_assert_eq(matcher_take(c, from, through, max_bytes, &records, &n, &last), 0);
+    cr_assert_str_eq(sequences(&records), wanted);
+    cr_assert_eq(last, wanted_last, "last %u", (unsigned)last);
+    chunk_unref(records.owner);
+}
+
+static bool is_remembered(struct matcher_class *c, uint64_t from)
+{
+    struct slice records;
+    uint64_t n, last;
+    int rc = matcher_take(c, from, UINT64_MAX, 65536, &records, &n, &last);
+
+    if (rc == 0)
+        chunk_unref(records.owner);
+    return rc == 0;
+}
+
+Test(matcher, only_classes_that_match_are_hit)
+{
+    struct matcher_class *all = join(0), *a = join(203), *b = join(204), *again = join(203);
+    const unsigned codes[] = {203, 402, 203};
+
+    cr_assert_eq(a, again);
+    look(101, codes, 3);
+    cr_assert_eq(n_hits, 1);
+    cr_assert_eq(hits[0], a);
+    assert_takes(a, 101, 103, 65536, "101 103", 103);
+    assert_takes(a, 102, 103, 65536, "103", 103);
+    assert_takes(b, 101, 103, 65536, "", 103);
+    cr_assert_not(is_remembered(all, 101)); /* takes the run itself */
+    matcher_leave(all), matcher_leave(a), matcher_leave(b), matcher_leave(again);
+}
+
+Test(matcher, takes_no_more_than_asked)
+{
+    struct matcher_class *a = join(203);
+    const unsigned codes[] = {203, 402, 203, 203, 402};
+
+    look(101, codes, 5);
+    assert_takes(a, 101, 105, 1, "101", 102); /* one at least */
+    assert_takes(a, 103, 105, 1, "103", 103);
+    assert_takes(a, 104, 105, 1, "104", 105);
+    assert_takes(a, 101, 103, 65536, "101 103", 103); /* not behind `through` */
+    assert_takes(a, 101, 105, 65536, "101 103", 103); /* what is kept serves again */
+    assert_takes(a, 104, 200, 65536, "104", 105);
+    matcher_leave(a);
+}
+
+Test(matcher, remembers_over_several_commits_until_told_to_forget)
+{
+    struct matcher_class *a = join(203);
+    const unsigned codes[] = {203, 402, 203};
+
+    look(101, codes, 3);
+    look(104, codes, 3);
+    cr_assert_eq(n_hits, 1); /* told again in each run */
+    assert_takes(a, 101, 106, 65536, "101 103 104 106", 106);
+    cr_assert_not(is_remembered(a, 100));
+    cr_assert_not(is_remembered(a, 107));
+    matcher_forget(&m);
+    cr_assert_not(is_remembered(a, 104));
+    look(107, codes, 3);
+    cr_assert_not(is_remembered(a, 106));
+    assert_takes(a, 107, 109, 65536, "107 109", 109);
+    matcher_pass(&m, 150);
+    look(151, codes, 3);
+    assert_takes(a, 151, 153, 65536, "151 153", 153);
+    matcher_leave(a);
+}
+
+Test(matcher, a_class_knows_nothing_of_records_before_it)
+{
+    struct matcher_class *a = join(203), *late;
+    const unsigned codes[] = {203, 204};
+
+    look(101, codes, 2);
+    late = join(204);
+    cr_assert_not(is_remembered(late, 101)); /* 102 matches it: it must look for itself */
+    look(103, codes, 2);
+    cr_assert_not(is_remembered(late, 102));
+    assert_takes(late, 103, 104, 65536, "104", 104);
+    matcher_leave(a);
+    look(105, codes, 2); /* hits of a class that left are gone with it */
+    assert_takes(late, 103, 106, 65536, "104 106", 106);
+    matcher_leave(late);
+}
+
+Test(matcher, forgets_before_it_holds_too_much)
+{
+    struct matcher_class *a = join(203);
+    const unsigned codes[] = {203};
+
+    for (unsigned i = 0; i < MATCHER_MAX_RUNS; i++)
+        look(101 + i, codes, 1);
+    cr_assert(is_remembered(a, 101));
+    look(101 + MATCHER_MAX_RUNS, codes, 1);
+    cr_assert_not(is_remembered(a, 101));
+    cr_assert(is_remembered(a, 101 + MATCHER_MAX_RUNS));
+    matcher_leave(a);
+}
+
+Test(matcher, records_that_are_not_what_they_should_be_are_not_remembered)
+{
+    struct matcher_class *a = join(203);
+    const unsigned codes[] = {203, 203};
+    struct journal_run run = make_run(101, codes, 2);
+
+    run.last = 105;
+    cr_assert_eq(matcher_look(&m, &run, on_hit, NULL), UV_EINVAL);
+    cr_assert_not(is_remembered(a, 101));
+    journal_run_release(&run);
+    matcher_leave(a);
+}
+
+Test(matcher, out_of_memory_remembers_nothing)
+{
+    struct matcher_class *a = join(203);
+    const unsigned codes[] = {203, 402, 203};
+    struct slice records;
+    uint64_t n, last, first = 101;
+    unsigned i = 0;
+
+    for (bool failed = true; failed; i++, first += 3) {
+        struct journal_run run = make_run(first, codes, 3);
+        failing_alloc_after(i);
+        int rc = matcher_look(&m, &run, on_hit, NULL);
+        if (rc == 0)
+            rc = matcher_take(a, first, first + 2, 65536, &records, &n, &last);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "allocation %u", i);
+        if (!failed) {
+            cr_assert_eq(n, 2);
+            chunk_unref(records.owner);
+        }
+        journal_run_release(&run);
+        matcher_forget(&m);
+    }
+    cr_assert_geq(i, 2);
+    matcher_leave(a);
+}
+
+Test(matcher, out_of_memory_joins_nothing)
+{
+    Sensebus__V1__Filter message = SENSEBUS__V1__FILTER__INIT;
+    Sensebus__V1__Code codes[] = {203};
+    struct matcher_class *c = NULL;
+    char err[160];
+    unsigned i = 0;
+
+    message.codes = codes;
+    message.n_codes = 1;
+    for (bool failed = true; failed; i++) {
+        struct filter *f = NULL;
+        cr_assert_eq(filter_new(&message, &f, err, sizeof err), 0);
+        failing_alloc_after(i);
+        int rc = matcher_join(&m, f, &c);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "allocation %u", i);
+        cr_assert_eq(m.index.n, failed ? 0 : 1);
+    }
+    matcher_leave(c);
+}
