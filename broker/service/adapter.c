@@ -30,6 +30,7 @@
 
 #define ROLES         (ACCESS_READER | ACCESS_KERNEL | ACCESS_DEV_CONFIG | ACCESS_OPERATOR)
 #define REASON_MAX    256
+#define LINES_AT_ONCE 100  /* about sessions; the log of events has them all */
 #define TAG_RESULT    0x0a /* AdapterReply.result */
 #define FIELD_ID      2u   /* AdapterRequest.id */
 #define STOP_REASON   "the broker is stopping"
@@ -42,8 +43,9 @@ struct adapter_call {
     struct adapter_service *service;
     struct grpc_call *call;
     struct adapter_stream *stream; /* NULL once it is closed in the rules */
-    bool over;                     /* finished: on_close follows */
-    bool blocked;                  /* the rules were told that the queue is full */
+    char principal[ACCESS_MAX_PRINCIPAL];
+    bool over;    /* finished: on_close follows */
+    bool blocked; /* the rules were told that the queue is full */
     bool paused, is_resumable, half_closed;
     size_t n_unanswered;
     uint8_t *held; /* requests that wait: each its length in four bytes, then the message */
@@ -111,37 +113,68 @@ static void take_request(struct adapter_call *c, const Sensebus__V1__AdapterRequ
     struct place place = {0};
     int rc = place_of_request(f->outside.directory, request, &place);
 
+    if (rc >= 0)
+        rc = adapter_request(f->core, c->stream, request, rc == 0 ? &place.found : NULL, f->outside.commit->newest,
+                             now(), clock_wall_ns());
     if (rc < 0)
         call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-    else
-        adapter_request(f->core, c->stream, request, rc == 0 ? &place.found : NULL, f->outside.commit->newest, now(),
-                        clock_wall_ns());
     place_deinit(&place);
+}
+
+static void take_fault(struct adapter_call *c, const uint8_t *bytes, size_t len, const char *fault)
+{
+    if (adapter_fault(c->service->core, c->stream, peek_id(bytes, len), fault))
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
 /* One input to the rules: the actions are the caller's to carry out. */
 static void take(struct adapter_call *c, const uint8_t *bytes, size_t len)
 {
     static const ProtobufCMessageDescriptor *const descriptor = &sensebus__v1__adapter_request__descriptor;
-    struct adapter *core = c->service->core;
     char err[REASON_MAX];
 
     c->n_unanswered++;
     if (message_check(descriptor, bytes, len, err, sizeof err)) {
-        adapter_fault(core, c->stream, peek_id(bytes, len), err);
+        take_fault(c, bytes, len, err);
         return;
     }
     struct ProtobufCMessage *m = message_unpack(descriptor, bytes, len, 0);
     if (m)
         take_request(c, (Sensebus__V1__AdapterRequest *)m);
     else
-        adapter_fault(core, c->stream, peek_id(bytes, len), "AdapterRequest: takes too much memory");
+        take_fault(c, bytes, len, "AdapterRequest: takes too much memory");
     message_free(m);
 }
 
 static bool can_take(const struct adapter_call *c)
 {
     return !c->over && !c->blocked && c->n_unanswered < ADAPTER_MAX_UNANSWERED;
+}
+
+/* Of all streams of its principal. Asked for when one of them wants more, which is seldom. */
+static size_t held_by_principal(const struct adapter_call *c)
+{
+    const struct adapter_call *other;
+    size_t bytes = 0;
+
+    TAILQ_FOREACH(other, &c->service->open, entry)
+    if (strcmp(other->principal, c->principal) == 0)
+        bytes += other->held_cap;
+    return bytes;
+}
+
+/* Room for `need` bytes. Without it held_cap stays too small. */
+static void grow_held(struct adapter_call *c, size_t need)
+{
+    size_t cap = 2 * need < ADAPTER_MAX_HELD_BYTES ? 2 * need : ADAPTER_MAX_HELD_BYTES;
+
+    if (need > cap || held_by_principal(c) - c->held_cap + cap > ADAPTER_MAX_HELD_PRINCIPAL)
+        return;
+    uint8_t *held = realloc(c->held, cap);
+    if (!held)
+        return;
+    c->held = held;
+    c->held_cap = cap;
 }
 
 static void hold(struct adapter_call *c, const uint8_t *bytes, size_t len)
@@ -154,16 +187,12 @@ static void hold(struct adapter_call *c, const uint8_t *bytes, size_t len)
         c->held_len -= c->held_at;
         c->held_at = 0;
     }
-    if (need > c->held_cap && need <= ADAPTER_MAX_HELD_BYTES) {
-        size_t cap = 2 * need < ADAPTER_MAX_HELD_BYTES ? 2 * need : ADAPTER_MAX_HELD_BYTES;
-        uint8_t *held = realloc(c->held, cap);
-        if (held) {
-            c->held = held;
-            c->held_cap = cap;
-        }
-    }
+    if (need > c->held_cap)
+        grow_held(c, need);
     if (need > c->held_cap) {
-        call_end(c, GRPC_RESOURCE_EXHAUSTED, "%zu bytes of requests wait, and the replies are not read", c->held_len);
+        call_end(c, GRPC_RESOURCE_EXHAUSTED,
+                 "%zu bytes of requests wait (%zu on all streams of %s), and the replies are not read", c->held_len,
+                 held_by_principal(c), c->principal);
         return;
     }
     memcpy(c->held + c->held_len, &prefix, 4);
@@ -266,9 +295,12 @@ static void act_announce(struct adapter_service *f, const struct adapter_action 
         .lun = a->where.lun,
         .summary = a->text,
     };
+    uint64_t n_suppressed;
+
     announce_session(f->outside.broker, (Sensebus__V1__Code)a->code, &session);
-    log_info("session.changed", "session=%s code=%" PRId32 " host=%s text=\"%s\"", a->session_id, a->code, a->host,
-             a->text);
+    if (log_limit_allow(&f->session_limit, now() / 1000000, LINES_AT_ONCE, &n_suppressed))
+        log_info("session.changed", "session=%s code=%" PRId32 " host=%s text=\"%s\" more_before=%" PRIu64,
+                 a->session_id, a->code, a->host, a->text, n_suppressed);
 }
 
 static void act(struct adapter_service *f, struct adapter_action *a)
@@ -441,6 +473,7 @@ static void on_open(struct grpc_call *call, void *service)
     }
     c->service = f;
     c->call = call;
+    snprintf(c->principal, sizeof c->principal, "%s", principal.name);
     TAILQ_INSERT_TAIL(&f->open, c, entry);
     grpc_call_accept(call, &ops, c);
 }

@@ -9,8 +9,9 @@
  * reaches the sessions as an EVENTS_LOST record with every bit that may have been in it.
  *
  * Bounds: while a stream does not take its replies its requests are not read: what was on the way is held, at most
- * ADAPTER_MAX_HELD_BYTES, and replies that are owed may fill its queue; past either the call ends with
- * RESOURCE_EXHAUSTED. Sessions, waits and operations are bounded by the rules, for each principal. */
+ * ADAPTER_MAX_HELD_BYTES (and ADAPTER_MAX_HELD_PRINCIPAL on all streams of one principal), and replies that are owed
+ * may fill its queue; past any of these the call ends with RESOURCE_EXHAUSTED. Sessions, waits and operations are
+ * bounded by the rules, for each principal. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,8 +22,9 @@
 #include "broker/core/adapter/adapter.h"
 #include "runtime/log.h"
 
-#define ADAPTER_MAX_HELD_BYTES (8u * 1024 * 1024)
-#define ADAPTER_MAX_UNANSWERED 4096u /* requests of one stream; more are not read */
+#define ADAPTER_MAX_HELD_BYTES     (8u * 1024 * 1024)
+#define ADAPTER_MAX_HELD_PRINCIPAL (32u * 1024 * 1024)
+#define ADAPTER_MAX_UNANSWERED     4096u /* requests of one stream; more are not read */
 
 struct adapter_call;
 struct broker;
@@ -49,6 +51,7 @@ struct adapter_service {
     uv_timer_t timer;
     bool timer_open, pumping, stopping;
     uint64_t n_lost_ranges; /* of the log that could not be read for sessions */
+    struct log_limit session_limit;
 };
 
 /* Adds the service to the server. Returns 0 or a negative errno; then adapter_service_deinit is still owed. `newest` is

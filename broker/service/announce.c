@@ -11,7 +11,8 @@
 #include "proto/wire.h"
 #include "runtime/clock.h"
 
-#define SUMMARY_MAX 256
+#define SUMMARY_MAX   256
+#define LINES_AT_ONCE 10
 
 /* Cut `text` to what a summary may hold, not inside a character. Text that came from outside may not be UTF-8. */
 static void text_write(char out[SUMMARY_MAX + 1], const char *text)
@@ -64,8 +65,11 @@ static int append_from(struct broker *b, Sensebus__V1__Source source, Sensebus__
         free(bytes);
     }
     if (rc) {
+        uint64_t n_suppressed;
         b->counters.n_own_failed++;
-        log_error("broker.event_not_written", "code=%s host=%s reason=\"%s\"", entry->name, host, uv_strerror(rc));
+        if (log_limit_allow(&b->own_failed_limit, clock_mono_ns() / 1000000, LINES_AT_ONCE, &n_suppressed))
+            log_error("broker.event_not_written", "code=%s host=%s reason=\"%s\" more_before=%" PRIu64, entry->name,
+                      host, uv_strerror(rc), n_suppressed);
     } else {
         b->counters.n_own_events++;
     }

@@ -82,7 +82,7 @@ struct broker {
     struct grpc_health *health;
     struct grpc_reflection *reflection;
     struct broker_counters counters;
-    struct log_limit denied_limit;
+    struct log_limit denied_limit, own_failed_limit;
     char not_accepting[128]; /* why nothing is accepted now; empty while all is well */
     struct commit_waiter stopping_written;
     uv_timer_t tick; /* retention by age, and the limit on waiting for the disk at a stop */

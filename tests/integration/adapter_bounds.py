@@ -136,5 +136,16 @@ def test_who_takes_no_replies_is_not_read_until_he_does():
             deaf.wait(lambda: len(deaf.results) == n + 1, "every reply")
 
 
+def test_sessions_that_come_and_go_do_not_fill_the_log_file():
+    # the log of events has every start and stop; lines of the log file are for people
+    with face() as (broker, agent, stream):
+        n = 150
+        for _ in range(n):
+            check_result(stream.stop(stream.started()))
+        wait_until(lambda: broker.info().newest.sequence >= 1 + 2 * n, "every start and stop in the log")
+        lines = broker.log().count("session.changed")
+        check(50 <= lines <= 2 * n * 2 // 3, f"{lines} lines")
+
+
 if __name__ == "__main__":
     run_tests(globals())

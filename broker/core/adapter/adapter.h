@@ -95,11 +95,13 @@ enum adapter_capability {
 
 /* One request. `place` is of the address in IocInfo, Start and StartTarget, else NULL. `log_newest` is the newest
  * sequence that the log has given out: a session and a registration see what comes behind it. `wall_ns` is for people
- * (when it was registered). Unknown fields are found here (RESERVED). */
-void adapter_request(struct adapter *a, struct adapter_stream *stream, const Sensebus__V1__AdapterRequest *request,
-                     const struct adapter_place *place, uint64_t log_newest, uint64_t now_ns, uint64_t wall_ns);
-/* A message that does not decode: answered EFAULT, with `id` when it could be read, else 0. The stream stays. */
-void adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message);
+ * (when it was registered). Unknown fields are found here (RESERVED).
+ * 0, or UV_ENOMEM when there is no memory even for an answer: none will come, so end the stream. */
+int adapter_request(struct adapter *a, struct adapter_stream *stream, const Sensebus__V1__AdapterRequest *request,
+                    const struct adapter_place *place, uint64_t log_newest, uint64_t now_ns, uint64_t wall_ns);
+/* A message that does not decode: answered EFAULT, with `id` when it could be read, else 0. The stream stays. Returns
+ * as adapter_request. */
+int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message);
 
 /* The agent of `host` answered; `log_newest` as above. A result for an operation that nobody waits for any more is
  * counted. When `after_sequence` is not 0 the reply waits until the log is delivered so far (the caller knows the

@@ -388,7 +388,7 @@ static bool has_too_many_buffers(struct ask *ask)
 {
     const Sensebus__V1__StartTarget *r = ask->request->start_target;
     return is_over(ask, "bytes in buffers of a principal", ask->stream->principal->reserved_bytes,
-                   (uint64_t)r->n_buffers * r->buffer_bytes, ask->a->limits.max_queued_bytes_principal);
+                   target_buffers_cost(r->buffer_bytes, r->n_buffers), ask->a->limits.max_queued_bytes_principal);
 }
 
 static bool has_too_many_operations(struct ask *ask)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests: checked in THE order, then done. */
 #include <string.h>
+#include <uv.h>
 
 #include "broker/core/adapter/state.h"
 
@@ -20,8 +21,8 @@ static void carry_out(struct ask *ask, struct reply *reply)
     }
 }
 
-void adapter_request(struct adapter *a, struct adapter_stream *stream, const Sensebus__V1__AdapterRequest *request,
-                     const struct adapter_place *place, uint64_t log_newest, uint64_t now_ns, uint64_t wall_ns)
+int adapter_request(struct adapter *a, struct adapter_stream *stream, const Sensebus__V1__AdapterRequest *request,
+                    const struct adapter_place *place, uint64_t log_newest, uint64_t now_ns, uint64_t wall_ns)
 {
     static const struct adapter_place nowhere = {.state = ADAPTER_PLACE_NO_AGENT};
     a->now_ns = now_ns;
@@ -39,7 +40,7 @@ void adapter_request(struct adapter *a, struct adapter_stream *stream, const Sen
     struct reply *reply = reply_new(a, stream, request->id);
     if (!reply) { /* not even the reserve: more replies wait for memory than it holds */
         a->counters.refused++;
-        return;
+        return UV_ENOMEM;
     }
     if (!request_check(&ask, &verdict)) {
         a->counters.refused++;
@@ -49,12 +50,15 @@ void adapter_request(struct adapter *a, struct adapter_stream *stream, const Sen
     } else {
         carry_out(&ask, reply);
     }
+    return 0;
 }
 
-void adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message)
+int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message)
 {
     struct reply *reply = reply_new(a, stream, id);
     a->counters.refused++;
-    if (reply)
-        reply_error(a, reply, ERRNO_(EFAULT), DETAIL_(NONE), "%s", message);
+    if (!reply)
+        return UV_ENOMEM;
+    reply_error(a, reply, ERRNO_(EFAULT), DETAIL_(NONE), "%s", message);
+    return 0;
 }

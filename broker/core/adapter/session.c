@@ -50,6 +50,11 @@ void session_ref(struct adapter_session *s)
     s->n_refs++;
 }
 
+static uint64_t target_cost(const struct adapter_session *s)
+{
+    return target_buffers_cost(s->buffer_bytes, s->n_buffers);
+}
+
 void session_unref(struct adapter_session *s)
 {
     struct adapter *a = s->adapter;
@@ -57,7 +62,7 @@ void session_unref(struct adapter_session *s)
         return;
     assert(s->state == SESSION_CLOSED && !s->unit && !s->stream && !s->listener);
     s->principal->n_sessions--;
-    s->principal->reserved_bytes -= (uint64_t)s->buffer_bytes * s->n_buffers;
+    s->principal->reserved_bytes -= target_cost(s);
     a->n_sessions--;
     principal_unref(s->principal);
     host_unref(a, s->host);
@@ -127,7 +132,7 @@ static struct adapter_session *session_new(struct ask *ask)
     a->n_sessions++;
     s->principal = principal_ref(ask->stream->principal);
     s->principal->n_sessions++;
-    s->principal->reserved_bytes += (uint64_t)s->buffer_bytes * s->n_buffers;
+    s->principal->reserved_bytes += target_cost(s);
     return s;
 no_id:
     unit_leave(s);

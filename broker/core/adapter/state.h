@@ -404,6 +404,9 @@ struct chunk *forward_encode(Sensebus__V1__Operation *message);
 
 /* ---- target.c */
 
+/* What the buffers of a session may take: one that is nearly empty costs as much as it takes to keep and name it. */
+uint64_t target_buffers_cost(uint32_t buffer_bytes, uint32_t n_buffers);
+
 int target_prepare(struct adapter_session *s, const Sensebus__V1__StartTarget *request);
 void target_release(struct ask *ask, struct reply *reply);
 /* STOP: data that was not handed out yet is dropped. */

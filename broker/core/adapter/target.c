@@ -7,6 +7,13 @@
 
 #include "broker/core/adapter/state.h"
 
+#define LEAST_BUFFER_COST 512
+
+uint64_t target_buffers_cost(uint32_t buffer_bytes, uint32_t n_buffers)
+{
+    return (uint64_t)n_buffers * (buffer_bytes > LEAST_BUFFER_COST ? buffer_bytes : LEAST_BUFFER_COST);
+}
+
 int target_prepare(struct adapter_session *s, const Sensebus__V1__StartTarget *request)
 {
     if (request->correlator.len) {

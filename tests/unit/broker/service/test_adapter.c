@@ -435,6 +435,32 @@ Test(adapter_service, requests_that_wait_have_a_bound)
     cr_assert_not_null(strstr(call.reason, "requests wait"));
 }
 
+/* One principal with many streams has no more than its share. */
+Test(adapter_service, requests_that_wait_have_a_bound_for_each_principal)
+{
+    static struct grpc_call calls[6];
+    static uint8_t big[1 << 20];
+    size_t held = 0;
+
+    for (size_t i = 0; i < 6; i++) {
+        calls[i] = (struct grpc_call){.status = -1, .is_full = true};
+        methods[0].on_start(&calls[i], &service);
+        for (unsigned k = 0; k < 8 && calls[i].status == -1; k++) /* the first is answered, and fills the queue */
+            calls[i].ops->on_message(&calls[i], calls[i].data, big, sizeof big);
+        if (calls[i].status == -1)
+            held += 7;
+        else
+            cr_assert_not_null(strstr(calls[i].reason, "on all streams of me"), "%s", calls[i].reason);
+    }
+    cr_assert_leq(held, ADAPTER_MAX_HELD_PRINCIPAL >> 20);
+    cr_assert_geq(held, 16);
+    for (size_t i = 0; i < 6; i++) {
+        calls[i].ops->on_close(&calls[i], calls[i].data, GRPC_CANCELLED, "");
+        for (size_t k = 0; k < calls[i].n; k++)
+            sensebus__v1__adapter_reply__free_unpacked(calls[i].replies[k], NULL);
+    }
+}
+
 Test(adapter_service, a_reply_that_finds_no_room_ends_the_call_and_its_sessions)
 {
     const char *session = registered();

@@ -426,6 +426,8 @@ Test(check, bounds)
     a = c;
     ask_target(4096, 17, "iqn.new", 0);
     story(&w, "C #11 ENOMEM/RESOURCE_EXHAUSTED\n");
+    ask_target(1, 16 * 4096 / 512 + 1, "iqn.new", 0); /* a buffer of one byte takes more than that to keep */
+    story(&w, "C #12 ENOMEM/RESOURCE_EXHAUSTED\n");
     ask_target(4096, 16, "iqn.new", 0);
     story(&w, "> h open_target 5 s3\n");
     a = one;

@@ -189,6 +189,28 @@ Test(out_of_memory, reserve_is_used_again)
     world_end(&w);
 }
 
+/* rule: every-wait-ends. What can never be answered is told to the caller, who ends the stream. */
+Test(out_of_memory, request_beyond_the_reserve_is_not_passed_over_in_silence)
+{
+    Sensebus__V1__AdapterRequest request = SENSEBUS__V1__ADAPTER_REQUEST__INIT;
+    unsigned n_taken = 0;
+    world_begin(&w, NULL);
+    struct adapter_stream *stream = open_as(&w, "A", "alice", ACCESS_ALL);
+    w.take_nothing = true;
+    for (unsigned i = 0; i < 100; i++) {
+        failing_alloc_after(0);
+        int rc = i % 2 ? adapter_request(w.a, stream, &request, NULL, 0, w.now_ns, w.wall_ns)
+                       : adapter_fault(w.a, stream, 1, "not a request");
+        failing_alloc_stop();
+        cr_assert_eq(rc, n_taken < 64 ? 0 : UV_ENOMEM);
+        n_taken += rc == 0;
+    }
+    w.take_nothing = false;
+    world_take(&w);
+    cr_assert_eq(w.n_replies, 64);
+    world_end(&w);
+}
+
 /* What cannot be written stays in its place, and is tried again soon. */
 Test(out_of_memory, loss_that_cannot_be_told_is_told_later)
 {
