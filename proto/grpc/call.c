@@ -44,6 +44,8 @@ static void call_free(struct grpc_call *call)
         call->next->prev = call->prev;
     h2->n_calls--;
     h2->kept_bytes -= call->kept_bytes;
+    if (call->unary)
+        h2->unary_bytes -= call->out.n_bytes;
     h2->counters->calls_open--;
     unary_free(call->unary);
     wire_framer_deinit(&call->framer);
@@ -406,9 +408,14 @@ int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n)
         len += parts[i].len;
     if (call->out.n_bytes > 0 && call->out.n_bytes + len > h2->limits->max_queued_bytes)
         return UV_ENOBUFS;
+    if (call->unary && h2->unary_bytes > 0 && h2->unary_bytes + len > h2->limits->max_unary_bytes)
+        return UV_ENOBUFS;
+    size_t before = call->out.n_bytes;
     int rc = sendq_message(&call->out, parts, n);
     if (rc != 0)
         return rc;
+    if (call->unary)
+        h2->unary_bytes += call->out.n_bytes - before;
     h2->counters->messages_sent++;
     if (call->out.n_bytes >= h2->limits->low_water_bytes)
         call->was_full = true;

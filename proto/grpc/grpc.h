@@ -50,6 +50,8 @@ struct grpc_limits {
     uint32_t max_connections;         /* 10,000 a server; further ones are accepted and closed at once */
     uint32_t max_queued_bytes;        /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
     uint32_t low_water_bytes;         /* 256 KiB: on_writable comes when the queue falls below */
+    uint32_t max_unary_bytes;         /* 32 MiB of unary replies that wait to be sent on one connection; a further one
+                                       * becomes RESOURCE_EXHAUSTED. One alone is always taken */
     uint32_t stream_window_bytes;     /* 1 MiB receive window of a call */
     uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
     uint32_t keepalive_ms;            /* 20,000: PING after this long without anything from the peer */
@@ -82,7 +84,7 @@ struct grpc_call_ops {
 
 /* Queue one message made of `n` parts, in order. Parts with an owner are referenced, not copied; others are copied.
  * Returns 0; UV_ENOBUFS when the queue is at max_queued_bytes (nothing was queued; a single message into an empty queue
- * is always taken); UV_ECANCELED when the call is over; UV_ENOMEM. */
+ * is always taken; but see max_unary_bytes); UV_ECANCELED when the call is over; UV_ENOMEM. */
 int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n);
 /* Queued and not yet handed to the socket. */
 size_t grpc_call_queued_bytes(const struct grpc_call *call);

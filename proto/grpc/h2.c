@@ -29,6 +29,7 @@ struct grpc_limits h2_limits_resolve(const struct grpc_limits *limits)
     l.max_connections = or_default(l.max_connections, 10000);
     l.max_queued_bytes = or_default(l.max_queued_bytes, 4u << 20);
     l.low_water_bytes = or_default(l.low_water_bytes, 256u << 10);
+    l.max_unary_bytes = or_default(l.max_unary_bytes, 32u << 20);
     l.stream_window_bytes = or_default(l.stream_window_bytes, 1u << 20) & INT32_MAX;
     l.connection_window_bytes = or_default(l.connection_window_bytes, 4u << 20) & INT32_MAX;
     l.keepalive_ms = or_default(l.keepalive_ms, 20000);
@@ -86,6 +87,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     while (len > 0) {
         struct slice piece = sendq_take(&call->out, len);
         len -= piece.len;
+        if (call->unary)
+            h2->unary_bytes -= piece.len;
         if (!outbox_take(h2->out, piece))
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }

@@ -48,7 +48,8 @@ struct h2 {
     size_t n_calls;
     struct grpc_call *attention; /* calls that h2_turn must look at, oldest first */
     struct grpc_call *attention_last;
-    size_t kept_bytes; /* sum of the calls' */
+    size_t kept_bytes;  /* sum of the calls' */
+    size_t unary_bytes; /* in the queues of unary calls */
     struct bucket control;
     struct bucket resets;
     uint64_t next_deadline_ms; /* no call has an earlier one; UINT64_MAX = none */

@@ -413,6 +413,39 @@ Test(call, unfinished_requests_of_a_connection_are_bounded)
     cr_assert_eq(client.status, GRPC_OK, "%s", client.message);
 }
 
+/* A client that gives no window lets each of its calls hold a reply: they share a bound. */
+Test(call, replies_that_are_not_read_are_bounded_for_a_connection)
+{
+    static struct probe unary[UPLOADS];
+    const struct grpc_limits limits = {.max_unary_bytes = 6 << 20};
+    unsigned n_ok = 0;
+    pair_deinit(p);
+    pair_init(p, &limits, NULL, "127.0.0.1:0");
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        pair_start(p, &unary[i], "/test/Unary", 0);
+        grpc_call_pause(unary[i].call);
+        cr_assert_eq(send_long(&unary[i], 3000000), 0);
+        grpc_call_half_close(unary[i].call);
+    }
+    cr_assert(test_loop_until_true(&p->loop, two_are_refused, unary));
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        if (!unary[i].closed)
+            grpc_call_resume(unary[i].call);
+    }
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        pair_until(p, &unary[i].closed);
+        n_ok += unary[i].status == GRPC_OK && unary[i].n_bytes == 3000000;
+    }
+    cr_assert_eq(n_ok + n_refused(unary), UPLOADS);
+    cr_assert_geq(n_ok, 2, "%u", n_ok);
+
+    pair_start(p, &client, "/test/Unary", 0);
+    probe_send(&client, "there is room again");
+    grpc_call_half_close(client.call);
+    pair_until(p, &client.closed);
+    cr_assert_eq(client.status, GRPC_OK, "%s", client.message);
+}
+
 /* ------------------------------------------------------------------------------------------------ endings */
 
 Test(call, closing_the_channel_ends_its_calls_with_cancelled)
