@@ -38,7 +38,7 @@
 
 /* One Adapter.Open. */
 struct adapter_call {
-    TAILQ_ENTRY(adapter_call) entry;     /* of open or ending */
+    TAILQ_ENTRY(adapter_call) entry;     /* of open, ending or leaving */
     TAILQ_ENTRY(adapter_call) resumable; /* while is_resumable */
     struct adapter_service *service;
     struct grpc_call *call;
@@ -77,7 +77,7 @@ __attribute__((format(printf, 3, 4))) static void call_end(struct adapter_call *
         TAILQ_REMOVE(&f->resumable, c, resumable);
     c->is_resumable = false;
     TAILQ_REMOVE(&f->open, c, entry);
-    TAILQ_INSERT_HEAD(&f->ending, c, entry); /* in front of those that are closed in the rules already */
+    TAILQ_INSERT_TAIL(&f->ending, c, entry);
     grpc_call_finish(c->call, status, "%s", reason);
 }
 
@@ -321,12 +321,12 @@ static bool close_one(struct adapter_service *f)
 {
     struct adapter_call *c = TAILQ_FIRST(&f->ending);
 
-    while (c && c->stream && TAILQ_NEXT(c, entry) && TAILQ_NEXT(c, entry)->stream)
-        c = TAILQ_NEXT(c, entry);
-    if (!c || !c->stream)
+    if (!c)
         return false;
     struct adapter_stream *stream = c->stream;
     c->stream = NULL;
+    TAILQ_REMOVE(&f->ending, c, entry);
+    TAILQ_INSERT_TAIL(&f->leaving, c, entry);
     adapter_close(f->core, stream, now());
     return true;
 }
@@ -429,8 +429,10 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     (void)call, (void)status, (void)message;
     if (c->is_resumable)
         TAILQ_REMOVE(&f->resumable, c, resumable);
-    if (c->over)
+    if (c->over && c->stream)
         TAILQ_REMOVE(&f->ending, c, entry);
+    else if (c->over)
+        TAILQ_REMOVE(&f->leaving, c, entry);
     else
         TAILQ_REMOVE(&f->open, c, entry);
     if (c->stream)
@@ -438,6 +440,17 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     free(c->held);
     free(c);
     pump(f);
+}
+
+/* Finished streams of a principal, which are still here because their last words are not read. */
+static size_t n_ended_of(const struct adapter_service *f, const char *principal)
+{
+    const struct adapter_call *c;
+    size_t n = 0;
+
+    TAILQ_FOREACH(c, &f->leaving, entry)
+    n += strcmp(c->principal, principal) == 0;
+    return n;
 }
 
 static void on_open(struct grpc_call *call, void *service)
@@ -458,6 +471,12 @@ static void on_open(struct grpc_call *call, void *service)
         return;
     if (f->stopping) {
         grpc_call_finish(call, GRPC_UNAVAILABLE, STOP_REASON);
+        return;
+    }
+    if (n_ended_of(f, principal.name) >= ADAPTER_MAX_ENDED_PRINCIPAL) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED,
+                         "%u streams of %s have ended, and their last replies are not read",
+                         ADAPTER_MAX_ENDED_PRINCIPAL, principal.name);
         return;
     }
     struct adapter_call *c = calloc(1, sizeof *c);
@@ -657,6 +676,7 @@ int adapter_service_start(struct adapter_service *f, const struct adapter_outsid
     *f = (struct adapter_service){.outside = *outside, .delivered = newest};
     TAILQ_INIT(&f->open);
     TAILQ_INIT(&f->ending);
+    TAILQ_INIT(&f->leaving);
     TAILQ_INIT(&f->resumable);
     int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
     if (rc)

@@ -22,9 +22,10 @@
 #include "broker/core/adapter/adapter.h"
 #include "runtime/log.h"
 
-#define ADAPTER_MAX_HELD_BYTES     (8u * 1024 * 1024)
-#define ADAPTER_MAX_HELD_PRINCIPAL (32u * 1024 * 1024)
-#define ADAPTER_MAX_UNANSWERED     4096u /* requests of one stream; more are not read */
+#define ADAPTER_MAX_HELD_BYTES      (8u * 1024 * 1024)
+#define ADAPTER_MAX_HELD_PRINCIPAL  (32u * 1024 * 1024)
+#define ADAPTER_MAX_ENDED_PRINCIPAL 256u  /* streams that are finished, and what is queued for them is not read */
+#define ADAPTER_MAX_UNANSWERED      4096u /* requests of one stream; more are not read */
 
 struct adapter_call;
 struct broker;
@@ -45,7 +46,8 @@ struct adapter_service {
     struct adapter_outside outside;
     struct adapter *core;
     TAILQ_HEAD(adapter_calls, adapter_call) open;
-    TAILQ_HEAD(adapter_ending, adapter_call) ending;       /* finished, not yet closed in the rules */
+    TAILQ_HEAD(adapter_ending, adapter_call) ending;       /* finished, not yet closed in the rules … */
+    TAILQ_HEAD(adapter_leaving, adapter_call) leaving;     /* … and closed there, but not all was read */
     TAILQ_HEAD(adapter_resumable, adapter_call) resumable; /* held requests may go on */
     uint64_t delivered;                                    /* everything in the log through here was told */
     uv_timer_t timer;

@@ -461,6 +461,29 @@ Test(adapter_service, requests_that_wait_have_a_bound_for_each_principal)
     }
 }
 
+/* A stream that ended counts until its last reply was read: else a client that reads nothing gathers them. */
+Test(adapter_service, streams_that_ended_and_are_not_read_have_a_bound)
+{
+    static struct grpc_call calls[ADAPTER_MAX_ENDED_PRINCIPAL + 2];
+    static const size_t n = ADAPTER_MAX_ENDED_PRINCIPAL;
+
+    for (size_t i = 0; i <= n; i++) {
+        calls[i] = (struct grpc_call){.status = -1};
+        methods[0].on_start(&calls[i], &service);
+        if (calls[i].ops)
+            calls[i].ops->on_half_close(&calls[i], calls[i].data);
+        cr_assert_eq(calls[i].status, i < n ? GRPC_OK : GRPC_RESOURCE_EXHAUSTED);
+    }
+    cr_assert_str_eq(calls[n].reason, "256 streams of me have ended, and their last replies are not read");
+    calls[0].ops->on_close(&calls[0], calls[0].data, GRPC_OK, "");
+    calls[n + 1].status = -1;
+    methods[0].on_start(&calls[n + 1], &service);
+    cr_assert_eq(calls[n + 1].status, -1);
+    for (size_t i = 1; i <= n + 1; i++)
+        if (calls[i].ops)
+            calls[i].ops->on_close(&calls[i], calls[i].data, GRPC_OK, "");
+}
+
 Test(adapter_service, a_reply_that_finds_no_room_ends_the_call_and_its_sessions)
 {
     const char *session = registered();
