@@ -17,6 +17,8 @@
 #define TAIL_BATCHES       4096u
 #define TAIL_DEFAULT_BYTES (16u * 1024 * 1024)
 #define LOADED_BATCHES     16u
+#define LOAD_AHEAD_BYTES   (64u * 1024) /* small stored values are read together up to this */
+#define CUTS               8u
 #define FIRST_CHUNK_BYTES  4096u
 #define FULL_CHUNK_BYTES   ((size_t)JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES)
 
@@ -26,6 +28,13 @@ struct journal_put {
     bool delete;
     size_t key_len, value_len;
     uint8_t bytes[]; /* key, then the pair's stored value */
+};
+
+/* A run that was read, and what it was cut by. It answers the same question again. */
+struct journal_cut {
+    struct journal_run run; /* no chunk: unused */
+    size_t max_bytes;
+    bool by_through;
 };
 
 /* ------------------------------------------------------------------------------------------------ open, close */
@@ -155,7 +164,8 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
     j->tail_limit_bytes = options->tail_bytes ? options->tail_bytes : TAIL_DEFAULT_BYTES;
     j->tail = calloc(TAIL_BATCHES, sizeof *j->tail);
     j->loaded = calloc(LOADED_BATCHES, sizeof *j->loaded);
-    int rc = j->tail && j->loaded ? 0 : UV_ENOMEM;
+    j->cuts = calloc(CUTS, sizeof *j->cuts);
+    int rc = j->tail && j->loaded && j->cuts ? 0 : UV_ENOMEM;
     if (!rc)
         rc = store_open(&j->store, &store_options);
     if (rc) {
@@ -193,8 +203,11 @@ void journal_close(struct journal *j)
     }
     for (; j->loaded_n > 0; j->loaded_n--)
         journal_batch_deinit(&j->loaded[j->loaded_n - 1]);
+    for (size_t i = 0; j->cuts && i < CUTS; i++)
+        journal_run_release(&j->cuts[i].run);
     free(j->tail);
     free(j->loaded);
+    free(j->cuts);
     store_close(&j->store);
     memset(j, 0, sizeof *j);
 }
@@ -570,9 +583,44 @@ static int cursor_find(struct store_cursor *c, uint64_t sequence, uint64_t *out_
     return rc;
 }
 
-/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. */
-static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequence, struct journal_batch *out_batch,
-                struct journal_run *out_damage)
+static void load_value(struct journal_batch *b, const struct store_value *value, size_t from)
+{
+    size_t len = value->len - from;
+    memcpy(b->chunk->bytes + b->chunk->len, (const uint8_t *)value->data + from, len);
+    b->chunk->len += len;
+}
+
+/* Add the whole values behind `b`, at which the cursor is, as long as they follow one another and there is room. */
+static void load_ahead(const struct journal *j, struct store_cursor *cursor, struct journal_batch *b)
+{
+    int rc = store_cursor_next(cursor);
+
+    while (!rc) {
+        struct store_value value = cursor->value;
+        struct journal_batch more = {0};
+        uint64_t first, next;
+        memcpy(&first, cursor->key.data, sizeof first);
+        if (first != b->last + 1 || !value_check(first, &value, &more) || more.last > j->newest ||
+            value.len - JOURNAL_HEADER_BYTES > b->chunk->cap - b->chunk->len)
+            return;
+        rc = store_cursor_next(cursor);
+        if (rc && rc != UV_ENOENT)
+            return;
+        if (!rc)
+            memcpy(&next, cursor->key.data, sizeof next);
+        if (!rc && next <= more.last) /* it is not what belongs here */
+            return;
+        load_value(b, &value, JOURNAL_HEADER_BYTES);
+        b->last = more.last;
+        b->newest_time_ns = more.newest_time_ns;
+        b->aix_bits |= more.aix_bits;
+    }
+}
+
+/* Copy the stored value that holds `sequence` out of the store, with `ahead` the small ones behind it, too. Results as
+ * journal_read. */
+static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequence, bool ahead,
+                struct journal_batch *out_batch, struct journal_run *out_damage)
 {
     uint64_t first = 0, next = 0;
     int rc = cursor_find(cursor, sequence, &first, &next);
@@ -593,17 +641,19 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
         j->n_damaged_reads++;
         return JOURNAL_DAMAGED;
     }
-    b.chunk = chunk_new(cursor->value.len);
+    ahead = ahead && next && next <= j->newest && cursor->value.len < LOAD_AHEAD_BYTES;
+    b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
     if (!b.chunk)
         return UV_ENOMEM;
-    memcpy(b.chunk->bytes, cursor->value.data, cursor->value.len);
-    b.chunk->len = cursor->value.len;
+    load_value(&b, &cursor->value, 0);
+    if (ahead)
+        load_ahead(j, cursor, &b);
     *out_batch = b;
     return JOURNAL_RUN;
 }
 
 /* The batch that holds `sequence`, from memory or from the store; borrowed until the next read. */
-static int find(struct journal *j, uint64_t sequence, const struct journal_batch **out_batch,
+static int find(struct journal *j, uint64_t sequence, bool ahead, const struct journal_batch **out_batch,
                 struct journal_run *out_damage)
 {
     if (sequence > j->newest)
@@ -626,7 +676,7 @@ static int find(struct journal *j, uint64_t sequence, const struct journal_batch
         return rc;
     rc = store_cursor_open(&txn, j->log_table, &cursor);
     if (!rc) {
-        rc = load(j, &cursor, sequence, &fresh, out_damage);
+        rc = load(j, &cursor, sequence, ahead, &fresh, out_damage);
         store_cursor_close(&cursor);
     }
     store_abort(&txn);
@@ -635,24 +685,54 @@ static int find(struct journal *j, uint64_t sequence, const struct journal_batch
     return rc;
 }
 
-int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out_run)
+/* The cut that answers this read, or NULL. */
+static const struct journal_cut *cut_find(const struct journal *j, uint64_t from, uint64_t through, size_t max_bytes)
 {
-    const struct journal_batch *b;
-    struct journal_run run = {0};
-    int rc = find(j, from, &b, &run);
-    if (rc == JOURNAL_DAMAGED)
-        *out_run = (struct journal_run){.first = from, .last = run.last};
-    if (rc != JOURNAL_RUN)
-        return rc;
+    for (size_t i = 0; i < CUTS; i++) {
+        const struct journal_cut *cut = &j->cuts[i];
+        if (cut->run.chunk && cut->run.first == from && cut->max_bytes == max_bytes && cut->run.last <= through &&
+            (!cut->by_through || cut->run.last == through))
+            return cut;
+    }
+    return NULL;
+}
 
-    const uint8_t *cursor = b->chunk->bytes + JOURNAL_HEADER_BYTES, *end = b->chunk->bytes + b->chunk->len;
-    const uint8_t *event, *start;
-    size_t len;
+static void cut_keep(struct journal *j, const struct journal_run *run, uint64_t through, size_t max_bytes)
+{
+    struct journal_cut *cut = &j->cuts[j->next_cut];
+
+    j->next_cut = (j->next_cut + 1) % CUTS;
+    journal_run_release(&cut->run);
+    *cut = (struct journal_cut){.run = *run, .max_bytes = max_bytes, .by_through = run->last == through};
+    chunk_ref(run->chunk);
+}
+
+/* Where in the batch does record `from` begin? Behind a cut, or counted from the front. NULL when there are fewer. */
+static const uint8_t *find_record(const struct journal *j, const struct journal_batch *b, uint64_t from)
+{
+    const uint8_t *cursor = b->chunk->bytes + JOURNAL_HEADER_BYTES, *end = b->chunk->bytes + b->chunk->len, *event;
     uint64_t sequence = b->first;
+    size_t len;
+
+    for (size_t i = 0; i < CUTS; i++) {
+        const struct journal_run *run = &j->cuts[i].run;
+        if (run->chunk == b->chunk && run->last + 1 == from)
+            return run->bytes + run->len;
+    }
     while (sequence < from && records_next(&cursor, end, &event, &len))
         sequence++;
-    start = cursor;
-    while (sequence >= from && sequence <= through && cursor < end) {
+    return sequence == from ? cursor : NULL;
+}
+
+/* The run from..through within a batch; one without records when they are not there. */
+static struct journal_run cut_run(const struct journal *j, const struct journal_batch *b, uint64_t from,
+                                  uint64_t through, size_t max_bytes)
+{
+    const uint8_t *start = find_record(j, b, from), *end = b->chunk->bytes + b->chunk->len, *cursor = start, *event;
+    uint64_t sequence = from;
+    size_t len;
+
+    while (cursor && sequence <= through && cursor < end) {
         const uint8_t *before = cursor;
         if (!records_next(&cursor, end, &event, &len) || (before > start && (size_t)(cursor - start) > max_bytes)) {
             cursor = before;
@@ -660,32 +740,61 @@ int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_
         }
         sequence++;
     }
-    if (sequence <= from) { /* checked bytes that are no records: written by something else */
-        out_run->first = from;
-        out_run->last = b->last;
+    return (struct journal_run){.chunk = b->chunk,
+                                .bytes = start,
+                                .len = start ? (size_t)(cursor - start) : 0,
+                                .first = from,
+                                .last = sequence - 1};
+}
+
+static int read_run(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, bool ahead,
+                    struct journal_run *out_run)
+{
+    const struct journal_batch *b;
+    struct journal_run run = {0};
+    int rc = find(j, from, ahead, &b, &run);
+    if (rc == JOURNAL_DAMAGED)
+        *out_run = (struct journal_run){.first = from, .last = run.last};
+    if (rc != JOURNAL_RUN)
+        return rc;
+    run = cut_run(j, b, from, through, max_bytes);
+    if (run.last < from) { /* checked bytes that are no records: written by something else */
+        *out_run = (struct journal_run){.first = from, .last = b->last};
         j->n_damaged_reads++;
         return JOURNAL_DAMAGED;
     }
-    *out_run = (struct journal_run){
-        .chunk = chunk_ref(b->chunk),
-        .bytes = start,
-        .len = (size_t)(cursor - start),
-        .first = from,
-        .last = sequence - 1,
-    };
+    chunk_ref(run.chunk);
+    *out_run = run;
     return JOURNAL_RUN;
+}
+
+int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out_run)
+{
+    const struct journal_cut *cut = NULL;
+
+    if (from >= j->oldest && from <= j->newest)
+        cut = cut_find(j, from, through, max_bytes);
+    if (cut) {
+        *out_run = cut->run;
+        chunk_ref(out_run->chunk);
+        return JOURNAL_RUN;
+    }
+    int rc = read_run(j, from, through, max_bytes, true, out_run);
+    if (rc == JOURNAL_RUN)
+        cut_keep(j, out_run, through, max_bytes);
+    return rc;
 }
 
 int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run *out_run)
 {
     const struct journal_batch *b;
     struct journal_run run = {0};
-    int rc = find(j, sequence, &b, &run);
+    int rc = find(j, sequence, false, &b, &run);
     if (rc == JOURNAL_DAMAGED)
         *out_run = run;
     if (rc != JOURNAL_RUN)
         return rc;
-    return journal_read(j, b->first < j->oldest ? j->oldest : b->first, UINT64_MAX, SIZE_MAX, out_run);
+    return read_run(j, b->first < j->oldest ? j->oldest : b->first, sequence, SIZE_MAX, false, out_run);
 }
 
 void journal_run_release(struct journal_run *run)

@@ -75,6 +75,8 @@ struct journal {
     uint64_t tail_bytes, tail_limit_bytes;
     struct journal_batch *loaded; /* batches read from disk, most recently used first */
     size_t loaded_n;
+    struct journal_cut *cuts; /* the last runs that were read: readers in step get the same ones */
+    size_t next_cut;
 };
 
 /* Open or make the log. On failure nothing stays open and `err` names what is wrong: UV_EBUSY open elsewhere,
@@ -126,10 +128,12 @@ struct journal_run {
     uint64_t first, last;
 };
 
-/* Records from..through: at least one, then as many as fit in `max_bytes` without passing the end of a stored value.
+/* Records from..through: at least one, then as many as fit in `max_bytes` without passing the end of a stored value;
+ * from disk, small values that follow one another are read as one.
  * Returns enum journal_read_result or a negative errno (UV_EIO, UV_ENOMEM). */
 int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out_run);
-/* The whole stored value that contains `sequence`; same results, and of a damaged one the whole range. */
+/* From the beginning of the stored value that contains `sequence`, or of one before, through `sequence`; same results,
+ * and of a damaged value the whole range. For reading backwards. */
 int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run *out_run);
 void journal_run_release(struct journal_run *run);
 

@@ -76,10 +76,11 @@ Test(journal, records_are_read_as_written_from_memory_and_from_disk)
     commit(11, 11);
     commit(12, 40);
     for (int from_disk = 0; from_disk < 2; from_disk++) {
-        expect_run(1, ALL, SIZE_MAX, 10);
-        expect_run(4, ALL, SIZE_MAX, 10);
-        expect_run(10, ALL, SIZE_MAX, 10);
-        expect_run(11, ALL, SIZE_MAX, 11);
+        /* From disk, small values are read as one. */
+        expect_run(1, ALL, SIZE_MAX, from_disk ? 40 : 10);
+        expect_run(4, ALL, SIZE_MAX, from_disk ? 40 : 10);
+        expect_run(10, ALL, SIZE_MAX, from_disk ? 40 : 10);
+        expect_run(11, ALL, SIZE_MAX, from_disk ? 40 : 11);
         expect_run(12, ALL, SIZE_MAX, 40);
         expect_run(40, ALL, SIZE_MAX, 40);
         reopen(0);
@@ -99,6 +100,52 @@ Test(journal, run_keeps_within_its_bounds_but_has_at_least_one_record)
     cr_assert_eq(journal_read(&j, 1, ALL, 1000, &run), JOURNAL_RUN);
     cr_assert(run.len <= 1000 && run.len > 900);
     cr_assert_gt(run.last, 1);
+    journal_run_release(&run);
+}
+
+/* The same question is answered from what was read before: not another one. */
+Test(journal, readers_in_step_get_the_same_run)
+{
+    struct journal_run one, two;
+    commit(1, 100);
+    for (int i = 0; i < 2; i++) {
+        expect_run(5, ALL, 1, 5);
+        expect_run(5, 7, SIZE_MAX, 7);
+        expect_run(5, 9, SIZE_MAX, 9);
+        expect_run(5, ALL, SIZE_MAX, 100);
+        expect_run(8, ALL, SIZE_MAX, 100);
+        expect_run(5, 5, SIZE_MAX, 5);
+    }
+    cr_assert_eq(journal_read(&j, 1, ALL, 1000, &one), JOURNAL_RUN);
+    cr_assert_eq(journal_read(&j, 1, 99, 1000, &two), JOURNAL_RUN);
+    cr_assert_eq(one.bytes, two.bytes);
+    cr_assert_eq(one.last, two.last);
+    journal_run_release(&two);
+    expect_run(one.last + 1, 100, SIZE_MAX, 100);
+    journal_run_release(&one);
+}
+
+Test(journal, small_values_are_read_from_disk_together)
+{
+    struct journal_run run;
+    uint64_t sequence = 1, n_runs = 0;
+    for (uint64_t n = 1; n <= 2000; n++)
+        commit(n, n);
+    reopen(0);
+    cr_assert_eq(journal_read_around(&j, 7, &run), JOURNAL_RUN);
+    cr_assert_eq(run.first, 7, "whoever reads backwards does not read ahead");
+    cr_assert_eq(run.last, 7);
+    journal_run_release(&run);
+    for (; sequence <= 2000; n_runs++) {
+        cr_assert_eq(journal_read(&j, sequence, ALL, 65536, &run), JOURNAL_RUN);
+        cr_assert_leq(run.len, 65536);
+        run_check(&run, sequence, run.last);
+        sequence = run.last + 1;
+        journal_run_release(&run);
+    }
+    cr_assert_lt(n_runs, 20);
+    cr_assert_eq(journal_read_around(&j, 300, &run), JOURNAL_RUN);
+    cr_assert_eq(run.last, 300, "not what lies behind");
     journal_run_release(&run);
 }
 
@@ -158,8 +205,8 @@ Test(journal, readers_keep_what_they_read_when_the_tail_moves_on)
     run_check(&run, 1, 5);
     journal_run_release(&run);
     for (uint64_t n = 199; n > 5; n--)
-        expect_run(n, ALL, SIZE_MAX, n);
-    expect_run(3, ALL, SIZE_MAX, 5);
+        expect_run(n, n, SIZE_MAX, n);
+    expect_run(3, 5, SIZE_MAX, 5);
 }
 
 static int on_only_pair(void *data, const struct store_value *key, const struct store_value *value)
@@ -320,8 +367,23 @@ Test(journal, any_damaged_byte_is_found_and_only_its_value_is_lost)
         expect_run(9, ALL, SIZE_MAX, 12);
         damage(6, places[i]);
         reopen(0);
-        expect_run(6, ALL, SIZE_MAX, 8);
+        expect_run(6, 8, SIZE_MAX, 8);
     }
+}
+
+Test(journal, reading_ahead_stops_at_what_is_damaged)
+{
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    commit(13, 14);
+    damage(9, 60);
+    reopen(0);
+    expect_run(1, ALL, SIZE_MAX, 8);
+    cr_assert_eq(journal_read(&j, 9, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.last, 12);
+    expect_run(13, ALL, SIZE_MAX, 14);
 }
 
 Test(journal, missing_value_is_a_damaged_range_up_to_the_next)
@@ -379,7 +441,7 @@ Test(journal, writing_the_same_again_changes_nothing)
     journal_batch_deinit(&b[1]);
     journal_write_deinit(&w);
     reopen(0);
-    expect_run(6, ALL, SIZE_MAX, 8);
+    expect_run(6, 8, SIZE_MAX, 8);
     expect_run(9, ALL, SIZE_MAX, 12);
     cr_assert_eq(j.newest, 12);
 }
@@ -513,7 +575,7 @@ Test(journal, full_log_takes_nothing_and_keeps_everything)
     log_open(&j, &directory, MIB, 0);
     cr_assert_eq(j.newest, n - 1);
     for (uint64_t at = 1; at < n; at += 50)
-        expect_run(at, ALL, SIZE_MAX, at + 49);
+        expect_run(at, at + 49, SIZE_MAX, at + 49);
 }
 
 Test(journal, full_log_goes_on_when_retention_may_remove)
