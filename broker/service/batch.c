@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "broker/service/broker.h"
 #include "broker/service/subscription.h"
@@ -15,10 +16,14 @@ void batch_position(Sensebus__V1__Position *p, const struct subscription *s, uin
     p->sequence = sequence;
 }
 
-int batch_records(struct subscription *s, const struct slice *records)
+int batch_records(struct subscription *s, const struct slice *records, size_t n)
 {
-    struct slice parts[2] = {{.ptr = s->correlator, .len = s->correlator_len}, *records};
-    int rc = grpc_call_send(s->call, s->correlator_len ? parts : parts + 1, s->correlator_len ? 2 : 1);
+    struct slice parts[1 + BATCH_MAX_SLICES];
+
+    assert(n <= BATCH_MAX_SLICES);
+    parts[0] = (struct slice){.ptr = s->correlator, .len = s->correlator_len};
+    memcpy(parts + 1, records, n * sizeof *records);
+    int rc = s->correlator_len ? grpc_call_send(s->call, parts, n + 1) : grpc_call_send(s->call, records, n);
     if (rc)
         subscription_send_failed(s, rc);
     return rc;
@@ -32,7 +37,7 @@ int batch_control(struct subscription *s, const Sensebus__V1__EventBatch *batch)
     assert(len <= sizeof bytes); /* reasons and ids are short */
     sensebus__v1__event_batch__pack(batch, bytes);
     struct slice slice = {.ptr = bytes, .len = len};
-    return batch_records(s, &slice);
+    return batch_records(s, &slice, 1);
 }
 
 int batch_opened(struct subscription *s, uint64_t sequence)

@@ -15,8 +15,11 @@ struct subscription;
 /* A place in this broker's log. */
 void batch_position(Sensebus__V1__Position *p, const struct subscription *s, uint64_t sequence);
 
-/* Records as on the wire: they are the rest of the message, not copied when they have an owner. */
-int batch_records(struct subscription *s, const struct slice *records);
+#define BATCH_MAX_SLICES 64u
+
+/* Records as on the wire, in `n` slices (at most BATCH_MAX_SLICES) in order: they are the rest of the message, not
+ * copied when they have an owner and are long. */
+int batch_records(struct subscription *s, const struct slice *records, size_t n);
 /* A batch with one of the control members set. */
 int batch_control(struct subscription *s, const Sensebus__V1__EventBatch *batch);
 int batch_opened(struct subscription *s, uint64_t sequence);

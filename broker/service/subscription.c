@@ -249,7 +249,7 @@ static size_t snapshot_step(struct subscription *s)
     struct slice slice = {.owner = chunk, .ptr = chunk->bytes, .len = chunk->len};
     s->n_delivered += n;
     broker_of(s)->counters.n_delivered += n;
-    batch_records(s, &slice);
+    batch_records(s, &slice, 1);
     chunk_unref(chunk);
     return len;
 }
@@ -403,13 +403,48 @@ static void follow_damaged(struct subscription *s, const struct journal_run *dam
 /* What was looked at through `last` goes out; *records is used up. */
 static void follow_sent(struct subscription *s, const struct slice *records, uint64_t n, uint64_t last, uint64_t now_ns)
 {
-    if (records->len > 0 && batch_records(s, records) == 0) {
+    if (records->len > 0 && batch_records(s, records, 1) == 0) {
         s->n_delivered += n;
         broker_of(s)->counters.n_delivered += n;
     }
     chunk_unref(records->owner);
     if (s->state == SUBSCRIPTION_FOLLOW)
         hub_looked(&s->reader, last, n > 0, now_ns);
+}
+
+/* Send what is left of the way to the newest, where every record matches: the runs of several stored values make one
+ * batch. `first` is the first of them, used up. Returns the bytes sent. */
+static size_t follow_all(struct subscription *s, const struct hub_step *step, struct journal_run *first,
+                         uint64_t now_ns)
+{
+    struct journal_run runs[BATCH_MAX_SLICES];
+    struct slice parts[BATCH_MAX_SLICES];
+    size_t n = 0, len = 0;
+    uint64_t last;
+
+    runs[0] = *first;
+    do {
+        parts[n] = (struct slice){.owner = runs[n].chunk, .ptr = runs[n].bytes, .len = runs[n].len};
+        len += runs[n].len;
+        last = runs[n++].last;
+        if (n == BATCH_MAX_SLICES || last == step->last || len >= BATCH_BYTES)
+            break;
+        if (journal_read(&broker_of(s)->journal, last + 1, step->last, BATCH_BYTES - len, &runs[n]) != JOURNAL_RUN)
+            break; /* the next step says why */
+        if (runs[n].len > BATCH_BYTES - len) {
+            journal_run_release(&runs[n]);
+            break;
+        }
+    } while (true);
+    if (batch_records(s, parts, n) == 0) {
+        uint64_t n_records = last - step->first + 1;
+        s->n_delivered += n_records;
+        broker_of(s)->counters.n_delivered += n_records;
+        hub_looked(&s->reader, last, true, now_ns);
+    }
+    while (n > 0)
+        journal_run_release(&runs[--n]);
+    return len;
 }
 
 /* Send matches of the next records, read from the log. Returns the bytes looked at. */
@@ -430,6 +465,8 @@ static size_t follow_read(struct subscription *s, const struct hub_step *step, u
         end(s, unreadable_status(s, rc), "cannot read the log");
         return 0;
     }
+    if (filter_matches_all(s->matcher->filter))
+        return follow_all(s, step, &run, now_ns);
     size_t len = run.len;
     rc = matcher_run(s->matcher, &run, &records, &n);
     if (rc)
