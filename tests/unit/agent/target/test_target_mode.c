@@ -329,8 +329,8 @@ Test(target_mode, open_says_which_part_is_wrong)
         request.buffer_bytes = rows[i].bytes;
         request.n_buffers = rows[i].n;
         target_mode_open(mode, rows[i].id, 1, &request, &result);
-        cr_expect_eq(result.error, rows[i].error, "row %zu: %s", i, result.message);
-        cr_expect_eq(result.detail, rows[i].detail, "row %zu: %s", i, result.message);
+        cr_expect_eq((int)result.error, rows[i].error, "row %zu: %s", i, result.message);
+        cr_expect_eq((int)result.detail, rows[i].detail, "row %zu: %s", i, result.message);
         cr_expect_eq(result.message[0] == 0, rows[i].error == 0, "row %zu", i);
     }
 }

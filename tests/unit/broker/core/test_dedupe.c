@@ -200,7 +200,7 @@ Test(dedupe, a_host_with_ever_new_epochs_costs_only_itself)
         if (epoch <= DEDUPE_MAX_EPOCHS)
             cr_assert_eq(evicted.len, 0, "epoch %" PRIu64, epoch);
         else
-            cr_assert_eq(evicted.bytes[6] << 8 | evicted.bytes[7], epoch - DEDUPE_MAX_EPOCHS);
+            cr_assert_eq((uint64_t)evicted.bytes[6] << 8 | evicted.bytes[7], epoch - DEDUPE_MAX_EPOCHS);
     }
     cr_assert_eq(d.by_key.n, DEDUPE_MAX_EPOCHS + 1);
     a = attach("noisy", 1000 - DEDUPE_MAX_EPOCHS + 1, 1, 1001); /* its newest are all there */

@@ -33,7 +33,7 @@ static size_t out_len;
 static uint64_t now;
 static Sensebus__V1__ListenReply *last; /* decoded, of the last action SDI_SEND */
 
-static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
     va_list args;
     va_start(args, format);

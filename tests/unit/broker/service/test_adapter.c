@@ -53,7 +53,8 @@ bool __wrap_grpc_call_writable(struct grpc_call *c);
 size_t __wrap_grpc_call_queued_bytes(const struct grpc_call *c);
 void __wrap_grpc_call_pause(struct grpc_call *c);
 void __wrap_grpc_call_resume(struct grpc_call *c);
-void __wrap_grpc_call_finish(struct grpc_call *c, int status, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void __wrap_grpc_call_finish(struct grpc_call *c, int status, const char *format,
+                                                                   ...);
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out);
 int __wrap_operations_forward(const struct directory *d, const struct adapter_action *action, char *reason, size_t len);
 int __wrap_announce_session(struct broker *b, Sensebus__V1__Code code, const struct announce_session *session);

@@ -35,7 +35,8 @@ static struct chunk *message;
 
 int __wrap_grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n);
 size_t __wrap_grpc_call_queued_bytes(const struct grpc_call *call);
-void __wrap_session_fail(struct agent_session *s, int status, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void __wrap_session_fail(struct agent_session *s, int status, const char *format,
+                                                               ...);
 void __wrap_adapter_service_result(struct adapter_service *f, const char *host,
                                    const Sensebus__V1__OperationResult *result, bool after_events);
 void __wrap_adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order);
