@@ -576,8 +576,10 @@ static const char *check_meta(const uint8_t *p, uint64_t number, struct meta *ou
         return "it has an impossible size of pages";
     if (out->free_pages.flags != TREE_INTEGER_KEYS || out->main.flags != 0)
         return "its trees are of a kind that no store has";
-    if (out->last_page < FIRST_PAGE - 1 || out->last_page > INT64_MAX / MAX_PAGE)
-        return "it has an impossible last page";
+    if (out->last_page < FIRST_PAGE - 1 || out->last_page >= get64(m + 16) / page_bytes)
+        return "its last page lies beyond the map";
+    if (out->transaction > 0 && out->transaction % 2 != number)
+        return "it is of a transaction that the other one belongs to";
     return NULL;
 }
 
@@ -613,6 +615,10 @@ static int read_metas(struct store_image *image, char *err, size_t err_len)
         snprintf(err, err_len, "it is no store: both meta pages are damaged (%s)", wrong[0]);
         return UV_EIO;
     }
+    /* Each transaction writes the one that the transaction before it did not write. */
+    uint64_t newer = metas[0].transaction > metas[1].transaction ? metas[0].transaction : metas[1].transaction;
+    if (!wrong[0] && !wrong[1] && newer > 0 && newer - 1 != metas[0].transaction && newer - 1 != metas[1].transaction)
+        hurt_meta(image, metas[1].transaction == newer, "it does not follow the other one");
     for (uint64_t i = 0; i < 2; i++)
         if (wrong[i])
             hurt_meta(image, i, wrong[i]);

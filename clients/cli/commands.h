@@ -8,6 +8,7 @@ int watch_run(struct cli *cli, int argc, char **argv);
 int get_run(struct cli *cli, int argc, char **argv);
 int wait_run(struct cli *cli, int argc, char **argv);
 int status_run(struct cli *cli, int argc, char **argv);
+int store_run(struct cli *cli, int argc, char **argv);
 int agents_run(struct cli *cli, int argc, char **argv);
 int devices_run(struct cli *cli, int argc, char **argv);
 int explain_run(struct cli *cli, int argc, char **argv);

@@ -11,6 +11,7 @@ enum exit_code {
     EXIT_UNAUTHORISED = 5,
     EXIT_TIMEOUT = 6,
     EXIT_GAP = 7,            /* --strict */
+    EXIT_DAMAGED = 8,        /* store: what is on the disk; said by sensebus-store */
     EXIT_CONFLICT = 9,       /* somebody else has it */
     EXIT_POSITION_GONE = 10, /* the log does not hold the position (any more) */
     EXIT_INTERRUPTED = 130,

@@ -29,6 +29,7 @@ static const struct cli_command COMMANDS[] = {
     {"end-session", "end somebody else's session", end_session_run},
     {"explain", "what a code or ASC/ASCQ means, and what to look at", explain_run},
     {"pki", "make a CA, and certificates for tls://", pki_run},
+    {"store", "verify the log of a broker that is stopped", store_run},
     {"health", "whether the broker is serving, for health checks", health_run},
     {"version", "of this program and of the broker", version_run},
 };
@@ -46,8 +47,8 @@ static void print_help(FILE *out)
           "needs --insecure.\n"
           "\n"
           "Exit codes: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 not authenticated,\n"
-          "5 not authorised, 6 timeout, 7 gap under --strict, 9 conflict,\n"
-          "10 position gone, 130 interrupted.\n",
+          "5 not authorised, 6 timeout, 7 gap under --strict, 8 damaged (store),\n"
+          "9 conflict, 10 position gone, 130 interrupted.\n",
           out);
 }
 

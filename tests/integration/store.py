@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sensebus store verify` and `info`: the log of a broker that is stopped, sound and damaged."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from sensebus_testlib import *  # noqa: E402,F403
+
+SENSEBUS = os.path.join(BUILD, "clients", "sensebus")
+BESIDE = os.path.join(BUILD, "broker")  # where sensebus-store is in a build; installed it is beside sensebus
+
+
+class Answer:
+    def __init__(self, command, *options, path=None):
+        env = dict(os.environ, PATH=path if path is not None else f"{BESIDE}:{os.environ['PATH']}")
+        env.pop("SENSEBUS_DATA", None)
+        done = subprocess.run([SENSEBUS, "store", command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, env=env, timeout=LIMIT_S)
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    def json(self):
+        return json.loads(self.out)
+
+
+def verify(broker, *options):
+    return Answer("verify", "--data", broker.data, *options)
+
+
+def fill(broker, n=10):
+    """n records of an agent, one commit each, and a cursor."""
+    with FakeAgent(broker) as agent:
+        for i in range(1, n + 1):
+            agent.publish(make_event(agent.host, agent.epoch, i, lun=i % 3, summary=f"MARKER-{i:04d}-" + "d" * 100))
+            agent.wait_acked(i)
+        agent.detach()
+    position = broker.info().newest
+    broker.events().Acknowledge(events_pb2.AcknowledgeRequest(cursor="reader", position=position), timeout=LIMIT_S)
+
+
+def damage(broker, marker, offset=5):
+    """Spoil a byte behind each place in the file where the marker stands."""
+    with open(os.path.join(broker.data, "data.mdb"), "r+b") as file:
+        content = file.read()
+        at = content.find(marker)
+        check(at >= 0, "the marker is not in the file")
+        while at >= 0:
+            file.seek(at + len(marker) + offset)
+            file.write(b"\x00")
+            at = content.find(marker, at + 1)
+
+
+def test_a_sound_log():
+    with Broker() as broker:
+        fill(broker)
+        info = broker.info()
+        busy = verify(broker)
+        check_equal(busy.code, 1)
+        check("a broker has it open" in busy.err and broker.data in busy.err, busy.err)
+        broker.stop()
+        records = info.newest.sequence  # and what the broker says of its agent's leaving
+        answer = verify(broker)
+        check_equal((answer.code, answer.err), (0, ""))
+        check(f"epoch       {info.newest.epoch:016x}\n" in answer.out, answer.out)
+        check("\nclean\n" in answer.out, answer.out)
+        found = verify(broker, "-o", "json").json()
+        check_equal(found["findings"], [])
+        check_equal((found["verified"], found["damaged"], found["durability"]), (True, False, "sync"))
+        check_equal(int(found["epoch"]), info.newest.epoch)
+        check_equal(int(found["oldest"]), 1)
+        check(int(found["newest"]) >= records, found)
+        check_equal(int(found["records"]), int(found["newest"]))
+        tables = {table["name"]: table for table in found["tables"]}
+        check_equal({name: int(tables[name]["pairs"]) for name in ("meta", "dedupe", "cursors", "agents", "status")},
+                    {"meta": 3, "dedupe": 1, "cursors": 1, "agents": 1, "status": 4})
+        said = Answer("info", "--data", broker.data, "-o", "json").json()
+        for name in ("epoch", "oldest", "newest", "oldestTime", "newestTime", "records", "logBytes", "tables"):
+            check_equal(said[name], found[name], name)
+        check_equal(said["verified"], False)
+        broker.restart()
+
+
+def test_a_hole_is_named_as_subscribers_are_told_it():
+    with Broker() as broker:
+        fill(broker)
+        broker.stop()
+        damage(broker, b"MARKER-0005-")
+        answer = verify(broker, "-o", "json")
+        check_equal(answer.code, 8)
+        holes = [finding for finding in answer.json()["findings"] if finding["kind"] == "hole"]
+        check_equal(len(holes), 1, "holes")
+        check("checksum" in holes[0]["reason"], holes)
+        check_equal(answer.json()["damaged"], True)
+        text = verify(broker)
+        check_equal(text.code, 8)
+        check(f"hole   {holes[0]['first']}..{holes[0]['last']} (" in text.out, text.out)
+        check("damaged: 1 hole with" in text.out, text.out)
+        broker.restart()
+        with Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as s:
+            s.until_end()
+            gap, = s.controls("gap")
+            check_equal((getattr(gap, "from").sequence + 1, gap.to.sequence),
+                        (int(holes[0]["first"]), int(holes[0]["last"])))
+
+
+def test_a_log_that_the_machine_left_behind_in_relaxed_mode():
+    with Broker("--durability", "relaxed") as broker:
+        fill(broker)
+        broker.kill()
+        check_equal(verify(broker, "-o", "json").json()["durability"], "relaxed")
+        with open(os.path.join(broker.data, "relaxed"), "w") as file:
+            file.write("another boot")
+        answer = verify(broker)
+        check_equal(answer.code, 8)
+        check("the next start sets this log aside" in answer.out, answer.out)
+        check("\nnot safe\n" in answer.out and "clean" not in answer.out, answer.out)
+
+
+def test_what_is_no_log():
+    with tempfile.TemporaryDirectory(prefix="sensebus-store.") as directory:
+        nothing = Answer("verify", "--data", directory)
+        check_equal(nothing.code, 1)
+        check("there is no data.mdb in it" in nothing.err, nothing.err)
+        check_equal(Answer("info", "--data", "/nonexistent").code, 1)
+        for content in (b"", b"\0" * 4096, b"garbage\n" * 10000, b"\xff" * 8192):
+            with open(os.path.join(directory, "data.mdb"), "wb") as file:
+                file.write(content)
+            for command in ("verify", "info"):
+                answer = Answer(command, "--data", directory)
+                check_equal(answer.code, 8, f"{command} of {content[:8]}")
+                check("it is no store" in answer.err, answer.err)
+            check("no store" in Answer("verify", "--data", directory, "-o", "json").json()["error"])
+    with Broker() as broker:
+        fill(broker)
+        broker.stop()
+        size = os.path.getsize(os.path.join(broker.data, "data.mdb"))
+        for cut in (size // 2, size // 4 + 1, 9000, 4096):
+            os.truncate(os.path.join(broker.data, "data.mdb"), cut)
+            answer = verify(broker)
+            check_equal(answer.code, 8, f"cut to {cut}")
+            check(answer.out or answer.err)
+
+
+def test_usage():
+    for arguments in ((), ("verfy",), ("verify", "more"), ("verify", "--dta", "x"), ("verify", "-o", "xml")):
+        answer = Answer(*arguments) if arguments else Answer("--data", "x")
+        check_equal(answer.code, 2, f"{arguments}")
+        check(answer.err.startswith("sensebus store: "), answer.err)
+    shown = Answer("--help")
+    check_equal(shown.code, 0)
+    check("usage: sensebus store verify" in shown.out, shown.out)
+    absent = Answer("verify", path="/nonexistent")
+    check_equal(absent.code, 1)
+    check("comes with the broker" in absent.err, absent.err)
+
+
+def test_a_full_disk_under_the_report_is_told():
+    with Broker() as broker:
+        fill(broker, 1)
+        broker.stop()
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([os.path.join(BESIDE, "sensebus-store"), "verify", "--data", broker.data], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
+        check_equal(done.returncode, 1)
+        check("cannot write" in done.stderr, done.stderr)
+
+
+if __name__ == "__main__":
+    run_tests(globals())
