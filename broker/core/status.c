@@ -12,6 +12,7 @@
 
 #include "broker/core/device_key.h"
 #include "broker/core/filter.h"
+#include "broker/core/status_notes.h"
 
 #define DEVICE_FIXED_BYTES 256 /* what a device costs besides its records, about */
 #define ROOM_LEFT_BYTES    64  /* at the end of a record's chunk that is used again */
@@ -29,17 +30,17 @@ bool status_scan(const struct chunk *record, struct event_view *out_view)
 }
 
 /* "12 <length> <Event>" of a committed event, in a new chunk or in `old`, which is nobody's (may be NULL). */
-static struct chunk *copy_record(const struct event_view *event, struct chunk *old)
+static struct chunk *copy_record(const uint8_t *event, size_t len, struct chunk *old)
 {
-    size_t prefix = 1 + varint_size(event->len), size = prefix + event->len;
+    size_t prefix = 1 + varint_size(len), size = prefix + len;
     bool fits = old && old->cap >= size && old->cap - size <= ROOM_LEFT_BYTES;
     struct chunk *c = fits ? chunk_ref(old) : chunk_new(size);
     if (!c)
         return NULL;
     c->bytes[0] = 0x12;
-    varint_write(c->bytes + 1, event->len);
-    memcpy(c->bytes + prefix, event->bytes, event->len);
-    c->len = prefix + event->len;
+    varint_write(c->bytes + 1, len);
+    memcpy(c->bytes + prefix, event, len);
+    c->len = size;
     return c;
 }
 
@@ -60,17 +61,17 @@ static bool is_among_last(const struct status_device *d, const struct chunk *rec
 }
 
 /* The record of the event's code, when nothing will hold it once the event is folded: its room is the event's. */
-static struct chunk *obsolete_record(const struct status_device *d, const struct event_view *event)
+static struct chunk *obsolete_record(const struct status_device *d, const struct status_note *note)
 {
     struct chunk *record = NULL;
     for (uint32_t i = 0; i < d->n_last && !record; i++) {
-        if (d->last[i].code == event->code)
+        if (d->last[i].code == note->code)
             record = d->last[i].record;
     }
     if (!record)
         return NULL;
     bool is_device = d->device_record == record, is_address = d->address_record == record;
-    bool is_kept = (is_device && !event->device.present) || (is_address && !event->address.present);
+    bool is_kept = (is_device && !note->has_device) || (is_address && !note->has_address);
     return !is_kept && record->n_refs == 1u + is_device + is_address ? record : NULL;
 }
 
@@ -303,12 +304,12 @@ static uint64_t newest_sequence(const struct status_device *d)
 }
 
 /* Put the record in front of the list of codes, in place of the one it had. */
-static void fold_code(struct status_device *d, const struct event_view *event, struct chunk *record)
+static void fold_code(struct status_device *d, const struct status_note *note, struct chunk *record)
 {
     uint32_t i = 0;
-    while (i < d->n_last && d->last[i].code != event->code)
+    while (i < d->n_last && d->last[i].code != note->code)
         i++;
-    struct status_last last = {.code = event->code, .sequence = event->sequence, .record = chunk_ref(record)};
+    struct status_last last = {.code = note->code, .sequence = note->sequence, .record = chunk_ref(record)};
     if (i < d->n_last) {
         last.count = d->last[i].count;
         chunk_unref(d->last[i].record);
@@ -317,35 +318,33 @@ static void fold_code(struct status_device *d, const struct event_view *event, s
     } else {
         d->n_last++;
     }
-    last.count += event->count ? event->count : 1;
+    last.count += note->count;
     memmove(d->last + 1, d->last, i * sizeof *d->last);
     d->last[0] = last;
 }
 
-int status_fold(struct status *s, const struct event_view *event)
+int status_fold_noted(struct status *s, const struct status_note *note, const uint8_t *event, size_t len)
 {
-    if (event->sequence <= s->through)
+    if (note->sequence <= s->through)
         return 0;
-    char key[DEVICE_KEY_SIZE];
-    size_t key_len = device_key_of_event(key, event);
-    struct status_device *d = table_get(&s->by_key, key, key_len);
-    if (d && newest_sequence(d) >= event->sequence) {
-        s->through = event->sequence;
+    struct status_device *d = table_get(&s->by_key, note->key, note->key_len);
+    if (d && newest_sequence(d) >= note->sequence) {
+        s->through = note->sequence;
         return 0;
     }
-    struct chunk *old = d ? obsolete_record(d, event) : NULL, *record = copy_record(event, old);
+    struct chunk *old = d ? obsolete_record(d, note) : NULL, *record = copy_record(event, len, old);
     if (!record)
         return UV_ENOMEM;
-    if (record != old && !(d = device_for(s, d, key, key_len))) {
+    if (record != old && !(d = device_for(s, d, note->key, note->key_len))) {
         chunk_unref(record);
         return UV_ENOMEM;
     }
-    fold_code(d, event, record);
-    d->pending_aix_bits |= event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0);
-    d->n_events += event->count ? event->count : 1;
-    if (event->device.present)
+    fold_code(d, note, record);
+    d->pending_aix_bits |= note->aix_bits;
+    d->n_events += note->count;
+    if (note->has_device)
         replace_record(&d->device_record, record);
-    if (event->address.present)
+    if (note->has_address)
         replace_record(&d->address_record, record);
     chunk_unref(record);
     measure(s, d);
@@ -353,11 +352,21 @@ int status_fold(struct status *s, const struct event_view *event)
         TAILQ_REMOVE(&s->ages, d, age);
         TAILQ_INSERT_TAIL(&s->ages, d, age);
     }
-    mark_dirty(s, d, event->sequence);
-    s->through = event->sequence;
-    keep_bounds(s, event->sequence);
+    mark_dirty(s, d, note->sequence);
+    s->through = note->sequence;
+    keep_bounds(s, note->sequence);
     keep_gone_bound(s);
     return 0;
+}
+
+int status_fold(struct status *s, const struct event_view *event)
+{
+    char key[DEVICE_KEY_SIZE];
+    struct status_note note;
+    if (event->sequence <= s->through)
+        return 0;
+    status_note_make(event, event->sequence, key, &note);
+    return status_fold_noted(s, &note, event->bytes, event->len);
 }
 
 /* ---- looking */

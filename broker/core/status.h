@@ -17,6 +17,7 @@
 #include "runtime/table.h"
 
 struct filter;
+struct status_note;
 struct Sensebus__V1__DeviceStatus;
 struct Sensebus__V1__GetStatusRequest;
 struct Sensebus__V1__GetStatusResponse;
@@ -75,6 +76,8 @@ void status_deinit(struct status *s);
 /* Fold the next committed event (its sequence is through + 1, or at most through when folding again). The bytes are
  * copied. Returns 0, or UV_ENOMEM with nothing changed: fold it again later. */
 int status_fold(struct status *s, const struct event_view *event);
+/* The same with what was noted of the event when it was accepted (status_notes.h), and its bytes. */
+int status_fold_noted(struct status *s, const struct status_note *note, const uint8_t *event, size_t len);
 
 const struct status_device *status_find(const struct status *s, const char *key, size_t key_len);
 /* Devices by key: index of the first one behind `after` ("" = all); status_at gives NULL at the end. */

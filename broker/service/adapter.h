@@ -75,6 +75,16 @@ void adapter_service_record(struct adapter_service *f, const struct event_view *
  * have been in them. */
 void adapter_service_lost(struct adapter_service *f, uint64_t first, uint64_t last, uint32_t stage, uint32_t bits,
                           const char *reason);
+/* Does a session want to hear of records? While none does, adapter_service_passed is enough for one: it is nobody's. */
+static inline bool adapter_service_listens(const struct adapter_service *f)
+{
+    return f->core && adapter_has_sessions(f->core);
+}
+static inline void adapter_service_passed(struct adapter_service *f, uint64_t sequence)
+{
+    if (f->core && sequence > f->delivered)
+        f->delivered = sequence;
+}
 /* Everything that was committed so far was told. */
 void adapter_service_delivered(struct adapter_service *f);
 

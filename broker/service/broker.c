@@ -51,18 +51,26 @@ static void tell_lost(struct broker *b, uint64_t first, uint64_t last, Sensebus_
                          trimmed ? "removed by retention" : "a damaged range of the log");
 }
 
-/* Each record of a run goes to the sessions and into the status: one scan for both. */
+/* Each record of a run goes to the sessions and into the status: one scan for both, and none when there is no session
+ * and it was noted at its acceptance what the status needs. */
 static int fold_run(struct broker *b, const struct journal_run *run)
 {
     static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
     const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *event;
+    bool listens = adapter_service_listens(&b->adapter); /* a record opens no session */
     uint64_t sequence = run->first;
+    struct status_note note;
     struct event_view view;
     size_t len;
     char err[128];
     int rc = 0;
 
     for (; !rc && records_next(&cursor, end, &event, &len); sequence++) {
+        if (status_notes_take(&b->notes, sequence, &note) && !listens) {
+            adapter_service_passed(&b->adapter, sequence);
+            rc = status_fold_noted(&b->status, &note, event, len);
+            continue;
+        }
         if (event_scan(event, len, &limits, &view, err, sizeof err)) {
             log_error("log.record_damaged", "sequence=%" PRIu64 " reason=\"%s\"", sequence, err);
             tell_lost(b, sequence, sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE);
@@ -436,6 +444,7 @@ static void close_all(struct broker *b)
     cursor_store_deinit(&b->cursors);
     directory_deinit(&b->directory);
     status_deinit(&b->status);
+    status_notes_deinit(&b->notes);
     dedupe_deinit(&b->dedupe);
     if (b->log_open)
         journal_close(&b->journal);

@@ -17,6 +17,7 @@
 #include "broker/core/retention.h"
 #include "broker/core/sdi.h"
 #include "broker/core/status.h"
+#include "broker/core/status_notes.h"
 #include "broker/engine/commit.h"
 #include "broker/engine/journal.h"
 #include "broker/service/adapter.h"
@@ -71,6 +72,7 @@ struct broker {
     struct commit commit;
     struct dedupe dedupe;
     struct status status;
+    struct status_notes notes; /* of records that are not folded into it yet */
     struct directory directory;
     struct cursor_store cursors;
     struct agents agents;

@@ -139,19 +139,19 @@ static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence,
 
 /* Into the open transaction. What belongs to an open session gets its generation (semantics.md rule 2); what belongs to
  * none any more stays without, and reaches nobody's session. */
-static int append(struct agent_session *s, const struct event_view *view, uint64_t now_ns)
+static int append(struct agent_session *s, const struct event_view *view, uint64_t now_ns, uint64_t *out_sequence)
 {
-    uint64_t generation = 0, sequence;
+    uint64_t generation = 0;
 
     if (view->session_id.len > 0)
         generation = adapter_service_generation(s->agents->adapter, view->host, view->session_id);
     if (generation == 0)
-        return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, view->aix_bits, &sequence);
+        return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, view->aix_bits, out_sequence);
     uint8_t *tagged = malloc(view->len + EVENT_GENERATION_BYTES);
     if (!tagged)
         return UV_ENOMEM;
     size_t len = event_write_generation(tagged, view->bytes, view->len, generation);
-    int rc = commit_append(&s->broker->commit, tagged, len, now_ns, view->aix_bits, &sequence);
+    int rc = commit_append(&s->broker->commit, tagged, len, now_ns, view->aix_bits, out_sequence);
     free(tagged);
     return rc;
 }
@@ -193,9 +193,11 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
             break;
         __attribute__((fallthrough));
     case DEDUPE_FRESH:
-        rc = append(s, &view, now_ns);
+        rc = append(s, &view, now_ns, &sequence);
         if (rc)
             break;
+        if (!adapter_service_listens(s->agents->adapter))
+            status_notes_add(&s->broker->notes, &view, sequence);
         dedupe_take(s->source->dedupe, view.source_sequence);
         s->agent->n_events++;
         s->agent->last_event_unix_ns = now_ns;

@@ -116,6 +116,11 @@ void adapter_stop(struct adapter *a, const char *reason, uint64_t now_ns)
         session_end(TAILQ_FIRST(&a->sessions), END_BROKER, reason, NULL);
 }
 
+bool adapter_has_sessions(const struct adapter *a)
+{
+    return a->counters.sessions_open > 0;
+}
+
 void adapter_counters(const struct adapter *a, struct adapter_counters *out)
 {
     *out = a->counters;

@@ -202,4 +202,6 @@ struct adapter_counters {
     uint64_t sessions_started, registrations, registration_conflicts, refused;
     uint64_t records_delivered, records_lost, records_stale, records_wrong_mode, results_late;
 };
+/* Is a session open? Without one, records are nobody's. */
+bool adapter_has_sessions(const struct adapter *a);
 void adapter_counters(const struct adapter *a, struct adapter_counters *out);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/core/status_notes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/device_key.h"
+#include "proto/event_view.h"
+
+#define FIRST_BYTES ((size_t)64 * 1024)
+
+/* A note as it lies in the buffer: this, then its key, then up to the next multiple of 8. */
+static size_t stored_size(size_t key_len)
+{
+    return (sizeof(struct status_note) + key_len + 7) & ~(size_t)7;
+}
+
+void status_notes_deinit(struct status_notes *n)
+{
+    free(n->bytes);
+    memset(n, 0, sizeof *n);
+}
+
+void status_note_make(const struct event_view *event, uint64_t sequence, char *key, struct status_note *out_note)
+{
+    *out_note = (struct status_note){
+        .sequence = sequence,
+        .count = event->count ? event->count : 1,
+        .code = event->code,
+        .aix_bits = event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0),
+        .has_device = event->device.present,
+        .has_address = event->address.present,
+        .key_len = device_key_of_event(key, event),
+        .key = key,
+    };
+}
+
+/* Room for `size` bytes at the tail. */
+static bool reserve(struct status_notes *n, size_t size)
+{
+    if (n->cap - n->tail >= size)
+        return true;
+    if (n->head > n->cap / 2) { /* what is left moves at most once per half a buffer */
+        memmove(n->bytes, n->bytes + n->head, n->tail - n->head);
+        n->tail -= n->head;
+        n->head = 0;
+        return n->cap - n->tail >= size;
+    }
+    size_t cap = n->cap ? 2 * n->cap : FIRST_BYTES;
+    if (cap > STATUS_NOTES_MAX_BYTES)
+        return false;
+    uint8_t *bytes = realloc(n->bytes, cap);
+    if (!bytes)
+        return false;
+    n->bytes = bytes;
+    n->cap = cap;
+    return true;
+}
+
+void status_notes_add(struct status_notes *n, const struct event_view *event, uint64_t sequence)
+{
+    if (!reserve(n, stored_size(DEVICE_KEY_SIZE)))
+        return;
+    struct status_note note;
+    uint8_t *to = n->bytes + n->tail;
+    status_note_make(event, sequence, (char *)to + sizeof note, &note);
+    memcpy(to, &note, sizeof note);
+    n->tail += stored_size(note.key_len);
+}
+
+bool status_notes_take(struct status_notes *n, uint64_t sequence, struct status_note *out_note)
+{
+    bool found = false;
+    while (!found && n->head < n->tail) {
+        const uint8_t *from = n->bytes + n->head;
+        memcpy(out_note, from, sizeof *out_note);
+        if (out_note->sequence > sequence)
+            return false;
+        out_note->key = (const char *)from + sizeof *out_note;
+        found = out_note->sequence == sequence;
+        n->head += stored_size(out_note->key_len);
+        assert(n->head <= n->tail);
+    }
+    if (n->head == n->tail)
+        n->head = n->tail = 0;
+    return found;
+}
