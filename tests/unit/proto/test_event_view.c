@@ -113,6 +113,29 @@ Test(event_view, the_short_way_decides_as_the_long_way)
     cr_assert(n_taken > 100 && n_refused > 100, "%u taken, %u refused", n_taken, n_refused);
 }
 
+Test(event_view, records_are_told_apart_by_the_short_way_as_by_the_long_way)
+{
+    static const uint8_t lengths[][3] = {{0},          {1},          {5},          {0x7f},
+                                         {0x80, 1},    {0x80, 2},    {0x85, 0},    {0xff, 0x7f},
+                                         {0x80, 0x80}, {0x81, 0x80}, {0xff, 0xff}, {0x80, 0x80, 1}};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        for (size_t n = 0; n < 300; n++) {
+            uint8_t *bytes = calloc(1, n ? n : 1); /* in its own size, so that a read beyond it is caught */
+            if (n > 0)
+                bytes[0] = 0x12;
+            if (n > 1)
+                memcpy(bytes + 1, lengths[i], n - 1 < 3 ? n - 1 : 3);
+            const uint8_t *cursor = bytes, *long_cursor = bytes, *event = NULL, *long_event = NULL;
+            size_t len = 0, long_len = 0;
+            bool more = records_next(&cursor, bytes + n, &event, &len);
+            cr_assert_eq(more, long_records_next(&long_cursor, bytes + n, &long_event, &long_len));
+            cr_assert_eq(cursor, long_cursor);
+            cr_assert(!more || (event == long_event && len == long_len));
+            free(bytes);
+        }
+    }
+}
+
 #define CODE "\x20\xcb\x01" /* code = 203 */
 
 Test(event_view, refuses_by_name)
