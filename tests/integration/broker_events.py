@@ -194,7 +194,7 @@ def test_correlator_is_in_every_batch_bit_for_bit():
 
 def test_batches_hold_at_most_64_kib():
     with Broker() as broker, FakeAgent(broker) as agent:
-        # In one message, so that large stored values come of it: a batch does not pass the end of one.
+        # In one message, so that large stored values come of it.
         agent.publish(*[make_event(agent.host, agent.epoch, n, summary="x" * 200) for n in range(1, 2001)])
         agent.wait_acked(2000)
         for extra in ({}, {"filter": Filter(hosts=["agent-*"])}):
@@ -231,6 +231,50 @@ def test_marks_follow_while_nothing_matches():
         s.wait(lambda s: s.controls("mark")[-1].position.sequence == newest, "a mark at the newest record")
         marks = [m.position.sequence for m in s.controls("mark")]
         check_equal(marks, sorted(marks), "marks")
+
+
+def test_who_waits_for_a_match_is_at_the_newest_and_loses_nothing():
+    """Of many filters each matches one event in ten: all the others pass, and nobody lags."""
+    with Broker() as broker, FakeAgent(broker) as agent:
+        wanted = [Filter(designators=[f"naa.{i}"]) for i in range(10)]
+        subscriptions = [Subscription(broker, filter=f) for f in wanted]
+        for s in subscriptions:
+            s.wait_control("synced")
+        for n in range(1, 101):  # in commits of their own, and several in one
+            agent.publish(make_event(agent.host, agent.epoch, n,
+                                     device=event_pb2.Device(designator=f"naa.{n % 10}", device_type=0)))
+            if n % 7 == 0:
+                agent.wait_acked(n)
+        agent.wait_acked(100)
+        for i, s in enumerate(subscriptions):
+            check_equal([e.origin.source_sequence for e in s.wait_events(10)],
+                        [n for n in range(1, 101) if n % 10 == i], f"subscription {i}")
+        newest = broker.info().newest.sequence
+        listed = broker.admin().ListSubscriptions(admin_pb2.ListSubscriptionsRequest(), timeout=LIMIT_S).subscriptions
+        check_equal([(l.position.sequence, l.lag) for l in listed], [(newest, 0)] * 10, "where they are")
+        for s in subscriptions:
+            s.cancel()
+
+
+def check_large_batches(broker):
+    with Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as s:
+        got = sequences(s.until_end())
+        check_equal(got, list(range(1, len(got) + 1)))
+        check(len(got) > 200, f"{len(got)} events")
+        n_batches = len([b for b in s.batches if b.events])
+        check(n_batches <= len(got) / 10, f"{n_batches} batches")
+
+
+def test_small_commits_make_large_batches():
+    with Broker() as broker:
+        with FakeAgent(broker) as agent:
+            for n in range(1, 201):
+                agent.publish_range(n, n)
+                agent.wait_acked(n)
+            check_large_batches(broker)  # from memory
+        broker.kill()
+        broker.restart()
+        check_large_batches(broker)  # from disk
 
 
 def test_snapshot_is_the_status_then_live_without_repeat():
