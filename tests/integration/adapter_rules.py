@@ -396,9 +396,13 @@ def check_closed(broker, agent, stream, session, limit_s=None):
     wait_until(lambda: session.session_id in [o.session_id for o in agent.operated("close")], "the close at the agent",
                limit_s)
     stream.started(1, 0)  # the place is free
-    trail = [(code_pb2.Code.Name(e.code), e.summary) for e in broker.read_all() if e.session_id == session.session_id]
-    check_equal([code for code, _ in trail], ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED"])
-    check("STREAM_ENDED" in trail[-1][1], trail[-1][1])
+
+    def trail():
+        events = [e for e in broker.read_all() if e.session_id == session.session_id]
+        return [(code_pb2.Code.Name(e.code), e.summary) for e in events]
+    wait_until(lambda: len(trail()) >= 3, "the end of the session in the log")
+    check_equal([code for code, _ in trail()], ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED"])
+    check("STREAM_ENDED" in trail()[-1][1], trail()[-1][1])
 
 
 def test_a_subscriber_that_is_killed_has_closed_its_sessions():
