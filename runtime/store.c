@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "runtime/failpoint.h"
 #include "runtime/store_files.h"
 #include "runtime/store_image.h"
 
@@ -125,8 +126,12 @@ static int make_data(const struct store *s)
             rc = -errno;
         if (rc == 0)
             rc = translate_write(s, make_empty(aside));
+        if (rc == 0)
+            rc = FAILPOINT("store.made");
         if (rc == 0 && rename(from, to) < 0)
             rc = -errno;
+        if (rc == 0)
+            rc = FAILPOINT("store.named");
         unlink(readers);
         unlink(from);
         rmdir(aside);
@@ -336,7 +341,9 @@ static int used_bytes(struct store *s, MDB_txn *txn, uint64_t *out_bytes)
 int store_begin(struct store *s, bool write, struct store_txn *out_txn)
 {
     MDB_txn *txn;
-    int rc = 0;
+    int rc = write ? FAILPOINT("store.begin") : 0;
+    if (rc != 0)
+        return rc;
     for (int i = 0; i < 2; i++) {
         int err = enter(s);
         if (err != 0)
@@ -365,10 +372,15 @@ int store_begin(struct store *s, bool write, struct store_txn *out_txn)
 int store_commit(struct store_txn *t)
 {
     struct store *s = store_of(t);
-    int rc = mdb_txn_commit(t->txn);
+    int rc = FAILPOINT("store.commit");
+    if (rc != 0) {
+        store_abort(t);
+        return rc;
+    }
+    rc = mdb_txn_commit(t->txn);
     t->txn = NULL;
     leave(s, rc == MDB_PANIC);
-    return translate_write(s, rc);
+    return rc != 0 ? translate_write(s, rc) : FAILPOINT("store.committed");
 }
 
 void store_abort(struct store_txn *t)
@@ -403,6 +415,9 @@ int store_get(struct store_txn *t, unsigned table, const void *key, size_t key_l
 static int put(struct store_txn *t, unsigned table, const void *key, size_t key_len, MDB_val *value, unsigned flags)
 {
     const struct store *s = store_of(t);
+    int rc = FAILPOINT("store.put");
+    if (rc != 0)
+        return rc;
     if (s->over_limit)
         return UV_ENOSPC;
     MDB_val k = as_val(key, key_len);
@@ -435,7 +450,10 @@ int store_delete(struct store_txn *t, unsigned table, const void *key, size_t ke
 {
     struct store *s = store_of(t);
     MDB_val k = as_val(key, key_len);
-    int rc = mdb_del(t->txn, table, &k, NULL);
+    int rc = FAILPOINT("store.delete");
+    if (rc != 0)
+        return rc;
+    rc = mdb_del(t->txn, table, &k, NULL);
     if (rc == 0)
         s->over_limit = false;
     return translate_write(s, rc);

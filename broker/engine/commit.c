@@ -16,6 +16,7 @@
 
 #include "proto/event_view.h"
 #include "runtime/clock.h"
+#include "runtime/failpoint.h"
 
 #define RETRY_MIN_MS 200u
 #define RETRY_MAX_MS 5000u
@@ -101,7 +102,9 @@ void commit_close(struct commit *c, void (*cb)(void *data))
 static void on_work(uv_work_t *work)
 {
     struct commit *c = work->data;
-    c->result = journal_write(c->journal, &c->flight->write);
+    c->result = FAILPOINT("commit.work");
+    if (!c->result)
+        c->result = journal_write(c->journal, &c->flight->write);
 }
 
 static void start_soon(struct commit *c)
@@ -126,10 +129,13 @@ static void flight_succeeded(struct commit *c)
     c->n_commits++;
     c->last_error = 0;
     backoff_reset(&c->backoff);
+    (void)FAILPOINT("commit.publish");
     journal_publish(c->journal, &b->write);
+    (void)FAILPOINT("commit.published");
     c->wanted |= b->write.trim_more;
     c->flight = NULL;
     c->ops->on_committed(c->data, b->from, b->through);
+    (void)FAILPOINT("commit.told");
     struct commit_waiter *w;
     while ((w = TAILQ_FIRST(&b->waiters))) {
         TAILQ_REMOVE(&b->waiters, w, entry);
@@ -196,12 +202,13 @@ static void on_start(uv_idle_t *handle)
     if (c->flight || !c->wanted)
         return;
     /* Without the owner's puts the records must not go to disk: stay open, accept on, and look again in a while. */
-    struct commit_batch *next = batch_new(c->newest + 1);
+    struct commit_batch *next = FAILPOINT("commit.seal") ? NULL : batch_new(c->newest + 1);
     if (!next || c->ops->on_seal(c->data, &c->open->write, c->open->through)) {
         batch_free(next);
         uv_timer_start(&c->retry, on_seal_again, RETRY_MIN_MS, 0);
         return;
     }
+    (void)FAILPOINT("commit.sealed");
     c->flight = c->open;
     c->open = next;
     c->wanted = false;

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stands between LMDB and the disk: what is written to a file data.mdb passes through here, can fail here, and is put
+ * on record. Linked into a program, these functions take the place of libc's, also for liblmdb.
+ *
+ * Steps (failpoint.c): disk.write and disk.meta (the pages 0 and 1) before something is written, disk.written after it,
+ * disk.sync before a flush, disk.synced after it.
+ *
+ * SENSEBUS_RECORD=FILE: everything that was done is appended to FILE (disk_record.h), in order. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "runtime/failpoint.h"
+#include "tests/fault/disk_record.h"
+
+#define META_BYTES 8192
+
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
+static int (*real_fdatasync)(int);
+static int (*real_fsync)(int);
+static int (*real_ftruncate)(int, off_t);
+static int record = -1;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void find(void *out, const char *name)
+{
+    void *function = dlsym(RTLD_NEXT, name);
+    if (!function)
+        abort();
+    memcpy(out, &function, sizeof function);
+}
+
+static void start(void)
+{
+    const char *path = getenv("SENSEBUS_RECORD");
+    find(&real_pwrite, "pwrite");
+    find(&real_writev, "writev");
+    find(&real_fdatasync, "fdatasync");
+    find(&real_fsync, "fsync");
+    find(&real_ftruncate, "ftruncate");
+    if (path && (record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
+        abort();
+}
+
+static bool is_data(int fd)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path);
+    return n >= 9 && memcmp(path + n - 9, "/data.mdb", 9) == 0;
+}
+
+static void put(const void *bytes, size_t len)
+{
+    const struct iovec v = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+    if (len > 0 && real_writev(record, &v, 1) != (ssize_t)len)
+        abort();
+}
+
+static void note(enum disk_record_kind kind, uint64_t offset, const void *bytes, size_t len)
+{
+    struct disk_record_entry entry = {.kind = kind, .len = (uint32_t)len, .offset = offset};
+    if (record < 0)
+        return;
+    put(&entry, sizeof entry);
+    put(bytes, len);
+}
+
+static int fails(const char *step)
+{
+    int rc = failpoint(step);
+    if (rc)
+        errno = -rc;
+    return rc;
+}
+
+/* A write through a descriptor with O_DSYNC is on the disk when it returns, itself and nothing else. */
+static enum disk_record_kind write_kind(int fd)
+{
+    return fcntl(fd, F_GETFL) & O_DSYNC ? DISK_WRITE_DURABLE : DISK_WRITE;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
+{
+    pthread_once(&once, start);
+    if (!is_data(fd))
+        return real_pwrite(fd, bytes, len, offset);
+    if (fails(offset < META_BYTES ? "disk.meta" : "disk.write"))
+        return -1;
+    ssize_t n = real_pwrite(fd, bytes, len, offset);
+    if (n > 0)
+        note(write_kind(fd), (uint64_t)offset, bytes, (size_t)n);
+    return fails("disk.written") ? -1 : n;
+}
+
+ssize_t writev(int fd, const struct iovec *v, int n_v)
+{
+    pthread_once(&once, start);
+    if (!is_data(fd))
+        return real_writev(fd, v, n_v);
+    off_t offset = lseek(fd, 0, SEEK_CUR);
+    if (fails("disk.write"))
+        return -1;
+    ssize_t n = real_writev(fd, v, n_v);
+    size_t left = n > 0 ? (size_t)n : 0;
+    for (int i = 0; i < n_v && left > 0; i++) {
+        size_t len = v[i].iov_len < left ? v[i].iov_len : left;
+        note(write_kind(fd), (uint64_t)offset, v[i].iov_base, len);
+        offset += (off_t)len;
+        left -= len;
+    }
+    return fails("disk.written") ? -1 : n;
+}
+
+static int sync_data(int fd, int (*real)(int))
+{
+    if (!is_data(fd))
+        return real(fd);
+    if (fails("disk.sync"))
+        return -1;
+    int rc = real(fd);
+    if (rc == 0)
+        note(DISK_SYNC, 0, NULL, 0);
+    return fails("disk.synced") ? -1 : rc;
+}
+
+int fdatasync(int fd)
+{
+    pthread_once(&once, start);
+    return sync_data(fd, real_fdatasync);
+}
+
+int fsync(int fd)
+{
+    pthread_once(&once, start);
+    return sync_data(fd, real_fsync);
+}
+
+/* Not used without MDB_WRITEMAP: a recorder that missed it would prove nothing. */
+int msync(void *address, size_t len, int flags)
+{
+    (void)address, (void)len, (void)flags;
+    abort();
+}
+
+int ftruncate(int fd, off_t len)
+{
+    pthread_once(&once, start);
+    if (is_data(fd))
+        abort(); /* the same */
+    return real_ftruncate(fd, len);
+}
+
+void disk_mark(uint64_t number)
+{
+    pthread_once(&once, start);
+    note(DISK_MARK, number, NULL, 0);
+}
