@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark: every workload, every system, again and again in turn; one table.
 
-    bench.py [--quick | --smoke] [--build DIR] [--repetitions N] [--only NAME]... [--results FILE] [WORKLOAD]...
+    bench.py [--quick | --smoke] [--build DIR] [--repetitions N] [--only NAME]... [--results FILE [--add]] [WORKLOAD]...
     bench.py --profile DIR [--quick] [WORKLOAD]...      our broker alone, under perf
     bench.py --table FILE                               the table of an earlier run
     bench.py --document FILE                            docs/performance.md from it
@@ -20,7 +20,7 @@ import hotpath
 import machine
 import report
 from load import Failed
-from systems import Unable
+from systems import Absent, Unable
 from workloads import VARIANTS, Plan
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -31,6 +31,7 @@ class Run:
         self.arguments = arguments
         self.plan = Plan("smoke" if arguments.smoke else "quick" if arguments.quick else "full")
         self.build = os.path.abspath(arguments.build)
+        self.realtime = self.plan.size != "smoke" and machine.realtime_allowed()
         self.failed = 0
         self.measurements = []
         self.notes = {}
@@ -47,7 +48,7 @@ class Run:
     def measure(self, variant, system):
         with tempfile.TemporaryDirectory(prefix="sensebus-bench.", dir=self.arguments.folder) as folder:
             begin = time.monotonic()
-            with system(folder, self.build) as running:
+            with system(folder, self.build, variant.realtime and self.realtime) as running:
                 result = variant.measure(self.plan, running)
             return dict(result, seconds=round(time.monotonic() - begin, 2))
 
@@ -60,6 +61,8 @@ class Run:
                 self.measurements.append({"workload": where[0], "variant": where[1], "system": where[2],
                                           "unit": variant.unit, "metrics": result})
                 return
+        except Absent as error:
+            reason = str(error)
         except (Unable, Failed) as error:
             reason = str(error)
             self.failed += 1
@@ -76,19 +79,37 @@ class Run:
                     self.once(variant, system)
         self.tell("")
 
+    def measured(self):
+        """What our broker was built from, as run.sh notes it."""
+        try:
+            with open(os.path.join(self.build, "measured"), encoding="utf-8") as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return "unknown"
+
     @staticmethod
     def tell(text):
         if sys.stderr.isatty():
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
     def results(self):
-        versions = {"sensebus": machine.first_line("git", "-C", SOURCE, "describe", "--always", "--dirty")}
+        versions = {"sensebus": self.measured()}
         for variant, systems in self.wanted():
             for system in systems:
                 if not system.missing() and system.version():
-                    versions[system.program] = system.version()
-        return {"size": self.plan.size, "date": time.strftime("%Y-%m-%d"), "machine": machine.describe(self.build),
+                    versions[os.path.basename(system.program)] = system.version()
+        return {"size": self.plan.size, "date": time.strftime("%Y-%m-%d"), "machine": machine.describe(self.arguments.folder or tempfile.gettempdir()), "realtime": self.realtime,
                 "versions": versions, "measurements": self.measurements, "notes": self.notes}
+
+
+def add(results, earlier):
+    """Keep what an earlier run of the same size has of variants that this one has not."""
+    if earlier["size"] != results["size"]:
+        return
+    have = {(m["workload"], m["variant"]) for m in results["measurements"]}
+    kept = [m for m in earlier["measurements"] if (m["workload"], m["variant"]) not in have]
+    results["measurements"] = sorted(results["measurements"] + kept, key=lambda m: m["workload"])
+    results["versions"] = {**earlier["versions"], **results["versions"]}
 
 
 def main():
@@ -101,6 +122,7 @@ def main():
     parser.add_argument("--repetitions", type=int)
     parser.add_argument("--only", action="append", metavar="NAME", help="only systems with this in their name")
     parser.add_argument("--results", metavar="FILE", help="write the results here too")
+    parser.add_argument("--add", action="store_true", help="… and keep what is in it of variants that are not run now")
     parser.add_argument("--profile", metavar="DIR")
     parser.add_argument("--table", metavar="FILE")
     parser.add_argument("--document", metavar="FILE")
@@ -115,10 +137,16 @@ def main():
     if not list(run.wanted()):
         parser.error("nothing of that name is measured")
     if arguments.profile:
-        hotpath.profile(run, arguments.profile)
+        try:
+            hotpath.profile(run, arguments.profile)
+        except Absent as reason:
+            parser.exit(1, f"{reason}\n")
         return 0
     run.all()
     results = run.results()
+    if arguments.add and arguments.results and os.path.exists(arguments.results):
+        with open(arguments.results, encoding="utf-8") as file:
+            add(results, json.load(file))
     if arguments.results:
         with open(arguments.results, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1, ensure_ascii=False)

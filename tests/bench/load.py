@@ -16,16 +16,16 @@ class Failed(Exception):
 
 
 class Load:
-    def __init__(self, system, limit_s=LIMIT_S, **options):
+    def __init__(self, system, limit_s=LIMIT_S, port=None, **options):
         arguments = [os.path.join(system.build, "tests", "bench", "bench_load"), "--protocol", system.protocol, "--address",
-                     f"127.0.0.1:{system.port}"]
+                     f"127.0.0.1:{port or system.port}"]
         for name, value in options.items():
             name = "--" + name.replace("_", "-")
             arguments += [name] if value is True else [name, str(value)] if value not in (None, False) else []
         _, cores = machine.cores()
         self.limit_s = limit_s
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+                                        start_new_session=True, preexec_fn=machine.place(cores, system.realtime))
         self.lines = queue.Queue()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -62,6 +62,10 @@ class Load:
             self.__exit__()
             raise
         return self
+
+    @property
+    def pid(self):
+        return self.process.pid
 
     def __exit__(self, *_):
         self.process.stdin.close()

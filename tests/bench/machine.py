@@ -30,6 +30,26 @@ def cores():
     return ([mine[0]], mine[1:2]) if len(mine) > 1 else (mine, mine)
 
 
+def place(where, realtime):
+    """For a process before it begins: on these cores, and, if asked and allowed, before everything else on them."""
+    def before_exec():
+        os.sched_setaffinity(0, where)
+        if realtime:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    return before_exec
+
+
+def realtime_allowed():
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def first_line(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -52,5 +72,10 @@ def describe(folder):
         "processor": f"{model}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{memory / (1 << 20):.0f} GiB",
         "system": f"{system.group(1) if system else 'Linux'}, kernel {platform.release()}",
-        "file system": first_line("stat", "-f", "-c", "%T", folder) or "unknown",
+        "file system": first_line("findmnt", "-no", "FSTYPE", "-T", folder) or "unknown",
+        "compiler": first_line("gcc", "--version"),
+        "libraries": ", ".join(f"{name} {first_line('pkg-config', '--modversion', name)}"
+                               for name in ("libuv", "libnghttp2", "lmdb", "openssl")),
+        "placed": "server and load generator on a core each" if len(cores()[1]) and cores()[0] != cores()[1]
+                  else "server and load generator share a core",
     }

@@ -27,7 +27,7 @@ class Results:
                     self.values.setdefault((*where[:2], m["system"], metric), []).append(value)
 
     def metrics(self, workload, variant):
-        return [m for m in METRICS if any(key[:2] == (workload, variant) and key[3] == m for key in self.values)]
+        return list(dict.fromkeys(key[3] for key in self.values if key[:2] == (workload, variant)))
 
     def median(self, workload, variant, system, metric):
         values = self.values.get((workload, variant, system, metric))
@@ -100,14 +100,15 @@ TARGETS = [
     Target("W4", "16 publishers, window 1024", "cpu_us", 0.5),
     Target("W5", "1000 subscribers, by target", "cpu_us", 1, "nats core"),
     Target("W5", "1000 subscribers, by designator", "cpu_us", 1, ("1000 subscribers, by target", "nats core")),
-    Target("W5", "1000 subscribers that match nothing", "cpu_us", 1.1, ("no subscriber", OURS)),
-    Target("W6", "catch-up of a million", "cpu_us", 0.05),
-    Target("W6", "catch-up, stock Python client", "rate", 400_000, least=True),
+    Target("W5", "1000 subscribers that match nothing, by target", "cpu_us", 1.1, ("no subscriber", OURS)),
+    Target("W5", "1000 subscribers that match nothing, by designator", "cpu_us", 1.1, ("no subscriber", OURS)),
+    Target("W6", "catch-up of the log", "cpu_us", 0.05),
+    Target("W6", "catch-up by a stock Python client", "rate", 400_000, least=True),
     Target("W7", "1000 subscribers", "rss_kib", 16),
     Target("W7", "5000 subscribers", "rss_kib", 16),
     Target("W7", "1000 subscribers", "after_kib", 16),
-    Target("W7", "1000 subscribers, TLS", "rss_kib", 40),
-    Target("W7", "1000 subscribers, TLS", "after_kib", 40),
+    Target("W7", "1000 subscribers, TLS", "rss_kib", 40, system="sensebus, TLS"),
+    Target("W7", "1000 subscribers, TLS", "after_kib", 40, system="sensebus, TLS"),
     Target("W8", "5000 subscribers", "cpu_percent", 0.1),
 ]
 
@@ -155,6 +156,106 @@ def table(results):
     if results["notes"]:
         lines += ["", "not measured"]
         lines += [f"  {where}: {why}" for where, why in results["notes"].items()]
-    if results["size"] != "full":
-        lines += ["", f"size: {results['size']} - to look at while working, not to quote"]
+    lines += ["", *remarks(results)]
     return "\n".join(lines).strip("\n")
+
+
+def remarks(results):
+    """What a reader has to know to believe the numbers, or not."""
+    others = sorted(m["metrics"]["others"] for m in results["measurements"] if "others" in m["metrics"])
+    if others:
+        yield (f"Meanwhile other programs used {100 * statistics.median(others):.0f} % of the machine (median; "
+               f"{100 * others[-1]:.0f} % at worst): CPU is comparable, time only as far as that allows.")
+    counts = {len(v) for v in Results(results).values.values()}
+    if counts and max(counts) < 3:
+        yield "Each was measured " + ("once." if max(counts) == 1 else "twice.")
+    if not results.get("realtime"):
+        yield "W3 was measured without real-time priority: its times are those of a shared machine."
+    if results["size"] != "full":
+        yield f"Size: {results['size']}. To look at while working, not to quote."
+
+
+# ---------------------------------------------------------------------------------------------------- the document
+
+HEAD = """# Performance
+
+<!-- Made by `bench.py --document`: change tests/bench/report.py, not this file. -->
+
+What the broker costs, beside the brokers that people would otherwise pick and beside the least that any broker could do
+on the same machine; all systems of one table in the same run.
+
+"""
+
+HOW = """## How it is measured
+
+- **The same payload**: an encoded event of 150 bytes. Ours arrives as a record of 171: the broker adds sequence and time.
+- **The same load generator** (`tests/bench/load`), one thread of C for all protocols: subscribers count and decode nothing,
+  a connection each. Publishers keep at most a window of events unacknowledged, and never more than 64 Ki events (512 MiB
+  over all subscribers) on the way to the slowest subscriber, so that brokers without flow control are not measured by the
+  size of their queues.
+- **CPU of the server per unit**, all threads, system calls and loopback TCP included (the process's CPU clock), is what
+  counts; time on the wall stands beside it. Server and load generator have a core each.
+- **In turn**: each system once, then each again, each time with a new server in an empty folder; min / median / max.
+- W3 measures time, so server and load generator have real-time priority there (SCHED_FIFO).
+- *limit* is `tests/bench/limit.c`: it reads frames and writes the same bytes to every subscriber with `writev`; appends
+  them to a file written before and waits for `fdatasync`; or sends the file with `sendfile`.
+
+| system | configuration |
+|---|---|
+| sensebus | `--durability sync`: acknowledged and delivered only when on disk; *relaxed*: without the wait |
+| nats core, redis pub/sub, mosquitto QoS 0 | no log |
+| nats JetStream | file storage, synced every two minutes; a push consumer without acknowledgements for each subscriber |
+| redis stream | append-only file, `everysec` or `always`; `XREAD BLOCK` with `COUNT 1000` |
+| mosquitto QoS 1 | kept sessions, saved every 10,000 changes; in W4 one session that is away |
+| RabbitMQ stream | schedulers that do not spin; synced by nobody before it is acknowledged |
+
+| workload | |
+|---|---|
+| W1, W2 | one publisher as fast as it goes, to 1, 100, 1000 subscribers that want everything |
+| W3 | 1,000 events a second to 10 subscribers: age of an event when it arrives |
+| W4 | publishers alone, acknowledged |
+| W5 | 1000 subscribers, each with a filter for another thousandth (a subject, channel or topic each for the others); and 1000 whose filter matches nothing |
+| W6 | the whole log to one subscriber that begins at the oldest record; the same to Debian's Python client, which decodes it |
+| W7 | resident memory for each subscriber, idle and after it was sent about 100 MiB over all |
+| W8 | CPU of the server while nothing happens |
+
+## Repeat it
+
+```
+sh deploy/install-deps.sh test && sh tests/bench/install.sh   # root; installs the other brokers, starts none
+sh tests/bench/run.sh                                         # everything: more than an hour
+sh tests/bench/run.sh W2 W4 --quick                           # some of it, small
+/usr/bin/python3 tests/bench/bench.py --document build/bench/results.json >docs/performance.md
+/usr/bin/python3 tests/bench/bench.py --profile build/bench/profile W2   # where the broker's time goes (perf)
+```
+"""
+
+
+def markdown(rows_of_cells):
+    rows_of_cells = list(rows_of_cells)
+    yield "| " + " | ".join(rows_of_cells[0]) + " |"
+    yield "|---" + "|---:" * (len(rows_of_cells[0]) - 1) + "|"
+    for cells in rows_of_cells[1:]:
+        bold = cells[0].startswith(OURS)
+        yield "| " + " | ".join([f"**{cells[0]}**" if bold else cells[0], *cells[1:]]) + " |"
+
+
+def document(results):
+    r = Results(results)
+    lines = [HEAD.rstrip("\n"), "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in results["machine"].items()]
+    lines += [f"| {name} | {text} |" for name, text in results["versions"].items()]
+    lines += [f"| date | {results['date']} |", "", "*" + " ".join(remarks(results)) + "*", ""]
+    verdicts = list(judged(r))
+    if verdicts:
+        lines += ["## Targets", "", "| | asked | is | |", "|---|---|---:|---|"]
+        lines += ["| {} | {} | {} | {} |".format(asked.split(": ", 1)[0], asked.split(": ", 1)[1], number(value),
+                                                "met" if met else f"**missed**, {value / bound:.2f} ×")
+                  for asked, value, met, bound in verdicts]
+        lines += [""]
+    lines += ["## Results", ""]
+    for workload, variant, unit in r.order:
+        lines += [f"### {workload}: {variant}, each {unit}", "", *markdown(rows(r, workload, variant)), ""]
+    if results["notes"]:
+        lines += ["Not measured:", "", *[f"- {where}: {why}" for where, why in results["notes"].items()], ""]
+    return "\n".join(lines) + "\n" + HOW.rstrip("\n")

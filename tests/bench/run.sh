@@ -11,5 +11,6 @@ cd "$(dirname "$0")/../.."
 build=${SENSEBUS_BENCH_BUILD:-build/bench}
 mkdir -p "$build"
 cmake --preset release -B "$build" -DSENSEBUS_BENCH=ON >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
-ninja -C "$build" sensebus-broker bench_load bench_limit >"$build/build.log" 2>&1 || { tail -60 "$build/build.log"; exit 1; }
+ninja -C "$build" sensebus-broker sensebus bench_load bench_limit >"$build/build.log" 2>&1 || { tail -60 "$build/build.log"; exit 1; }
+git describe --always --dirty >"$build/measured" 2>/dev/null || echo unknown >"$build/measured"
 exec /usr/bin/python3 tests/bench/bench.py --build "$build" --results "$build/results.json" "$@"

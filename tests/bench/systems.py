@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured: our broker, the limits, and the brokers that people would otherwise pick.
 
-Each is started on a free port in a folder of its own and ended by its process number. EXPECTED_US says about what a unit
-costs each: it sets how many events a run has, nothing else.
+Each is started on a free port in a folder of its own and ended by its process number.
 """
 import os
 import shutil
@@ -17,7 +16,11 @@ PATIENCE_S = 60
 
 
 class Unable(Exception):
-    """It cannot run here; the text says why."""
+    """It does not run as it should; the text says why."""
+
+
+class Absent(Unable):
+    """It cannot run here, because something is not installed: the text says what."""
 
 
 def free_port():
@@ -44,10 +47,12 @@ class System:
     name = None      # in the table
     protocol = None  # of bench_load
     program = None
+    subscriber_options = {}  # of bench_load, for subscribers alone
     synced = None    # is it on disk before it is acknowledged? None: there is no log
 
-    def __init__(self, folder, build):
+    def __init__(self, folder, build, realtime=False):
         self.folder = folder
+        self.realtime = realtime
         self.build = build
         self.process = None
         self.port = None
@@ -56,8 +61,8 @@ class System:
     @classmethod
     def missing(cls):
         """Why it cannot run here; None when it can."""
-        if cls.program and not shutil.which(cls.program):
-            return f"{cls.program} is not installed (sh tests/bench/install.sh)"
+        if cls.program and not shutil.which(cls.program, path=os.environ["PATH"] + ":/usr/sbin"):
+            return f"{os.path.basename(cls.program)} is not installed (sh tests/bench/install.sh)"
         return None
 
     @classmethod
@@ -79,7 +84,7 @@ class System:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder,
                                             env=self.environment(), start_new_session=True,
-                                            preexec_fn=lambda: os.sched_setaffinity(0, server))
+                                            preexec_fn=machine.place(server, self.realtime))
         try:
             wait_for(lambda: self.process.poll() is not None or self.ready(), f"{self.name}")
             if self.process.poll() is not None:
@@ -96,6 +101,9 @@ class System:
     @property
     def pid(self):
         return self.process.pid
+
+    def measuring(self, begins):
+        """A measurement begins, or ends: for those that want to look on."""
 
     def stop(self):
         if self.process.poll() is None:
@@ -132,6 +140,36 @@ class SensebusRelaxed(Sensebus):
     durability = "relaxed"
 
 
+class SensebusTls(Sensebus):
+    """Agents come in plaintext, subscribers over TLS."""
+    name = "sensebus, TLS"
+
+    def command(self):
+        self.tls_port = free_port()
+        self.pki("init", self.path("ca"))
+        self.pki("issue", "broker", "b1", "--ip", "127.0.0.1", "--ca", self.path("ca"), "--out", self.path("broker.pem"))
+        self.pki("issue", "reader", "r1", "--ca", self.path("ca"), "--out", self.path("reader.pem"))
+        with open(self.path("broker.yaml"), "w", encoding="ascii") as file:
+            file.write('principals:\n  - {identity: "uri:sensebus://reader/*", roles: [reader]}\n')
+        return [*super().command(), "--config", self.path("broker.yaml"), "--listen", f"tls://127.0.0.1:{self.tls_port}",
+                "--tls-authority", self.path("ca/ca.pem"), "--tls-certificate", self.path("broker.pem"), "--tls-key",
+                self.path("broker.key")]
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def pki(self, *arguments):
+        done = subprocess.run([os.path.join(self.build, "clients", "sensebus"), "pki", *arguments], capture_output=True,
+                              text=True, timeout=PATIENCE_S, check=False)
+        if done.returncode:
+            raise Unable(f"sensebus pki: {done.stderr.strip()}")
+
+    @property
+    def subscriber_options(self):
+        return {"port": self.tls_port, "authority": self.path("ca/ca.pem"), "certificate": self.path("reader.pem"),
+                "key": self.path("reader.key")}
+
+
 # ---------------------------------------------------------------------------------------------------- limits
 
 class Limit(System):
@@ -143,7 +181,7 @@ class Limit(System):
         server, _ = machine.cores()
         self.process = subprocess.Popen([os.path.join(self.build, "tests", "bench", "bench_limit"), *self.options],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self.folder,
-                                        start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, server))
+                                        start_new_session=True, preexec_fn=machine.place(server, self.realtime))
         line = self.process.stdout.readline()
         if not line:
             self.stop()
@@ -203,3 +241,113 @@ class JetStream(Nats):
     protocol = "jetstream"
     synced = False
     jetstream = 'jetstream {\n store_dir: "data"\n max_file_store: 20GB\n max_memory_store: 1GB\n}\n'
+
+
+# ---------------------------------------------------------------------------------------------------- redis
+
+class Redis(System):
+    name = "redis pub/sub"
+    protocol = "redis"
+    program = "redis-server"
+    options = ("--appendonly", "no")
+
+    @classmethod
+    def version(cls):
+        return (machine.first_line("redis-server", "--version") or "").split(" sha=")[0]
+
+    def command(self):
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder, "--save", "",
+                "--maxclients", "15000", "--client-output-buffer-limit", "pubsub 0 0 0", "--daemonize", "no", *self.options]
+
+
+class RedisStream(Redis):
+    name = "redis stream, everysec"
+    protocol = "redis-stream"
+    synced = False
+    options = ("--appendonly", "yes", "--appendfsync", "everysec")
+
+
+class RedisStreamAlways(RedisStream):
+    name = "redis stream, always"
+    synced = True
+    options = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+# ---------------------------------------------------------------------------------------------------- mosquitto
+
+class Mosquitto(System):
+    name = "mosquitto QoS 0"
+    protocol = "mqtt-0"
+    program = "mosquitto"
+    options = "persistence false\n"
+
+    @classmethod
+    def version(cls):
+        return machine.first_line("mosquitto", "-h")
+
+    def command(self):
+        path = os.path.join(self.folder, "mosquitto.conf")
+        with open(path, "w", encoding="ascii") as file:
+            # No bound on queues: a bound of messages would drop them, and the flight window holds publishers back.
+            file.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\n"
+                       f"max_inflight_messages 0\nlog_type error\nset_tcp_nodelay true\n{self.options}")
+        return ["mosquitto", "-c", path]
+
+
+class Mosquitto1(Mosquitto):
+    name = "mosquitto QoS 1"
+    protocol = "mqtt-1"
+    synced = False
+
+    def command(self):
+        self.options = f"persistence true\npersistence_location {self.folder}/\nautosave_on_changes true\nautosave_interval 10000\n"
+        return super().command()
+
+
+# ---------------------------------------------------------------------------------------------------- RabbitMQ
+
+class Rabbit(System):
+    """Streams. Erlang's schedulers do not spin, which would be counted as work."""
+    name = "RabbitMQ stream"
+    protocol = "rabbit-stream"
+    program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    synced = False
+
+    @classmethod
+    def version(cls):
+        return "RabbitMQ " + (machine.first_line("dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server") or "")
+
+    def __enter__(self):
+        self.names = free_port()
+        self.epmd = subprocess.Popen(["epmd", "-address", "127.0.0.1", "-port", str(self.names)], stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            wait_for(lambda: answers(self.names), "epmd")
+            return super().__enter__()
+        except BaseException:
+            self.stop()
+            raise
+
+    def environment(self):
+        folder = self.folder
+        with open(f"{folder}/plugins", "w", encoding="ascii") as file:
+            file.write("[rabbitmq_stream].\n")
+        with open(f"{folder}/rabbit.conf", "w", encoding="ascii") as file:
+            file.write(f"listeners.tcp.1 = 127.0.0.1:{free_port()}\nstream.listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+                       "disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.relative = 0.8\n")
+        return dict(os.environ, HOME=folder, ERL_EPMD_PORT=str(self.names), ERL_EPMD_ADDRESS="127.0.0.1",
+                    RABBITMQ_NODENAME=f"bench{self.port}@localhost", RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
+                    RABBITMQ_DIST_PORT=str(free_port()), RABBITMQ_MNESIA_BASE=f"{folder}/data",
+                    RABBITMQ_LOG_BASE=f"{folder}/log", RABBITMQ_ENABLED_PLUGINS_FILE=f"{folder}/plugins",
+                    RABBITMQ_CONFIG_FILE=f"{folder}/rabbit.conf", RABBITMQ_CONF_ENV_FILE="/dev/null",
+                    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none",
+                    NOTIFY_SOCKET="/nowhere")  # so that the script becomes the server, with one process number
+
+    def command(self):
+        return [self.program]
+
+    def stop(self):
+        if self.process:
+            super().stop()
+        self.epmd.terminate()
+        self.epmd.wait()

@@ -9,7 +9,9 @@ import time
 
 import machine
 from load import Load
-from systems import (JetStream, LimitByKey, LimitRelay, LimitReplay, LimitSync, Nats, Sensebus, SensebusRelaxed)
+from stock_client import Reader, ReaderMissing
+from systems import (Absent, JetStream, LimitByKey, LimitRelay, LimitReplay, LimitSync, Mosquitto, Mosquitto1, Nats, Rabbit, Redis,
+                     RedisStream, RedisStreamAlways, Sensebus, SensebusRelaxed, SensebusTls)
 
 RECORD_BYTES = 171           # of ours, on the wire; the others are near it
 FLIGHT_BYTES = 512 << 20     # on the way to all subscribers together
@@ -22,6 +24,7 @@ METRICS = {
     "after_kib": "KiB after traffic",
     "rss_mib": "RSS MiB",
     "cpu_percent": "CPU %",
+    "client_us": "client's CPU µs",
     "rate": "records/s",
 }
 
@@ -43,22 +46,32 @@ class Plan:
 
 
 class Meter:
-    """CPU of a server over a stretch of time, and what else went on on the machine."""
+    """CPU of a server over a stretch of time; and which part of the machine others took meanwhile."""
 
-    def __init__(self, system):
+    def __init__(self, system, load):
         self.system = system
+        self.pid = system.pid
+        self.load_pid = load.pid
+
+    def _read(self):
+        return machine.cpu_ns(self.pid), time.monotonic_ns(), machine.busy_ns(), machine.cpu_ns(self.load_pid)
 
     def __enter__(self):
-        self.wall = time.monotonic_ns()
-        self.busy = machine.busy_ns()
-        self.mine = machine.cpu_ns(os.getpid())
-        self.cpu = machine.cpu_ns(self.system.pid)
+        self.system.measuring(True)
+        self.begin = self._read()
         return self
 
-    def __exit__(self, *_):
-        self.cpu = machine.cpu_ns(self.system.pid) - self.cpu
-        self.wall = time.monotonic_ns() - self.wall
-        self.busy = machine.busy_ns() - self.busy
+    def read(self):
+        self.cpu, self.wall, busy, load = (now - begin for now, begin in zip(self._read(), self.begin))
+        self.others = max(0.0, (busy - self.cpu - load) / self.wall / os.cpu_count())
+        self.system.measuring(False)
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.read()
+
+    def result(self, **metrics):
+        return dict(metrics, others=round(self.others, 3))
 
 
 def round_to(n):
@@ -69,6 +82,7 @@ def round_to(n):
 
 class Variant:
     unit = "record"
+    realtime = False  # before everything else on its core: for times, not for CPU
     expected_us = {}  # by system: what a unit costs, about
 
     def __init__(self, workload, name, systems):
@@ -99,6 +113,8 @@ class FanOut(Variant):
             LimitRelay: 0.06 if one else 0.03, LimitSync: 0.2 if one else 0.03,
             Sensebus: 1.0 if one else 0.05, SensebusRelaxed: 1.0 if one else 0.05,
             Nats: 0.45 if many or one else 0.35, JetStream: 4.5 if one else 2.2,
+            Redis: 0.8 if one else 0.5 if many else 0.2, RedisStream: 2.5 if one else 0.6,
+            RedisStreamAlways: 5.0, Mosquitto: 9.0, Mosquitto1: 13.0, Rabbit: 2.0 if one else 0.1,
         }
 
     def measure(self, plan, system):
@@ -106,9 +122,9 @@ class FanOut(Variant):
         events = self.events(plan, system, n)
         with Load(system, publishers=1, subscribers=n, flight=flight(n), window=16384) as load:
             load.publish(max(events // 5, 64))
-            with Meter(system) as meter:
+            with Meter(system, load) as meter:
                 load.publish(events)
-        return {"cpu_us": meter.cpu / 1e3 / events / n, "wall_us": meter.wall / 1e3 / events / n}
+        return meter.result(cpu_us=meter.cpu / 1e3 / events / n, wall_us=meter.wall / 1e3 / events / n)
 
 
 # ---------------------------------------------------------------------------------------------------- W3
@@ -116,6 +132,7 @@ class FanOut(Variant):
 class Paced(Variant):
     """1,000 records a second to 10 subscribers: how old is a record when it arrives?"""
     unit = "delivery"
+    realtime = True
     rate = 1000
     n = 10
 
@@ -123,16 +140,17 @@ class Paced(Variant):
         with Load(system, publishers=1, subscribers=self.n, rate=self.rate, latency=True) as load:
             load.publish(int(self.rate * plan.paced_s / 4))
             events = int(self.rate * plan.paced_s)
-            with Meter(system) as meter:
+            with Meter(system, load) as meter:
                 done = load.publish(events)
-        return {"p50_us": done["p50_us"], "p99_us": done["p99_us"], "cpu_us": meter.cpu / 1e3 / events / self.n}
+        return meter.result(p50_us=done["p50_us"], p99_us=done["p99_us"], cpu_us=meter.cpu / 1e3 / events / self.n)
 
 
 # ---------------------------------------------------------------------------------------------------- W4
 
 class Ingest(Variant):
     """Publishers alone, acknowledged; nobody reads."""
-    expected_us = {LimitSync: 0.1, Sensebus: 0.9, JetStream: 3.0}
+    expected_us = {LimitSync: 0.1, Sensebus: 0.9, JetStream: 3.0, RedisStreamAlways: 5.0, RedisStream: 2.2, Mosquitto1: 11.0,
+                   Rabbit: 1.5}
 
     def __init__(self, workload, name, systems, publishers, window):
         super().__init__(workload, name, systems)
@@ -143,9 +161,9 @@ class Ingest(Variant):
         events = self.events(plan, system)
         with Load(system, publishers=self.publishers, window=self.window) as load:
             load.publish(max(events // 5, 64))
-            with Meter(system) as meter:
+            with Meter(system, load) as meter:
                 load.publish(events)
-        return {"cpu_us": meter.cpu / 1e3 / events, "wall_us": meter.wall / 1e3 / events}
+        return meter.result(cpu_us=meter.cpu / 1e3 / events, wall_us=meter.wall / 1e3 / events)
 
 
 # ---------------------------------------------------------------------------------------------------- W5
@@ -153,7 +171,8 @@ class Ingest(Variant):
 class Selective(Variant):
     """1,000 subscribers, each of which wants another thousandth; or another key that no record has."""
     n = 1000
-    expected_us = {LimitByKey: 2.0, Sensebus: 10.0, Nats: 2.5, JetStream: 220.0}
+    expected_us = {LimitByKey: 2.0, Sensebus: 10.0, Nats: 2.5, JetStream: 220.0, Redis: 5.0, RedisStream: 18.0,
+                   Mosquitto: 12.0}
 
     def __init__(self, workload, name, systems, matching=True, **options):
         super().__init__(workload, name, systems)
@@ -170,9 +189,9 @@ class Selective(Variant):
         with Load(system, publishers=1, keys=keys, by_key=n > 0, first_key=0 if self.matching else keys, window=16384,
                   **{k: v for k, v in options.items()}) as load:
             load.publish(max(events // 5, 64))
-            with Meter(system) as meter:
+            with Meter(system, load) as meter:
                 load.publish(events)
-        return {"cpu_us": meter.cpu / 1e3 / events, "wall_us": meter.wall / 1e3 / events}
+        return meter.result(cpu_us=meter.cpu / 1e3 / events, wall_us=meter.wall / 1e3 / events)
 
 
 # ---------------------------------------------------------------------------------------------------- W6
@@ -183,10 +202,26 @@ class CatchUp(Variant):
     def measure(self, plan, system):
         with Load(system, publishers=1, window=16384) as fill:
             fill.publish(plan.replayed)
-        with Load(system, subscribers=1, replay=True) as load, Meter(system) as meter:
+        with Load(system, subscribers=1, replay=True) as load, Meter(system, load) as meter:
             load.begin(f"replay {plan.replayed}")
             load.end()
-        return {"cpu_us": meter.cpu / 1e3 / plan.replayed, "wall_us": meter.wall / 1e3 / plan.replayed}
+        return meter.result(cpu_us=meter.cpu / 1e3 / plan.replayed, wall_us=meter.wall / 1e3 / plan.replayed)
+
+
+class PythonCatchUp(CatchUp):
+    """The same, read by Debian's Python client, which decodes every record."""
+
+    def measure(self, plan, system):
+        with Load(system, publishers=1, window=16384) as fill:
+            fill.publish(plan.replayed)
+        try:
+            reader = Reader(system, plan.replayed)
+        except ReaderMissing as reason:
+            raise Absent(str(reason)) from None
+        meter = Meter(system, reader).__enter__()
+        seconds, client_s = reader.run(meter.read)
+        return meter.result(cpu_us=meter.cpu / 1e3 / plan.replayed, client_us=client_s * 1e6 / plan.replayed,
+                            rate=plan.replayed / seconds)
 
 
 # ---------------------------------------------------------------------------------------------------- W7, W8
@@ -205,7 +240,7 @@ class Memory(Variant):
         with Load(system, publishers=1, window=256) as publisher:
             publisher.publish(1000)
             before = machine.rss_bytes(system.pid)
-            with Load(system, subscribers=n) as load:
+            with Load(system, subscribers=n, **system.subscriber_options) as load:
                 time.sleep(0.5)
                 idle = machine.rss_bytes(system.pid)
                 load.begin(f"expect {events}")
@@ -229,28 +264,35 @@ class Idle(Variant):
         with Load(system, publishers=1, subscribers=plan.subscribers(self.n)) as load:
             load.publish(1)
             time.sleep(1)
-            with Meter(system) as meter:
+            with Meter(system, load) as meter:
                 time.sleep(plan.idle_s)
-        return {"cpu_percent": 100 * meter.cpu / meter.wall}
+        return meter.result(cpu_percent=100 * meter.cpu / meter.wall)
 
 
 # ---------------------------------------------------------------------------------------------------- all of them
 
+BROKERS = [Nats, JetStream, Redis, RedisStream, Mosquitto, Mosquitto1, Rabbit]
+LOGS = [JetStream, RedisStream, RedisStreamAlways, Mosquitto1, Rabbit]
+
 VARIANTS = [
-    FanOut("W1", "1 → 1", [LimitRelay, LimitSync, Sensebus, Nats, JetStream], 1),
-    FanOut("W2", "1 → 100", [LimitRelay, LimitSync, Sensebus, Nats, JetStream], 100),
-    FanOut("W2", "1 → 1000", [LimitRelay, LimitSync, Sensebus, Nats, JetStream], 1000),
-    Paced("W3", "1,000/s → 10", [LimitRelay, LimitSync, Sensebus, SensebusRelaxed, Nats, JetStream]),
-    Ingest("W4", "1 publisher, window 1024", [LimitSync, Sensebus, JetStream], 1, 1024),
-    Ingest("W4", "1 publisher, window 16384", [LimitSync, Sensebus, JetStream], 1, 16384),
-    Ingest("W4", "16 publishers, window 1024", [LimitSync, Sensebus, JetStream], 16, 1024),
-    Selective("W5", "1000 subscribers, by target", [LimitByKey, Sensebus, Nats, JetStream]),
+    FanOut("W1", "1 → 1", [LimitRelay, LimitSync, Sensebus, *BROKERS], 1),
+    FanOut("W2", "1 → 100", [LimitRelay, LimitSync, Sensebus, *BROKERS], 100),
+    FanOut("W2", "1 → 1000", [LimitRelay, LimitSync, Sensebus, *BROKERS], 1000),
+    Paced("W3", "1,000/s → 10", [LimitRelay, LimitSync, Sensebus, SensebusRelaxed, *BROKERS]),
+    Ingest("W4", "1 publisher, window 1024", [LimitSync, Sensebus, *LOGS], 1, 1024),
+    Ingest("W4", "1 publisher, window 16384", [LimitSync, Sensebus, *LOGS], 1, 16384),
+    Ingest("W4", "16 publishers, window 1024", [LimitSync, Sensebus, *LOGS], 16, 1024),
+    Selective("W5", "1000 subscribers, by target", [LimitByKey, Sensebus, Nats, JetStream, Redis, RedisStream, Mosquitto]),
     Selective("W5", "1000 subscribers, by designator", [Sensebus], by_designator=True),
     Selective("W5", "no subscriber", [Sensebus], matching=False, subscribers=0),
-    Selective("W5", "1000 subscribers that match nothing", [Sensebus], matching=False),
-    CatchUp("W6", "catch-up of a million", [LimitReplay, Sensebus, JetStream]),
-    Memory("W7", "1000 subscribers", [LimitRelay, Sensebus, Nats, JetStream], 1000),
-    Memory("W7", "5000 subscribers", [LimitRelay, Sensebus, Nats, JetStream], 5000),
-    Idle("W8", "1000 subscribers", [LimitRelay, Sensebus, Nats, JetStream], 1000),
-    Idle("W8", "5000 subscribers", [LimitRelay, Sensebus, Nats], 5000),
+    Selective("W5", "1000 subscribers that match nothing, by target", [Sensebus], matching=False),
+    Selective("W5", "1000 subscribers that match nothing, by designator", [Sensebus], matching=False, by_designator=True),
+    CatchUp("W6", "catch-up of the log", [LimitReplay, Sensebus, JetStream, RedisStream, Rabbit]),
+    PythonCatchUp("W6", "catch-up by a stock Python client", [Sensebus]),
+    Memory("W7", "1000 subscribers", [LimitRelay, Sensebus, *BROKERS], 1000),
+    Memory("W7", "1000 subscribers, TLS", [SensebusTls], 1000),
+    Memory("W7", "5000 subscribers", [LimitRelay, Sensebus, Nats, JetStream, Redis, Mosquitto], 5000),
+    Memory("W7", "10000 subscribers", [Sensebus], 9990),
+    Idle("W8", "1000 subscribers", [LimitRelay, Sensebus, *BROKERS], 1000),
+    Idle("W8", "5000 subscribers", [LimitRelay, Sensebus, Nats, JetStream, Redis, Mosquitto], 5000),
 ]

@@ -110,6 +110,12 @@ void conn_send(struct conn *c, const void *bytes, size_t len)
     }
 }
 
+void conn_redial(struct conn *c)
+{
+    close(c->fd);
+    c->fd = dial(&c->load->options);
+}
+
 void conns_open(struct load *load, bool publishers)
 {
     const struct load_options *o = &load->options;

@@ -26,12 +26,13 @@ struct load_options {
     unsigned n_publishers, n_subscribers;
     uint64_t window, flight;
     unsigned n_keys, first_key;
-    bool by_key;        /* subscriber i wants key first_key + i only */
-    bool latency;       /* note how old every event is when it arrives */
-    bool replay;        /* subscribers begin at the oldest record, when told to */
-    bool by_designator; /* by_key: filter by designator, not by target */
-    unsigned rate;      /* events a second over all publishers; 0 = as fast as it goes */
-    unsigned burst;     /* events of one message or write */
+    bool by_key;                               /* subscriber i wants key first_key + i only */
+    bool latency;                              /* note how old every event is when it arrives */
+    bool replay;                               /* subscribers begin at the oldest record, when told to */
+    bool by_designator;                        /* by_key: filter by designator, not by target */
+    const char *certificate, *key, *authority; /* subscribers of sensebus use TLS when these are given */
+    unsigned rate;                             /* events a second over all publishers; 0 = as fast as it goes */
+    unsigned burst;                            /* events of one message or write */
 };
 
 /* How one protocol is spoken. */
@@ -87,7 +88,7 @@ struct load {
 };
 
 extern const struct protocol protocol_raw, protocol_raw_acknowledged, protocol_sensebus, protocol_nats,
-    protocol_jetstream;
+    protocol_jetstream, protocol_redis, protocol_redis_stream, protocol_mqtt_0, protocol_mqtt_1, protocol_rabbit;
 
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ns(void);
@@ -109,6 +110,7 @@ void conn_send(struct conn *c, const void *bytes, size_t len); /* blocking, or q
 void conn_read(struct conn *c, void *out, size_t len);         /* blocking, while greeting */
 /* Read a line without its end, blocking, while greeting. */
 void conn_read_line(struct conn *c, char *out, size_t cap);
+void conn_redial(struct conn *c); /* close, and connect anew, while greeting */
 /* Write the publisher's next event; returns its key. */
 unsigned conn_next_event(struct conn *c, uint8_t *out);
 void conn_received(struct conn *c, uint64_t n, const uint8_t *event); /* `event` for the age; NULL without */
@@ -127,3 +129,7 @@ void load_age(struct load *load, const uint8_t *event);
 void agents_open(struct load *load); /* returns when all are attached */
 void agents_publish(struct load *load);
 void agents_quota(struct load *load);
+
+/* ---- secure.c: subscribers of a sensebus broker that use TLS */
+
+void secure_subscribe(struct load *load); /* returns when all are told that they are */

@@ -23,8 +23,9 @@
 #define PACE_MS  1
 #define MAX_AGES (4u << 20)
 
-static const struct protocol *const protocols[] = {&protocol_raw, &protocol_raw_acknowledged, &protocol_sensebus,
-                                                   &protocol_nats, &protocol_jetstream};
+static const struct protocol *const protocols[] = {
+    &protocol_raw,   &protocol_raw_acknowledged, &protocol_sensebus, &protocol_nats,   &protocol_jetstream,
+    &protocol_redis, &protocol_redis_stream,     &protocol_mqtt_0,   &protocol_mqtt_1, &protocol_rabbit};
 
 void fail(const char *format, ...)
 {
@@ -260,9 +261,13 @@ static void run(struct load *load)
         agents_open(load);
     else
         conns_open(load, true);
-    conns_open(load, false);
-    if (!load->options.replay)
-        conns_subscribe(load);
+    if (load->options.authority) {
+        secure_subscribe(load);
+    } else {
+        conns_open(load, false);
+        if (!load->options.replay)
+            conns_subscribe(load);
+    }
     uv_poll_start(&load->poll, UV_READABLE, on_sockets);
     uv_poll_start(&load->commands, UV_READABLE, on_command);
     printf("ready\n");
@@ -302,6 +307,10 @@ static void read_options(struct load_options *o, int argc, char **argv)
         {"first-key", 0, OPTION_UINT, &first_key, "K", NULL, 0, 60000, "… or key K + i (0)"},
         {"by-designator", 0, OPTION_FLAG, &o->by_designator, NULL, NULL, 0, 0, "… and asks for it by designator"},
         {"latency", 0, OPTION_FLAG, &o->latency, NULL, NULL, 0, 0, "note the age of what arrives"},
+        {"authority", 0, OPTION_STRING, &o->authority, "FILE", NULL, 0, 0,
+         "subscribe over TLS (sensebus): whom to trust"},
+        {"certificate", 0, OPTION_STRING, &o->certificate, "FILE", NULL, 0, 0, "… what to show"},
+        {"key", 0, OPTION_STRING, &o->key, "FILE", NULL, 0, 0, "… and its key"},
         {"replay", 0, OPTION_FLAG, &o->replay, NULL, NULL, 0, 0, "subscribe when told, from the oldest record"},
     };
     enum options_result result =
