@@ -42,6 +42,7 @@ struct adapter *adapter_new(const struct adapter_limits *limits, uint64_t seed, 
     table_init(&a->principals, seed);
     table_init(&a->hosts, seed);
     table_init(&a->units, seed);
+    table_init(&a->groups, seed);
     table_init(&a->operations, seed);
     return a;
 }
@@ -54,12 +55,14 @@ void adapter_free(struct adapter *a)
         adapter_close(a, TAILQ_FIRST(&a->streams), a->now_ns);
     while (!TAILQ_EMPTY(&a->actions))
         action_drop(a, TAILQ_FIRST(&a->actions));
-    assert(a->n_sessions == 0 && a->principals.n == 0 && a->hosts.n == 0 && a->units.n == 0 && a->operations.n == 0);
+    assert(a->n_sessions == 0 && a->principals.n == 0 && a->hosts.n == 0 && a->units.n == 0 && a->groups.n == 0 &&
+           a->operations.n == 0);
     assert(a->deadlines.n == 0);
     table_deinit(&a->sessions_by_id);
     table_deinit(&a->principals);
     table_deinit(&a->hosts);
     table_deinit(&a->units);
+    table_deinit(&a->groups);
     table_deinit(&a->operations);
     deadlines_deinit(&a->deadlines);
     free(a);

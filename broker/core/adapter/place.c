@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where sessions are: hosts, and units with their sessions. Whom does a record reach, who excludes whom?
  *
- * A unit is a place exactly: host, adapter, bus, target, lun. A record of scope LUN finds its unit by its hash; one of
- * a wider scope looks at the sessions of its host only. */
+ * A unit is a place exactly: host, adapter, bus, target, lun. A record of scope LUN finds its unit by its hash, one of
+ * a target or an adapter its group (group.c); only one of a host looks at all the sessions of the host. */
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -11,7 +11,6 @@
 #include "broker/core/adapter/state.h"
 #include "proto/registry.h"
 
-#define MAX_HOST     253
 #define MAX_UNIT_KEY (MAX_HOST + 1 + MAX_ADAPTER_NAME + 1 + 16)
 
 /* ---- hosts */
@@ -122,26 +121,42 @@ static struct unit *unit_get(struct adapter *a, const char *host, const struct s
     return unit;
 }
 
+static void unit_release(struct adapter *a, struct unit *unit)
+{
+    if (!TAILQ_EMPTY(&unit->sessions))
+        return;
+    table_remove(&a->units, unit->key, unit->key_len);
+    free(unit);
+}
+
 void unit_leave(struct adapter_session *s)
 {
     struct unit *unit = s->unit;
     if (!unit)
         return;
+    groups_move(s, (struct group *[N_GROUPS]){NULL});
     TAILQ_REMOVE(&unit->sessions, s, unit_next);
     s->unit = NULL;
-    if (TAILQ_EMPTY(&unit->sessions)) {
-        table_remove(&s->adapter->units, unit->key, unit->key_len);
-        free(unit);
-    }
+    unit_release(s->adapter, unit);
 }
 
 int unit_join(struct adapter_session *s, const struct session_place *place)
 {
     struct unit *unit = unit_get(s->adapter, s->host->name, place);
+    struct group *groups[N_GROUPS];
     if (!unit)
         return UV_ENOMEM;
+    if (!groups_find(s->adapter, s->host->name, place, groups)) {
+        unit_release(s->adapter, unit);
+        return UV_ENOMEM;
+    }
+    groups_move(s, groups);
     if (unit != s->unit) {
-        unit_leave(s);
+        struct unit *old = s->unit;
+        if (old) {
+            TAILQ_REMOVE(&old->sessions, s, unit_next);
+            unit_release(s->adapter, old);
+        }
         TAILQ_INSERT_TAIL(&unit->sessions, s, unit_next);
         s->unit = unit;
     }
@@ -219,10 +234,10 @@ static bool covers(uint32_t scope, const struct event_view *view, const struct a
     }
 }
 
-static struct adapter_session *next_open(struct adapter_session *s, bool in_unit)
+static struct adapter_session *open_in_unit(struct adapter_session *s)
 {
     while (s && s->state != SESSION_OPEN)
-        s = in_unit ? TAILQ_NEXT(s, unit_next) : TAILQ_NEXT(s, host_next);
+        s = TAILQ_NEXT(s, unit_next);
     return s;
 }
 
@@ -235,30 +250,65 @@ static void each_of_unit(struct adapter *a, const struct event_view *view,
     struct unit *unit = len ? table_get(&a->units, key, len) : NULL;
     if (!unit)
         return;
-    for (struct adapter_session *s = next_open(TAILQ_FIRST(&unit->sessions), true), *next; s; s = next) {
-        next = next_open(TAILQ_NEXT(s, unit_next), true);
+    for (struct adapter_session *s = open_in_unit(TAILQ_FIRST(&unit->sessions)), *next; s; s = next) {
+        next = open_in_unit(TAILQ_NEXT(s, unit_next));
         each(s, data);
     }
+}
+
+/* Those of the group that the record covers. */
+static void each_of_group(struct adapter *a, const struct event_view *view, enum group_kind kind, uint32_t scope,
+                          void (*each)(struct adapter_session *s, void *data), void *data)
+{
+    const struct group_at at = {.host = view->host,
+                                .adapter = view->address.adapter,
+                                .target_name = view->device.present ? view->device.target_name : (struct text){"", 0},
+                                .bus = view->address.bus,
+                                .target = view->address.target};
+    struct group *group = view->address.present ? group_find(a, kind, &at) : NULL;
+    if (!group)
+        return;
+    for (struct adapter_session *s = TAILQ_FIRST(&group->sessions), *next; s; s = next) {
+        next = TAILQ_NEXT(s, group_next[kind]); /* the group goes with its last session */
+        if (s->state == SESSION_OPEN && covers(scope, view, s))
+            each(s, data);
+    }
+}
+
+static void each_of_host(struct adapter *a, const struct event_view *view,
+                         void (*each)(struct adapter_session *s, void *data), void *data)
+{
+    struct host *host = view->host.len ? host_find(a, view->host.ptr, view->host.len) : NULL;
+    if (!host)
+        return;
+    host_ref(host);
+    for (struct adapter_session *s = TAILQ_FIRST(&host->sessions), *next; s; s = next) {
+        next = TAILQ_NEXT(s, host_next);
+        if (s->state == SESSION_OPEN)
+            each(s, data);
+    }
+    host_unref(a, host);
 }
 
 void place_each(struct adapter *a, const struct event_view *view, void (*each)(struct adapter_session *s, void *data),
                 void *data)
 {
+    enum group_kind of_target = view->address.target >= 0 ? GROUP_TARGET : GROUP_NAME;
     uint32_t scope = scope_of(view);
-    if (scope == SENSEBUS__V1__SCOPE__SCOPE_LUN && view->address.present && view->address.target >= 0 && !MUTANT(15)) {
-        each_of_unit(a, view, each, data);
-        return;
+    switch (scope) {
+    case SENSEBUS__V1__SCOPE__SCOPE_LUN:
+        if (view->address.present && view->address.target >= 0 && !MUTANT(15)) {
+            each_of_unit(a, view, each, data);
+            return;
+        }
+        __attribute__((fallthrough));
+    case SENSEBUS__V1__SCOPE__SCOPE_TARGET:
+    case SENSEBUS__V1__SCOPE__SCOPE_SESSION:
+    case SENSEBUS__V1__SCOPE__SCOPE_CONNECTION: each_of_group(a, view, of_target, scope, each, data); return;
+    case SENSEBUS__V1__SCOPE__SCOPE_HOST:
+    case SENSEBUS__V1__SCOPE__SCOPE_BROKER: each_of_host(a, view, each, data); return;
+    default: each_of_group(a, view, GROUP_ADAPTER, scope, each, data); return;
     }
-    struct host *host = view->host.len ? host_find(a, view->host.ptr, view->host.len) : NULL;
-    if (!host)
-        return;
-    host_ref(host);
-    for (struct adapter_session *s = next_open(TAILQ_FIRST(&host->sessions), false), *next; s; s = next) {
-        next = next_open(TAILQ_NEXT(s, host_next), false);
-        if (covers(scope, view, s))
-            each(s, data);
-    }
-    host_unref(a, host);
 }
 
 /* ---- whom an SDI address touches */

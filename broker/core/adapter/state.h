@@ -6,7 +6,8 @@
  *              operations that it asked for. Ends with adapter_close.
  *   session    OPENING while the agent is asked, OPEN, CLOSED. Once CLOSED it is in no index any more, and stays only
  *              until what names it was taken (n_refs).
- *   unit       a place with its sessions: who excludes whom, and whom a record reaches
+ *   unit       a place with its sessions: who excludes whom, and whom a record of one unit reaches
+ *   group      an adapter or a target with its sessions: whom a wider record reaches
  *   host       an agent with its sessions and operations
  *   action     one thing for the caller, waiting in the queue of the machine or in the line of a stream. What must come
  *              about even without memory is embedded in what it speaks of, and written out only when it is taken. */
@@ -21,7 +22,8 @@
 #include "broker/core/adapter/deadline.h"
 #include "runtime/table.h"
 
-#define MAX_ADAPTER_NAME   63 /* bytes; as adapter_where has room for */
+#define MAX_HOST           253 /* bytes */
+#define MAX_ADAPTER_NAME   63  /* as adapter_where has room for */
 #define MAX_TARGET_NAME    255
 #define MAX_TEXT           256 /* of a message for people, with the 0 */
 #define AIX_BITS           0xfu
@@ -119,6 +121,14 @@ struct unit {
     char key[];
 };
 
+/* Sessions that one record may be about together (group.c). */
+enum group_kind { GROUP_ADAPTER, GROUP_TARGET, GROUP_NAME, N_GROUPS };
+struct group {
+    struct session_list sessions; /* OPENING and OPEN */
+    size_t key_len;
+    char key[];
+};
+
 struct adapter_stream {
     struct adapter *adapter;
     TAILQ_ENTRY(adapter_stream) next, ready_next;
@@ -159,6 +169,8 @@ struct adapter_session {
     struct adapter_stream *stream; /* that started it; NULL when CLOSED */
     struct host *host;
     struct unit *unit; /* NULL when CLOSED */
+    struct group *groups[N_GROUPS];
+    TAILQ_ENTRY(adapter_session) group_next[N_GROUPS];
     TAILQ_ENTRY(adapter_session) all_next, stream_next, host_next, unit_next, registered_next;
 
     Sensebus__V1__Mode mode;
@@ -243,7 +255,7 @@ struct adapter {
     struct stream_list streams, ready;
     struct session_list sessions; /* OPENING and OPEN, in order of generation */
     struct table sessions_by_id;  /* the same */
-    struct table principals, hosts, units, operations;
+    struct table principals, hosts, units, groups, operations;
     struct operation_list held;
     struct deadlines deadlines;
     struct action_queue actions;
@@ -309,6 +321,20 @@ bool place_is_on_adapter(const struct adapter_session *s, const struct event_vie
 /* Each OPEN session that the record is about. `each` may end the session. */
 void place_each(struct adapter *a, const struct event_view *view, void (*each)(struct adapter_session *s, void *data),
                 void *data);
+
+/* ---- group.c */
+
+struct group_at { /* what names a group; members that its kind does not have are not looked at */
+    struct text host, adapter, target_name;
+    int32_t bus, target;
+};
+/* NULL when no session is there. */
+struct group *group_find(const struct adapter *a, enum group_kind kind, const struct group_at *at);
+/* The groups of a place, some of them perhaps without a session yet: groups_move must follow. NULL where there is none.
+ * False when memory is out: nothing has changed. */
+bool groups_find(struct adapter *a, const char *host, const struct session_place *place, struct group *out[N_GROUPS]);
+/* Into these, out of all others. All NULL: into none. */
+void groups_move(struct adapter_session *s, struct group *groups[N_GROUPS]);
 
 /* ---- check.c */
 

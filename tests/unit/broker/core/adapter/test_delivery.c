@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "sensebus/v1/code.pb-c.h"
 #include "tests/unit/broker/core/adapter/world.h"
@@ -187,6 +188,59 @@ Test(delivery, record_echoes_what_was_registered)
     w.on_event = on_echo;
     record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__BUS_RESET, .target = 4, .lun = -1, .bits = -1});
     cr_assert_eq(n_echoed, 1);
+}
+
+static clock_t time_of(uint32_t code, uint32_t scope)
+{
+    clock_t begin_clock = clock();
+    for (unsigned i = 0; i < 200; i++)
+        record_comes(&w, &(struct record){.code = code, .scope = scope, .lun = -1});
+    return clock() - begin_clock;
+}
+
+/* A host with many sessions: a record of one target looks at those of the target, not at all of them. */
+Test(delivery, wide_record_costs_by_whom_it_reaches)
+{
+    w.is_quiet = true;
+    for (int target = 2; target < 500; target++) {
+        w.full.target = target;
+        started(&w, a, 0);
+        started(&w, a, 1);
+    }
+    clock_t of_target = time_of(SENSEBUS__V1__CODE__TARGET_RESET, SENSEBUS__V1__SCOPE__SCOPE_TARGET);
+    clock_t of_host = time_of(SENSEBUS__V1__CODE__ADAPTER_ADDED, SENSEBUS__V1__SCOPE__SCOPE_HOST);
+    cr_assert_lt(3 * of_target, of_host, "%ld against %ld", of_target, of_host);
+}
+
+/* The agent may find the device elsewhere: from then on its records reach the session there, and by its new name. */
+Test(delivery, session_that_moved_is_reached_where_it_is)
+{
+    Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
+    Sensebus__V1__OpenResult open = SENSEBUS__V1__OPEN_RESULT__INIT;
+    Sensebus__V1__DeviceAddress found = w.full;
+    ask_start(&w, a, 5, false);
+    found.target = 7;
+    found.target_name = (char *)"iqn.new";
+    open.address = &found;
+    open.controller = 3;
+    open.adapter_major = 7;
+    open.adapter_minor = 9;
+    result.id = w.last_operation;
+    result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
+    result.open = &open;
+    agent_result(&w, "h", &result, 0);
+    registered(&w, a, "s2");
+    w.text[0] = '\0';
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__TARGET_RESET, .scope = 2, .target = 1, .lun = -1});
+    record_comes(&w, &(struct record){
+                         .code = SENSEBUS__V1__CODE__TARGET_RESET, .scope = 2, .target = -1, .target_name = "iqn.t"});
+    story(&w, "");
+    record_comes(&w, &(struct record){.code = SENSEBUS__V1__CODE__TARGET_RESET, .scope = 2, .target = 7, .bits = 1});
+    record_comes(
+        &w,
+        &(struct record){
+            .code = SENSEBUS__V1__CODE__TARGET_RESET, .scope = 2, .target = -1, .target_name = "iqn.new", .bits = 2});
+    story(&w, "A event s2 TARGET_RESET @3 bits 1 corr ab\nA event s2 TARGET_RESET @4 bits 2 corr ab\n");
 }
 
 /* ---- pending words */
