@@ -90,10 +90,17 @@ static int look_at_new(struct events *e)
 
 void events_on_committed(struct events *e)
 {
-    uint64_t newest = e->broker->journal.newest, before = e->matcher.through;
+    uint64_t newest = e->broker->journal.newest;
     struct matcher_class *class;
     struct subscription *s;
 
+    /* First those who get every record: nothing new was looked at for them, whatever the matcher gets done. */
+    LIST_FOREACH(class, &e->matcher.unlimited, unlimited)
+    wake_class(class, e->matcher.through);
+    while ((s = LIST_FIRST(&e->watching))) {
+        subscription_wake(s, e->matcher.through);
+        subscription_ready(s);
+    }
     if (e->matcher.index.n > 0 && look_at_new(e)) {
         /* Then each looks for itself. */
         uint64_t looked = e->matcher.through;
@@ -105,12 +112,6 @@ void events_on_committed(struct events *e)
     }
     if (e->matcher.through < newest)
         matcher_pass(&e->matcher, newest);
-    LIST_FOREACH(class, &e->matcher.unlimited, unlimited)
-    wake_class(class, before);
-    while ((s = LIST_FIRST(&e->watching))) {
-        subscription_wake(s, before);
-        subscription_ready(s);
-    }
     if (TAILQ_EMPTY(&e->ready))
         matcher_forget(&e->matcher);
 }
