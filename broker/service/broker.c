@@ -26,6 +26,8 @@
 #define LAST_WORDS_MS        1000u /* at a stop: for streams to end when the disk took all of the grace */
 #define RETENTION_POKE_TICKS 60u
 #define CHECKPOINT_DEVICES   4096u
+#define FOLD_TURN_MS         20u
+#define FOLD_LAST_MS         1000u /* at a stop: for what the sessions have not heard yet */
 #define AIX_ALL_BITS         0x0fu /* when it is not known which ones were lost */
 #define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
 
@@ -53,7 +55,7 @@ static void tell_lost(struct broker *b, uint64_t first, uint64_t last, Sensebus_
 
 /* Each record of a run goes to the sessions and into the status: one scan for both, and none when there is no session
  * and it was noted at its acceptance what the status needs. */
-static int fold_run(struct broker *b, const struct journal_run *run)
+static int fold_run(struct broker *b, const struct journal_run *run, uint64_t until_ns)
 {
     static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
     const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *event;
@@ -78,12 +80,15 @@ static int fold_run(struct broker *b, const struct journal_run *run)
         }
         adapter_service_record(&b->adapter, &view);
         rc = status_fold(&b->status, &view);
+        if (!rc && listens && clock_mono_ns() >= until_ns)
+            rc = UV_EAGAIN;
     }
     return rc;
 }
 
-/* Fold what is committed and not folded yet. Without memory it stays behind, and is made up for at the next commit. */
-static int fold_committed(struct broker *b)
+/* Fold what is committed and not folded yet. Without memory it stays behind, and is made up for at the next commit.
+ * UV_EAGAIN: so many sessions heard of so many records that `until_ns` has come; there may be more. */
+static int fold_committed(struct broker *b, uint64_t until_ns)
 {
     uint64_t at = b->status.through + 1;
     struct journal_run run;
@@ -108,7 +113,7 @@ static int fold_committed(struct broker *b)
         }
         if (result != JOURNAL_RUN)
             return result;
-        rc = fold_run(b, &run);
+        rc = fold_run(b, &run, until_ns);
         at = run.last + 1;
         journal_run_release(&run);
     }
@@ -166,6 +171,28 @@ static int on_seal(void *data, struct journal_write *w, uint64_t through)
     return rc ? rc : checkpoint(b, w);
 }
 
+static void on_fold(uv_idle_t *handle);
+
+/* A turn of folding; what is left comes after what else the loop has to do. So a host with very many sessions, and an
+ * agent that tells them all of everything, hold up nobody. */
+static void fold(struct broker *b)
+{
+    int rc = fold_committed(b, clock_mono_ns() + FOLD_TURN_MS * 1000000ull);
+
+    if (rc == UV_EAGAIN)
+        uv_idle_start(&b->folding, on_fold);
+    else
+        uv_idle_stop(&b->folding);
+    if (rc && rc != UV_EAGAIN)
+        log_warn("status.behind", "through=%" PRIu64 " newest=%" PRIu64, b->status.through, b->journal.newest);
+    adapter_service_delivered(&b->adapter);
+}
+
+static void on_fold(uv_idle_t *handle)
+{
+    fold(handle->data);
+}
+
 static void on_committed(void *data, uint64_t from, uint64_t through)
 {
     struct broker *b = data;
@@ -173,9 +200,8 @@ static void on_committed(void *data, uint64_t from, uint64_t through)
     (void)from;
     if (b->status.in_flight)
         status_checkpoint_end(&b->status, true);
-    if (fold_committed(b))
-        log_warn("status.behind", "through=%" PRIu64 " newest=%" PRIu64, b->status.through, b->journal.newest);
-    adapter_service_delivered(&b->adapter);
+    if (!uv_is_active((uv_handle_t *)&b->folding))
+        fold(b);
     agents_on_committed(&b->agents, through);
     events_on_committed(&b->events);
     if (b->state == BROKER_RUNNING && b->not_accepting[0]) {
@@ -243,7 +269,7 @@ static int restore(struct broker *b)
     if (!rc)
         rc = cursor_store_load(&b->cursors, &b->journal);
     if (!rc)
-        rc = fold_committed(b);
+        rc = fold_committed(b, UINT64_MAX);
     if (!rc)
         log_info("status.restored", "devices=%zu folded=%" PRIu64, b->status.n,
                  b->journal.newest - b->journal.status_through);
@@ -380,7 +406,8 @@ int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options 
     }
     b->commit_open = true;
     uv_timer_init(loop, &b->tick);
-    b->tick.data = b;
+    uv_idle_init(loop, &b->folding);
+    b->tick.data = b->folding.data = b;
     b->tick_open = true;
     rc = serve(b, err, err_len);
     if (rc)
@@ -421,8 +448,10 @@ static void close_all(struct broker *b)
 {
     if (b->state != BROKER_CLOSING) {
         b->state = BROKER_CLOSING;
-        if (b->tick_open)
+        if (b->tick_open) {
             uv_close((uv_handle_t *)&b->tick, NULL);
+            uv_close((uv_handle_t *)&b->folding, NULL);
+        }
         if (b->server) {
             grpc_server_close(b->server, on_server_closed, b);
             return;
@@ -496,6 +525,8 @@ void broker_stop(struct broker *b, void (*cb)(void *data), void *data)
     grpc_health_set(b->health, "", false);
     for (size_t i = 0; i < N_SERVED; i++)
         grpc_health_set(b->health, served[i], false);
+    if (uv_is_active((uv_handle_t *)&b->folding))
+        fold_committed(b, clock_mono_ns() + FOLD_LAST_MS * 1000000ull);
     adapter_service_stop(&b->adapter); /* what it announces stands in the log before the stop */
     snprintf(summary, sizeof summary, "the broker on %s is stopping", b->host);
     announce(b, SENSEBUS__V1__CODE__BROKER_STOPPING, b->host, summary);

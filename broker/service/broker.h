@@ -87,7 +87,8 @@ struct broker {
     struct log_limit denied_limit, own_failed_limit;
     char not_accepting[128]; /* why nothing is accepted now; empty while all is well */
     struct commit_waiter stopping_written;
-    uv_timer_t tick; /* retention by age, and the limit on waiting for the disk at a stop */
+    uv_timer_t tick;   /* retention by age, and the limit on waiting for the disk at a stop */
+    uv_idle_t folding; /* active while committed records wait for sessions and status to hear of them */
     uint64_t stop_by_ms, n_ticks;
     uint64_t checkpoint_ms, checkpoint_through; /* of the status, as in the newest transaction */
     bool tick_open, commit_open, log_open;

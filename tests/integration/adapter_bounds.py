@@ -136,6 +136,30 @@ def test_who_takes_no_replies_is_not_read_until_he_does():
             deaf.wait(lambda: len(deaf.results) == n + 1, "every reply")
 
 
+def test_many_records_for_many_sessions_hold_up_nobody():
+    # each of the records is about all sessions of the host: telling them takes its time, and the others have theirs
+    devices = [make_device(target, lun) for target in range(1, 41) for lun in range(50)]
+    with face(devices=devices) as (broker, agent, stream):
+        for part in (devices[:1000], devices[1000:]):  # no more operations at once than one may have
+            ids = [stream.send(start=A.Start(address=address(d.address.target, d.address.lun))) for d in part]
+            last = [check_result(stream.result(i)).start for i in ids][-1]
+        members = dict(code="ADAPTER_ADDED", lun=-1, aix_bits=4)
+        events = [make_event(agent.host, agent.epoch, n, **members) for n in range(1, 60_001)]
+        for event in events:
+            event.scope = event_pb2.SCOPE_HOST
+        admin, slowest = broker.admin(), 0
+        before = broker.info().newest.sequence
+        for at in range(0, len(events), 1000):
+            agent.publish(*events[at:at + 1000])
+        while agent.acked() < len(events):
+            begin = time.monotonic()
+            admin.ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S)
+            slowest = max(slowest, time.monotonic() - begin)
+        check(slowest < 2, f"somebody else waited {slowest:.1f} s")
+        wait_until(lambda: broker.info().newest.sequence >= before + len(events), "the log")
+        check_equal(stream.pending(last), 4)
+
+
 def test_sessions_that_come_and_go_do_not_fill_the_log_file():
     # the log of events has every start and stop; lines of the log file are for people
     with face() as (broker, agent, stream):
