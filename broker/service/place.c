@@ -128,7 +128,7 @@ static int find_device(struct place *p, const struct directory_agent *agent, con
         i = first_of_name(agent, w);
         end = i < end ? i + 1 : end;
     }
-    for (; i < end; i++) {
+    for (; i < end && n < 2; i++) { /* two are ambiguous: how many more there are makes no difference */
         if (!by_name && !number_matches(&agent->devices[i], w))
             continue;
         int rc = keep_if_wanted(p, &agent->devices[i], w);
