@@ -58,7 +58,7 @@ static size_t make_options(struct settings *s, struct option out[MAX_OPTIONS])
          "where the log is kept (" DEFAULT_DATA ")"},
         {"durability", 0, OPTION_CHOICE, &s->durability, "sync|relaxed", NULL, 0, 0,
          "sync: acknowledged records are on disk (default)\n"
-         "relaxed: a crash of the machine, not of the broker, may lose the newest"},
+         "relaxed: a crash of the machine, not of the broker, loses the log"},
         {"log-max-bytes", 0, OPTION_SIZE, &s->log_max_bytes, "SIZE", NULL, 1 << 20, (uint64_t)1 << 46,
          "upper bound of the log's file (8G)"},
         {"retain-bytes", 0, OPTION_SIZE, &s->retain_bytes, "SIZE", NULL, 0, 0,

@@ -175,7 +175,8 @@ static void print_summary(struct report *r, const struct check_summary *s)
 {
     static const char *const durability[] = {
         [STORE_MARK_NONE] = "sync: everything is on the disk",
-        [STORE_MARK_RELAXED] = "relaxed, and not closed in order: the newest is lost if the machine goes down now",
+        [STORE_MARK_RELAXED] =
+            "relaxed, and not closed in order: if the machine goes down now, the next start begins anew",
         [STORE_MARK_UNSAFE] = "relaxed, and the machine went down: the next start sets this log aside and begins anew",
     };
     fputs(r->any ? "\nlog         " : "log         ", r->out);

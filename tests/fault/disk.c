@@ -39,6 +39,13 @@ static void find(void *out, const char *name)
     memcpy(out, &function, sizeof function);
 }
 
+static void open_record(const char *path)
+{
+    record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (record < 0)
+        abort();
+}
+
 static void start(void)
 {
     const char *path = getenv("SENSEBUS_RECORD");
@@ -47,8 +54,8 @@ static void start(void)
     find(&real_fdatasync, "fdatasync");
     find(&real_fsync, "fsync");
     find(&real_ftruncate, "ftruncate");
-    if (path && (record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
-        abort();
+    if (path)
+        open_record(path);
 }
 
 static bool is_data(int fd)
@@ -158,6 +165,12 @@ int ftruncate(int fd, off_t len)
     if (is_data(fd))
         abort(); /* the same */
     return real_ftruncate(fd, len);
+}
+
+void disk_record_to(const char *path)
+{
+    pthread_once(&once, start);
+    open_record(path);
 }
 
 void disk_mark(uint64_t number)

@@ -17,5 +17,7 @@ struct disk_record_entry {
     uint64_t offset;
 };
 
+/* From here on, append to `path`; the same as SENSEBUS_RECORD in the environment. */
+void disk_record_to(const char *path);
 /* Put a note of the test's own on the record: everything promised so far. */
 void disk_mark(uint64_t number);
