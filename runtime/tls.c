@@ -16,7 +16,13 @@
 
 #include "runtime/tls_context.h"
 
-enum { MAX_NAMES = 32 };
+enum {
+    MAX_NAMES = 32,
+    /* Messages of the handshake's kind after the handshake: OpenSSL itself takes any number of them, and changing keys
+     * costs a thousand times what the 27 bytes cost that ask for it. So many are fine with so much data between. */
+    MAX_POSTS = 64,
+    POSTS_BYTES = 64 * 1024,
+};
 
 struct tls {
     struct tls_context *context;
@@ -24,6 +30,8 @@ struct tls {
     enum tls_state state;
     bool touched;         /* the peer's first byte was looked at */
     bool verifying_ended; /* a certificate was refused: `problem` says why */
+    unsigned n_posts;     /* messages after the handshake … */
+    size_t n_posts_plain; /* … and data that came since they were none */
     char *server_name;    /* expected; NULL on a server */
     char *names;          /* of the peer: texts one after the other, each with its 0; behind the last an empty one */
     char problem[TLS_TEXT_MAX];
@@ -41,7 +49,7 @@ static int wire_read(BIO *bio, char *out, int len)
     struct tls *tls = BIO_get_data(bio);
     size_t n = (size_t)len < tls->in_len ? (size_t)len : tls->in_len;
     BIO_clear_retry_flags(bio);
-    if (n == 0) {
+    if (n == 0 || tls->n_posts > MAX_POSTS) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -286,8 +294,11 @@ static void fail_by_error(struct tls *tls, unsigned long error)
 static void check(struct tls *tls, int result)
 {
     int error = SSL_get_error(tls->ssl, result);
-    if (error == SSL_ERROR_WANT_READ)
+    if (error == SSL_ERROR_WANT_READ) {
+        if (tls->n_posts > MAX_POSTS)
+            fail(tls, "the peer changes its keys too often");
         return;
+    }
     if (error == SSL_ERROR_ZERO_RETURN)
         tls->state = TLS_CLOSED;
     else if (tls->verifying_ended)
@@ -387,6 +398,23 @@ static void on_handshake_done(struct tls *tls)
         tls->state = TLS_OPEN;
 }
 
+void tls_on_message(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *data)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    (void)version, (void)bytes, (void)len, (void)data;
+    if (!sent && type == SSL3_RT_HANDSHAKE && tls && tls->state == TLS_OPEN)
+        tls->n_posts++;
+}
+
+static void count_plain(struct tls *tls, size_t n)
+{
+    tls->n_posts_plain += n;
+    if (tls->n_posts_plain < POSTS_BYTES)
+        return;
+    tls->n_posts = 0;
+    tls->n_posts_plain = 0;
+}
+
 static void read_records(struct tls *tls)
 {
     uint8_t plain[TLS_RECORD_BYTES];
@@ -397,6 +425,7 @@ static void read_records(struct tls *tls)
             check(tls, result);
             return;
         }
+        count_plain(tls, n);
         tls->ops->on_plain(tls->data, plain, n);
     }
 }

@@ -15,6 +15,8 @@ struct tls_context {
 
 /* tls.c: called by OpenSSL for each certificate of the peer. */
 int tls_on_verify(int ok, X509_STORE_CTX *store);
+/* tls.c: called by OpenSSL for each message of the protocol, sent or received. */
+void tls_on_message(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *data);
 /* tls.c: NULL when memory is out. */
 BIO_METHOD *tls_wire_method(void);
 

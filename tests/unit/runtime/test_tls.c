@@ -518,6 +518,51 @@ Test(tls, what_is_not_tls_is_said_to_be_none)
     tls_free(client.tls);
 }
 
+/* What the foreign end has to say, to the server. */
+static void foreign_says(void)
+{
+    static uint8_t bytes[512 * 1024];
+    int n = BIO_read(foreign.out, bytes, sizeof bytes);
+    server.n_wire = 0;
+    tls_step(server.tls, bytes, n > 0 ? (size_t)n : 0, &ops, &server);
+}
+
+static void foreign_changes_keys(unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        cr_assert_eq(SSL_key_update(foreign.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        cr_assert_eq(SSL_do_handshake(foreign.ssl), 1);
+    }
+}
+
+/* 27 bytes that cost a thousand times as much as other 27: some are fine, a flood is cut off at once. */
+Test(tls, a_peer_that_changes_its_keys_all_the_time_is_cut_off)
+{
+    static const uint8_t data[16384];
+    struct tls_pem pem = issue_valid(certificates_subject("r1", "sensebus://reader/r1"), -60, 3600);
+    open_server();
+    foreign_open(false, &pem, TLS1_3_VERSION);
+    foreign_offer("\x02h2");
+    foreign_talk(&server);
+    cr_assert_eq(tls_state(server.tls), TLS_OPEN, "%s", tls_problem(server.tls));
+    for (unsigned i = 0; i < 10; i++) { /* now and then */
+        foreign_changes_keys(12);
+        SSL_write(foreign.ssl, data, sizeof data);
+        foreign_says();
+        cr_assert_eq(tls_state(server.tls), TLS_OPEN, "%s", tls_problem(server.tls));
+    }
+    cr_assert_eq(server.n_plain, 10 * sizeof data);
+    foreign_changes_keys(10000);
+    clock_t begin = clock();
+    foreign_says();
+    cr_assert_lt(clock() - begin, CLOCKS_PER_SEC / 10);
+    cr_assert_eq(tls_state(server.tls), TLS_FAILED);
+    cr_assert_str_eq(tls_problem(server.tls), "the peer changes its keys too often");
+    foreign_close();
+    tls_free(server.tls);
+    tls_pem_free(&pem);
+}
+
 Test(tls, after_a_failure_bytes_are_ignored)
 {
     open_server();
