@@ -422,6 +422,22 @@ static void run_loop(void)
     reap();
 }
 
+/* A few of those in line have their turn, as when there are more than one iteration of the loop serves. */
+static void run_some_turns(void)
+{
+    struct subscription *s;
+
+    fail_some_memory();
+    for (unsigned n = 1 + below(6); n > 0 && (s = TAILQ_FIRST(&broker.events.ready)); n--) {
+        TAILQ_REMOVE(&broker.events.ready, s, ready);
+        broker.events.n_ready--;
+        s->is_ready = false;
+        subscription_turn(s);
+    }
+    failing_alloc_stop();
+    reap();
+}
+
 static void fold(void)
 {
     static const struct event_limits limits = {.allow_broker_fields = true};
@@ -560,7 +576,7 @@ static void play_step(void)
 {
     size_t i = below(MAX_CALLS);
 
-    switch (below(16)) {
+    switch (below(17)) {
     case 0:
     case 1:
     case 2:
@@ -588,6 +604,8 @@ static void play_step(void)
         if (calls[i] && !calls[i]->is_finished && one_in(8))
             calls[i]->ops->on_drain(calls[i], calls[i]->data);
         break;
+    case 12:
+    case 13: run_some_turns(); break;
     default:
         for (size_t k = 0; k < MAX_CALLS; k++)
             if (calls[k] && one_in(3))
