@@ -90,7 +90,7 @@ Test(secure, megabytes_arrive_whole)
 Test(secure, the_host_of_the_address_is_the_name_that_is_expected)
 {
     pair_open(p, NULL, &(struct grpc_listen_options){.tls = accepts}, &(struct grpc_channel_options){.tls = connects},
-              "localhost:0");
+              "127.0.0.1:0");
     pair_until(p, &p->up);
     pair_deinit(p);
 }
