@@ -63,11 +63,11 @@ def test_nothing_acknowledged_is_lost_or_repeated():
         for n in range(IMAGES):
             at = chance.randrange(len(notes) - 1)
             end = chance.randint(notes[at][0], notes[at + 1][0])  # a moment at which so many were acknowledged
-            entries = disk_record.read_entries(record, end)
+            entries, n_done = disk_record.read_entries(record, end)
             data = os.path.join(directory, f"data.{n}")
             os.mkdir(data, 0o700)
             with open(os.path.join(data, "data.mdb"), "wb") as file:
-                file.write(disk_record.image(entries, chance, torn=chance.random() < 0.5))
+                file.write(disk_record.image(entries, n_done, chance, torn=chance.random() < 0.5))
             records = go_on(data, made, notes[at][1])
             judge(records, len(made), len(made))
             shutil.rmtree(data)
@@ -78,10 +78,11 @@ def test_relaxed_begins_anew_and_says_so():
     chance = random.Random(SEED)
     with tempfile.TemporaryDirectory(prefix="sensebus-power.") as directory:
         made, record, notes = run_and_note(directory, "--durability", "relaxed")
+        entries, n_done = disk_record.read_entries(record, notes[-1][0])
         data = os.path.join(directory, "data")
         os.mkdir(data, 0o700)
         with open(os.path.join(data, "data.mdb"), "wb") as file:
-            file.write(disk_record.image(disk_record.read_entries(record, notes[-1][0]), chance, torn=True))
+            file.write(disk_record.image(entries, n_done, chance, torn=True))
         with open(os.path.join(data, "relaxed"), "w") as file:
             file.write("another boot")
         with Broker("--durability", "relaxed", data=data) as broker:

@@ -10,30 +10,32 @@ ENTRY = struct.Struct("=IIQ")
 SECTOR = 512
 
 
-def read_entries(path, end=None):
-    """(kind, offset, bytes) for each whole entry in the first `end` bytes."""
+def read_entries(path, end):
+    """Each entry (kind, offset, bytes) that was done when the record had `end` bytes, and the one that came next: under
+    way, or not begun. An entry is put on record when it is done."""
     with open(path, "rb") as file:
-        record = file.read(end)
-    entries, at = [], 0
-    while at + ENTRY.size <= len(record):
+        record = file.read()
+    entries, at, n_done = [], 0, 0
+    while at + ENTRY.size <= len(record) and n_done == len(entries):
         kind, length, offset = ENTRY.unpack_from(record, at)
         at += ENTRY.size
         if at + length > len(record):
             break
         entries.append((kind, offset, record[at:at + length]))
         at += length
-    return entries
+        n_done += at <= end
+    return entries, n_done
 
 
-def image(entries, chance, torn):
-    """The file when the power is lost in the middle of the last entry. `chance`: a random.Random. `torn`: what was not
+def image(entries, n_done, chance, torn):
+    """The file when the power is lost while entries[n_done] is under way. `chance`: a random.Random. `torn`: what was not
     flushed is there by sectors; else by whole writes."""
-    flushed = max((i for i, entry in enumerate(entries[:-1]) if entry[0] == SYNC), default=0)
+    flushed = max((i for i, entry in enumerate(entries[:n_done]) if entry[0] == SYNC), default=0)
     file = bytearray()
     for i, (kind, offset, content) in enumerate(entries):
         if kind not in (WRITE, WRITE_DURABLE):
             continue
-        is_sure = i < flushed or (kind == WRITE_DURABLE and i < len(entries) - 1)
+        is_sure = i < flushed or (kind == WRITE_DURABLE and i < n_done)
         step = SECTOR if torn and not is_sure else len(content)
         for at in range(0, len(content), step):
             if not is_sure and chance.random() < 0.5:
