@@ -65,6 +65,7 @@ static struct record records[MAX_RECORDS + 1];
 static const struct grpc_method *methods;
 static uint64_t random_state, seed, step, now_ns, n_sent, n_gaps_told;
 static bool is_settling;
+static unsigned reads_until_failure; /* of the log, 0 = none fails */
 
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
@@ -190,6 +191,8 @@ __attribute__((format(printf, 3, 4))) void __wrap_grpc_call_finish(struct grpc_c
                                                                    ...);
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out);
 uint64_t __wrap_clock_mono_ns(void);
+int __real_journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out);
+int __wrap_journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out);
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t ms, uint64_t repeat);
 
 int __wrap_grpc_server_add(struct grpc_server *server, const struct grpc_method *list, size_t n, void *data)
@@ -252,6 +255,13 @@ bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, s
 uint64_t __wrap_clock_mono_ns(void)
 {
     return now_ns;
+}
+
+int __wrap_journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out)
+{
+    if (reads_until_failure > 0 && --reads_until_failure == 0)
+        return UV_ENOMEM;
+    return __real_journal_read(j, from, through, max_bytes, out);
 }
 
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t ms, uint64_t repeat)
@@ -483,7 +493,9 @@ static void commit(void)
         fold();
     if (one_in(2))
         failing_alloc_after(below(5));
+    reads_until_failure = below(12) < 3 ? 1 + below(3) : 0;
     events_on_committed(&broker.events);
+    reads_until_failure = 0;
     failing_alloc_stop();
     for (size_t i = 0; i < w.n_batches; i++)
         journal_batch_deinit(&batches[i]);
