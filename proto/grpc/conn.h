@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "proto/grpc/h2.h"
@@ -42,6 +43,8 @@ struct conn {
     const struct grpc_limits *limits;
     struct grpc_server_counters *counters;
     struct conn *prev, *next; /* the owner's list */
+    TAILQ_ENTRY(conn) young;  /* the owner's too, while is_young */
+    bool is_young;
     enum conn_state state;
     bool down;             /* on_down was called */
     bool faulty;           /* it ends because of what the peer did, or failed to do */

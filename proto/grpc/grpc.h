@@ -47,7 +47,8 @@ struct grpc_limits {
                                        * as much; the call that wants more is refused */
     uint32_t max_header_bytes;        /* 16 KiB of header list, names + values + 32 each; 64 KiB at most */
     uint32_t max_streams;             /* 1,000 concurrent calls a connection */
-    uint32_t max_connections;         /* 10,000 a server; further ones are accepted and closed at once */
+    uint32_t max_connections;         /* 10,000 a server; a further one takes the place of the oldest whose handshake
+                                       * is not done, or is accepted and closed at once */
     uint32_t max_queued_bytes;        /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
     uint32_t low_water_bytes;         /* 256 KiB: on_writable comes when the queue falls below */
     uint32_t max_unary_bytes;         /* 32 MiB of unary replies that wait to be sent on one connection; a further one

@@ -25,7 +25,8 @@ struct grpc_server {
     size_t n_services;
     struct listener *listeners;
     struct conn *conns;
-    unsigned n_parts; /* handles and connections: all must be gone before the memory goes */
+    TAILQ_HEAD(, conn) young; /* their handshakes are not done; oldest first */
+    unsigned n_parts;         /* handles and connections: all must be gone before the memory goes */
     uv_timer_t drain_timer;
     uv_timer_t accept_timer; /* a connection waits that there was no memory for */
     struct log_limit log_limit;
@@ -46,6 +47,7 @@ int grpc_server_new(uv_loop_t *loop, const struct grpc_limits *limits, struct gr
         return UV_ENOMEM;
     s->loop = loop;
     s->limits = h2_limits_resolve(limits);
+    TAILQ_INIT(&s->young);
     uv_timer_init(loop, &s->drain_timer);
     uv_timer_init(loop, &s->accept_timer);
     s->drain_timer.data = s->accept_timer.data = s;
@@ -124,6 +126,14 @@ static void on_call(struct conn *c, struct grpc_call *call)
         call_drain(call);
 }
 
+static void grow_up(struct conn *c)
+{
+    struct grpc_server *s = c->owner;
+    if (c->is_young)
+        TAILQ_REMOVE(&s->young, c, young);
+    c->is_young = false;
+}
+
 static void on_down(struct conn *c, const char *reason)
 {
     struct grpc_server *s = c->owner;
@@ -138,6 +148,7 @@ static void on_down(struct conn *c, const char *reason)
 static void on_conn_closed(struct conn *c)
 {
     struct grpc_server *s = c->owner;
+    grow_up(c);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -149,7 +160,21 @@ static void on_conn_closed(struct conn *c)
     part_gone(s);
 }
 
-static const struct conn_ops conn_ops = {.on_call = on_call, .on_down = on_down, .on_closed = on_conn_closed};
+static const struct conn_ops conn_ops = {
+    .on_up = grow_up, .on_call = on_call, .on_down = on_down, .on_closed = on_conn_closed};
+
+/* All places are taken: the longest unfinished handshake gives up its own, so that peers who say nothing keep nobody
+ * out. False when all have finished theirs. */
+static bool make_room(struct grpc_server *s)
+{
+    struct conn *c = TAILQ_FIRST(&s->young);
+    if (!c)
+        return false;
+    grow_up(c);
+    c->faulty = true;
+    conn_close(c, GRPC_UNAVAILABLE, "the handshake was not done when others needed the place");
+    return true;
+}
 
 static void accept_connection(struct listener *l);
 
@@ -180,7 +205,7 @@ static void accept_connection(struct listener *l)
     s->n_parts++;
     s->counters.connections_open++;
     rc = transport_accept(&c->transport, &l->u.stream, l->address);
-    if (rc == 0 && s->counters.connections_open > s->limits.max_connections)
+    if (rc == 0 && s->counters.connections_open > s->limits.max_connections && !make_room(s))
         rc = UV_EMFILE;
     if (rc == 0 && l->tls)
         rc = transport_secure(&c->transport, l->tls, NULL);
@@ -188,6 +213,8 @@ static void accept_connection(struct listener *l)
         rc = conn_start(c, H2_SERVER);
     if (rc == 0) {
         s->counters.connections_accepted++;
+        c->is_young = true;
+        TAILQ_INSERT_TAIL(&s->young, c, young);
     } else {
         s->counters.connections_refused++;
         conn_close(c, GRPC_UNAVAILABLE, uv_strerror(rc));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,6 +235,48 @@ Test(drain, close_during_a_drain_ends_it)
 }
 
 /* ------------------------------------------------------------------------------------------------ sockets */
+
+static int raw_connection(const char *address)
+{
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sin.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+    cr_assert_eq(connect(fd, (struct sockaddr *)&sin, sizeof sin), 0);
+    return fd;
+}
+
+static bool all_are_accepted(void *data)
+{
+    struct grpc_server_counters counters;
+    grpc_server_counters(p->server, &counters);
+    return counters.connections_accepted + counters.connections_refused >= *(unsigned *)data;
+}
+
+/* Peers that connect and say nothing need no certificate for that: they must not keep others out. */
+Test(sockets, silent_peers_give_up_their_places)
+{
+    const struct grpc_limits limits = {.max_connections = 4};
+    struct grpc_server_counters counters;
+    unsigned n = 11;
+    int silent[10];
+    pair_init(p, &limits, NULL, "127.0.0.1:0"); /* with a channel that is up: one place */
+    for (unsigned i = 0; i < 10; i++)
+        silent[i] = raw_connection(grpc_server_address(p->server, 0));
+    cr_assert(test_loop_until_true(&p->loop, all_are_accepted, &n));
+    test_loop_for(&p->loop, 50);
+    grpc_server_counters(p->server, &counters);
+    cr_assert_eq(counters.connections_refused, 0);
+    cr_assert_eq(counters.connections_open, 4);
+    cr_assert(p->up && !p->down, "whose handshake is done stays");
+
+    struct grpc_channel *old = p->channel;
+    pair_channel(p, grpc_server_address(p->server, 0), &(struct grpc_channel_options){.connect_ms = 5000});
+    pair_until_count(p, &p->n_ups, 2);
+    grpc_channel_close(old);
+    for (unsigned i = 0; i < 10; i++)
+        close(silent[i]);
+    pair_deinit(p);
+}
 
 Test(sockets, unix_socket_carries_calls_and_goes_away)
 {
