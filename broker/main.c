@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -14,6 +15,7 @@
 #include "runtime/notify.h"
 
 #define EXIT_USAGE 2
+#define MAX_FILES  65536 /* more than all connections that are taken */
 
 /* ------------------------------------------------------------------------------------------------ telling others */
 
@@ -81,6 +83,18 @@ static void watch_signals(struct process *p)
     uv_signal_start(&p->interrupt, on_signal, SIGINT);
 }
 
+/* Every connection is a file. The soft limit is often 1,024, for programs that use select(). */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= MAX_FILES)
+        return;
+    limit.rlim_cur = limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("broker.file_limit", "reason=\"%s\"", strerror(errno));
+}
+
 static int run(struct process *p)
 {
     const struct settings *s = &p->settings;
@@ -89,6 +103,7 @@ static int run(struct process *p)
     char err[512];
     int status = EXIT_SUCCESS;
 
+    raise_file_limit();
     watch_signals(p);
     int rc = broker_start(&p->broker, &p->loop, &options, err, sizeof err);
     if (rc) {

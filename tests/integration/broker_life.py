@@ -60,6 +60,23 @@ def test_unix_socket():
             check_equal(broker.info().newest.sequence, 0)
 
 
+def test_connections_are_not_bounded_by_the_soft_limit_of_files():
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # what the broker is started with
+    try:
+        broker = Broker().start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with broker:
+        port = int(broker.address.rsplit(":", 1)[1])
+        sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
+        wait_until(lambda: broker.counters()["sensebus_grpc_connections_total"] > 400, "every connection")
+        check_equal(broker.counters()["sensebus_grpc_connections_refused_total"], 0)
+        for one in sockets:
+            one.close()
+
+
 def test_ready_is_told_to_the_service_manager():
     with tempfile.TemporaryDirectory(prefix="sensebus-notify.") as directory:
         path = os.path.join(directory, "notify")
