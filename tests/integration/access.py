@@ -99,6 +99,42 @@ def test_an_operator_may_read_and_an_agent_may_not():
             subscribe(broker)
 
 
+# Who may call it at all; what an operation on a stream needs beside is said with the operation.
+METHODS = {
+    "Events/Subscribe": "reader operator", "Events/Acknowledge": "reader operator", "Events/GetStatus": "reader operator",
+    "Agents/Attach": "agent",
+    "Admin/GetBroker": "reader operator", "Admin/ListAgents": "reader operator", "Admin/ListDevices": "reader operator",
+    "Admin/ListSubscriptions": "reader operator", "Admin/EndSession": "operator",
+    "Adapter/Open": "reader kernel dev-config operator", "Adapter/ListSessions": "reader kernel dev-config operator",
+    "Sdi/Listen": "kernel", "Sdi/NotifyEvent": "kernel", "Sdi/Xaen": "kernel",
+}
+
+
+def is_denied(channel, method):
+    call = channel.stream_stream(f"/sensebus.v1.{method}")(iter([b""]), timeout=LIMIT_S)
+    try:
+        next(call, None)
+    except grpc.RpcError as error:
+        return error.code() == DENIED
+    finally:
+        call.cancel()
+    return False
+
+
+def test_every_method_is_for_its_roles_alone():
+    # rule 1
+    from sensebus.v1 import sdi_pb2
+    files = (events_pb2, agents_pb2, admin_pb2, adapter_pb2, sdi_pb2)
+    served = [f"{service.name}/{method.name}" for file in files for service in
+              file.DESCRIPTOR.services_by_name.values() for method in service.methods]
+    check_equal(sorted(served), sorted(METHODS), "methods of the contract")
+    for role in ("agent", "reader", "kernel", "dev-config", "operator"):
+        with Broker(plaintext_roles=role) as broker:
+            channel = broker.channel()
+            for method, roles in METHODS.items():
+                check_equal(is_denied(channel, method), role not in roles.split(), f"{method} denied to {role}")
+
+
 def test_an_agent_of_another_host_is_refused_by_name():
     with Broker("--plaintext-hosts", "db-*", "--plaintext-hosts", "web-1", plaintext_roles="agent,reader") as broker:
         for host in ("db-07", "web-1"):
