@@ -17,6 +17,7 @@ struct grpc_reflection {
     const char *const *services;
     size_t n_services;
     size_t *closure; /* room for every file */
+    unsigned n_calls;
 };
 
 /* ------------------------------------------------------------------------------------------------ answers
@@ -169,8 +170,17 @@ static void answer(struct grpc_reflection *r, struct grpc_call *call, Request *r
 
 /* ------------------------------------------------------------------------------------------------ the call */
 
+/* Anybody may ask, and answers are longer than questions: so few calls at a time, of all connections together, and
+ * little that waits on each. */
+enum { MAX_CALLS = 64, MAX_WAITING_BYTES = 1024 * 1024 };
+
 static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
 {
+    if (grpc_call_queued_bytes(call) > MAX_WAITING_BYTES) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%zu bytes of answers wait, and are not read",
+                         grpc_call_queued_bytes(call));
+        return;
+    }
     Request *request =
         len <= MAX_REQUEST_BYTES ? grpc__reflection__v1__server_reflection_request__unpack(NULL, len, bytes) : NULL;
     if (!request) {
@@ -179,7 +189,7 @@ static void on_message(struct grpc_call *call, void *data, const uint8_t *bytes,
     }
     answer(data, call, request);
     grpc__reflection__v1__server_reflection_request__free_unpacked(request, NULL);
-    /* Answers are longer than questions: take the next when the client has read some. */
+    /* Take the next when the client has read some. */
     if (!grpc_call_writable(call))
         grpc_call_pause(call);
 }
@@ -198,8 +208,8 @@ static void on_half_close(struct grpc_call *call, void *data)
 
 static void on_close(struct grpc_call *call, void *data, int status, const char *message)
 {
+    ((struct grpc_reflection *)data)->n_calls--;
     (void)call;
-    (void)data;
     (void)status;
     (void)message;
 }
@@ -209,7 +219,13 @@ static const struct grpc_call_ops ops = {
 
 static void start(struct grpc_call *call, void *data)
 {
-    grpc_call_accept(call, &ops, data);
+    struct grpc_reflection *r = data;
+    if (r->n_calls == MAX_CALLS) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%d calls of this service are open already", MAX_CALLS);
+        return;
+    }
+    r->n_calls++;
+    grpc_call_accept(call, &ops, r);
 }
 
 static const struct grpc_method methods[] = {

@@ -99,6 +99,41 @@ def test_an_operator_may_read_and_an_agent_may_not():
             subscribe(broker)
 
 
+def is_exhausted(ask, question):
+    try:
+        next(ask(iter([question]), timeout=LIMIT_S))
+    except grpc.RpcError as error:
+        return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    return False
+
+
+def test_what_anybody_may_ask_is_answered_to_who_reads():
+    # reflection: a question is short and its answer long, and nobody has to prove anything for it
+    question = b"\x22\x12sensebus.v1.Events"  # file_containing_symbol
+    with Broker(plaintext_roles=None, config="") as broker:
+        channel = broker.channel(**{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65536})
+        ask = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        questions = queue.Queue()
+        call = ask(iter(questions.get, None), timeout=LIMIT_S)
+        for _ in range(30):  # one after the other
+            questions.put(question)
+            check(len(next(call)) > 1000, "an answer")
+        questions.put(None)
+        for _ in call:
+            pass
+        with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "bytes of answers wait, and are not read"):
+            for _ in ask(iter([question] * 5000), timeout=LIMIT_S):
+                time.sleep(0.01)
+        open_calls = [ask(iter(queue.Queue().get, None), timeout=LIMIT_S) for _ in range(64)]
+        for one in open_calls:
+            one.initial_metadata()
+        with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "64 calls"):
+            next(ask(iter([question]), timeout=LIMIT_S))
+        for one in open_calls:
+            one.cancel()
+        wait_until(lambda: not is_exhausted(ask, question), "the calls to be over")
+
+
 # Who may call it at all; what an operation on a stream needs beside is said with the operation.
 METHODS = {
     "Events/Subscribe": "reader operator", "Events/Acknowledge": "reader operator", "Events/GetStatus": "reader operator",
