@@ -44,8 +44,7 @@ static void call_free(struct grpc_call *call)
         call->next->prev = call->prev;
     h2->n_calls--;
     h2->kept_bytes -= call->kept_bytes;
-    if (call->unary)
-        h2->unary_bytes -= call->out.n_bytes;
+    call_unary_left(call, call->out.n_bytes);
     h2->counters->calls_open--;
     unary_free(call->unary);
     wire_framer_deinit(&call->framer);
@@ -56,6 +55,15 @@ static void call_free(struct grpc_call *call)
     headers_deinit(&call->trailing);
     free(call->message);
     free(call);
+}
+
+void call_unary_left(struct grpc_call *call, size_t len)
+{
+    struct h2 *h2 = call->h2;
+    if (!call->unary)
+        return;
+    h2->unary_bytes -= len;
+    h2->unary_is_full = h2->unary_is_full && h2->unary_bytes > h2->limits->max_unary_bytes / 2;
 }
 
 /* ------------------------------------------------------------------------------------------------ attention */
@@ -408,8 +416,10 @@ int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n)
         len += parts[i].len;
     if (call->out.n_bytes > 0 && call->out.n_bytes + len > h2->limits->max_queued_bytes)
         return UV_ENOBUFS;
-    if (call->unary && h2->unary_bytes > 0 && h2->unary_bytes + len > h2->limits->max_unary_bytes)
+    if (call->unary && h2->unary_bytes > 0 && h2->unary_bytes + len > h2->limits->max_unary_bytes) {
+        h2->unary_is_full = true;
         return UV_ENOBUFS;
+    }
     size_t before = call->out.n_bytes;
     int rc = sendq_message(&call->out, parts, n);
     if (rc != 0)

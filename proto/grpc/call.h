@@ -93,5 +93,7 @@ int call_start(struct h2 *h2, const char *path, const char *authority, const str
 /* The call keeps `more` bytes of what it received, and `less` no longer. False: the calls of the connection keep too
  * many; the call was ended, and the owner of the bytes lets go of them. */
 bool call_keep(struct grpc_call *call, size_t more, size_t less);
+/* `len` bytes of its reply are no longer queued; nothing when the call is not unary. */
+void call_unary_left(struct grpc_call *call, size_t len);
 /* Free the state of a unary call (unary.c). NULL is accepted. */
 void unary_free(struct unary *u);

@@ -52,7 +52,8 @@ struct grpc_limits {
     uint32_t max_queued_bytes;        /* 4 MiB waiting to be sent on one call; then grpc_call_send says UV_ENOBUFS */
     uint32_t low_water_bytes;         /* 256 KiB: on_writable comes when the queue falls below */
     uint32_t max_unary_bytes;         /* 32 MiB of unary replies that wait to be sent on one connection; a further one
-                                       * becomes RESOURCE_EXHAUSTED. One alone is always taken */
+                                       * becomes RESOURCE_EXHAUSTED, and so do calls that come before half of them was
+                                       * read. One alone is always taken */
     uint32_t stream_window_bytes;     /* 1 MiB receive window of a call */
     uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
     uint32_t keepalive_ms;            /* 20,000: PING after this long without anything from the peer */

@@ -87,8 +87,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     while (len > 0) {
         struct slice piece = sendq_take(&call->out, len);
         len -= piece.len;
-        if (call->unary)
-            h2->unary_bytes -= piece.len;
+        call_unary_left(call, piece.len);
         if (!outbox_take(h2->out, piece))
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }

@@ -50,6 +50,7 @@ struct h2 {
     struct grpc_call *attention_last;
     size_t kept_bytes;  /* sum of the calls' */
     size_t unary_bytes; /* in the queues of unary calls */
+    bool unary_is_full; /* a reply had no room, and not half of the others was read since: none is made */
     struct bucket control;
     struct bucket resets;
     uint64_t next_deadline_ms; /* no call has an earlier one; UINT64_MAX = none */

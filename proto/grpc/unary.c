@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/grpc/call.h"
+#include "proto/grpc/h2.h"
 
 struct unary {
     grpc_unary_cb handle;
@@ -51,7 +52,11 @@ static void on_half_close(struct grpc_call *call, void *data)
         grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "no request message");
         return;
     }
-    u->handle(call, u->service, u->bytes, u->len);
+    if (call->h2->unary_is_full) /* before the work of making it */
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "replies that are not read hold %zu bytes on this connection",
+                         call->h2->unary_bytes);
+    else
+        u->handle(call, u->service, u->bytes, u->len);
     call_keep(call, 0, u->len);
     free(u->bytes);
     u->bytes = NULL;

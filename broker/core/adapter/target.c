@@ -57,7 +57,7 @@ void adapter_target_received(struct adapter *a, const char *host, const Sensebus
 
 void target_free_buffers(struct adapter_session *s)
 {
-    if (s->mode != SENSEBUS__V1__MODE__MODE_TARGET)
+    if (s->mode != SENSEBUS__V1__MODE__MODE_TARGET || s->n_held == 0)
         return;
     for (struct action *action = TAILQ_FIRST(&s->stream->line), *next; action; action = next) {
         next = TAILQ_NEXT(action, next);

@@ -428,6 +428,10 @@ Test(call, replies_that_are_not_read_are_bounded_for_a_connection)
         grpc_call_half_close(unary[i].call);
     }
     cr_assert(test_loop_until_true(&p->loop, two_are_refused, unary));
+    bool before_the_work = false;
+    for (unsigned i = 0; i < UPLOADS; i++)
+        before_the_work |= strstr(unary[i].message, "replies that are not read hold") == unary[i].message;
+    cr_assert(before_the_work, "the second was refused before its reply was made");
     for (unsigned i = 0; i < UPLOADS; i++) {
         if (!unary[i].closed)
             grpc_call_resume(unary[i].call);
