@@ -148,7 +148,7 @@ static const char usage[] =
     "       sensebus_sim --mutant N | --mutants [--seeds N]\n"
     "\n"
     "  --seeds N     how many (1000), from --first on (1)\n"
-    "  --seconds S   virtual time in which new things happen (5)\n"
+    "  --seconds S   virtual time in which new things happen (4)\n"
     "  --jobs N      processes (2)\n"
     "  --seed SEED   only this one\n"
     "  --history     with --seed: what happened in it\n"
@@ -170,7 +170,7 @@ static uint64_t number(const char *name, const char *text)
 
 static struct settings read_settings(int argc, char **argv)
 {
-    struct settings s = {.first = 1, .seeds = 1000, .seconds = 5, .jobs = 2};
+    struct settings s = {.first = 1, .seeds = 1000, .seconds = 4, .jobs = 2};
 
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
