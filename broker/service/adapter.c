@@ -25,7 +25,6 @@
 #include "broker/service/sdi.h"
 #include "proto/grpc/grpc.h"
 #include "proto/message.h"
-#include "proto/wire.h"
 #include "runtime/clock.h"
 
 #define ROLES         (ACCESS_READER | ACCESS_KERNEL | ACCESS_DEV_CONFIG | ACCESS_OPERATOR)
@@ -96,17 +95,6 @@ static void call_end_if_stopped(struct adapter_call *c)
 
 /* ------------------------------------------------------------------------------------------------ requests */
 
-static uint64_t peek_id(const uint8_t *bytes, size_t len)
-{
-    const uint8_t *p = bytes, *end = bytes + len;
-    struct wire_field field;
-
-    while (p && p < end && (p = wire_field_read(p, end, &field)))
-        if (field.number == FIELD_ID && field.type == WIRE_VARINT)
-            return field.value;
-    return 0;
-}
-
 static void take_request(struct adapter_call *c, const Sensebus__V1__AdapterRequest *request)
 {
     struct adapter_service *f = c->service;
@@ -123,7 +111,7 @@ static void take_request(struct adapter_call *c, const Sensebus__V1__AdapterRequ
 
 static void take_fault(struct adapter_call *c, const uint8_t *bytes, size_t len, const char *fault)
 {
-    if (adapter_fault(c->service->core, c->stream, peek_id(bytes, len), fault))
+    if (adapter_fault(c->service->core, c->stream, request_number(bytes, len, FIELD_ID), fault))
         call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
@@ -528,14 +516,6 @@ static void start_list_sessions(struct grpc_call *call, void *service)
 
 /* ------------------------------------------------------------------------------------------------ the log */
 
-static bool sessions_are_open(const struct adapter_service *f)
-{
-    struct adapter_counters counters;
-
-    adapter_counters(f->core, &counters);
-    return counters.sessions_open > 0;
-}
-
 /* An EVENTS_LOST record that is not in the log, for the sessions of one host. */
 static void tell_lost(struct adapter_service *f, const char *host, const Sensebus__V1__Loss *loss, uint64_t sequence)
 {
@@ -579,7 +559,7 @@ void adapter_service_lost(struct adapter_service *f, uint64_t first, uint64_t la
     if (!f->core || last <= f->delivered)
         return;
     f->delivered = last;
-    if (!sessions_are_open(f))
+    if (!adapter_service_listens(f))
         return;
     f->n_lost_ranges++;
     loss.stage = (Sensebus__V1__LossStage)stage;
@@ -597,7 +577,7 @@ void adapter_service_record(struct adapter_service *f, const struct event_view *
     if (!f->core || view->sequence <= f->delivered)
         return;
     struct chunk *record = NULL;
-    if (sessions_are_open(f)) {
+    if (adapter_service_listens(f)) {
         record = chunk_new(view->len);
         if (!record) {
             adapter_service_lost(f, view->sequence, view->sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION,
