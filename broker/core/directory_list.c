@@ -7,33 +7,8 @@
 
 #include "broker/core/directory.h"
 #include "broker/core/host_list.h"
+#include "broker/core/list_page.h"
 #include "sensebus/v1/admin.pb-c.h"
-
-#define DEFAULT_PAGE   1000
-#define MAX_PAGE       10000
-#define MAX_PAGE_BYTES ((size_t)1024 * 1024) /* stock clients take messages of 4 MiB */
-
-static int page_size(uint32_t asked, const char *request, size_t *out_size, char *err, size_t err_len)
-{
-    if (asked > MAX_PAGE) {
-        snprintf(err, err_len, "%s.page_size: %u, at most %d", request, asked, MAX_PAGE);
-        return UV_EINVAL;
-    }
-    *out_size = asked ? asked : DEFAULT_PAGE;
-    return 0;
-}
-
-/* Replace a string of a fresh message. */
-static int set_text(char **field, const char *text)
-{
-    if (!*text)
-        return 0;
-    char *copy = strdup(text);
-    if (!copy)
-        return UV_ENOMEM;
-    *field = copy;
-    return 0;
-}
 
 /* The sources of the last Coverage move into the message. */
 static int set_sources(const struct directory_agent *a, Sensebus__V1__Agent *m)
@@ -63,7 +38,7 @@ static int copy_commands(const Sensebus__V1__Heartbeat *heartbeat, Sensebus__V1_
         sensebus__v1__agent__commands_entry__init(entry);
         m->commands[m->n_commands++] = entry;
         entry->value = heartbeat->commands[i]->value;
-        if (set_text(&entry->key, heartbeat->commands[i]->key) != 0)
+        if (list_set_text(&entry->key, heartbeat->commands[i]->key) != 0)
             return UV_ENOMEM;
     }
     return 0;
@@ -96,8 +71,8 @@ static int fill_agent(const struct directory_agent *a, Sensebus__V1__Agent *m)
     m->n_refused = a->n_refused;
     m->n_dropped = a->n_dropped;
     int rc;
-    if ((rc = set_text(&m->host, a->host)) != 0 || (rc = set_text(&m->boot_id, a->boot_id)) != 0 ||
-        (rc = set_text(&m->agent_version, a->version)) != 0 || (rc = set_text(&m->peer, a->peer)) != 0 ||
+    if ((rc = list_set_text(&m->host, a->host)) != 0 || (rc = list_set_text(&m->boot_id, a->boot_id)) != 0 ||
+        (rc = list_set_text(&m->agent_version, a->version)) != 0 || (rc = list_set_text(&m->peer, a->peer)) != 0 ||
         (rc = set_sources(a, m)) != 0)
         return rc;
     return set_commands(a, m);
@@ -118,8 +93,8 @@ static int fill_agents(const struct directory *d, const char *after, size_t size
     for (size_t i = index_behind(d, after); i < d->n; i++) {
         const struct directory_agent *a = d->agents[i];
         size_t said = a->coverage.len + a->heartbeat.len + sizeof(Sensebus__V1__Agent);
-        if (r->n_agents == size || (r->n_agents && bytes + said > MAX_PAGE_BYTES))
-            return set_text(&r->next_page_token, r->agents[r->n_agents - 1]->host);
+        if (r->n_agents == size || (r->n_agents && bytes + said > LIST_PAGE_MAX_BYTES))
+            return list_set_text(&r->next_page_token, r->agents[r->n_agents - 1]->host);
         Sensebus__V1__Agent *m = malloc(sizeof *m);
         if (!m)
             return UV_ENOMEM;
@@ -137,7 +112,7 @@ int directory_list_agents(const struct directory *d, const Sensebus__V1__ListAge
                           Sensebus__V1__ListAgentsResponse **out_response, char *err, size_t err_len)
 {
     size_t size;
-    int rc = page_size(request->page_size, "ListAgentsRequest", &size, err, err_len);
+    int rc = list_page_size(request->page_size, "ListAgentsRequest", &size, err, err_len);
     if (rc != 0)
         return rc;
     Sensebus__V1__ListAgentsResponse *r = malloc(sizeof *r);
@@ -163,7 +138,7 @@ static int add_device(const struct directory_agent *a, const struct directory_de
     r->devices[r->n_devices++] = m;
     m->agent_attached = a->state == DIRECTORY_ATTACHED;
     m->device = sensebus__v1__inventory_device__unpack(NULL, device->message.len, device->message.bytes);
-    return m->device ? set_text(&m->host, a->host) : UV_ENOMEM;
+    return m->device ? list_set_text(&m->host, a->host) : UV_ENOMEM;
 }
 
 /* Index of the first device of the agent behind the key. */
@@ -212,8 +187,8 @@ static int fill_devices(const struct directory *d, const Sensebus__V1__ListDevic
             continue;
         for (size_t k = is_key_of(token, a->host) ? device_behind(a, token) : 0; k < a->n_devices; k++) {
             const struct directory_device *device = &a->devices[k];
-            if (r->n_devices == size || (r->n_devices && bytes + device->message.len > MAX_PAGE_BYTES))
-                return set_text(&r->next_page_token, last);
+            if (r->n_devices == size || (r->n_devices && bytes + device->message.len > LIST_PAGE_MAX_BYTES))
+                return list_set_text(&r->next_page_token, last);
             int rc = add_device(a, device, r);
             if (rc != 0)
                 return rc;
@@ -228,7 +203,7 @@ int directory_list_devices(const struct directory *d, const Sensebus__V1__ListDe
                            Sensebus__V1__ListDevicesResponse **out_response, char *err, size_t err_len)
 {
     size_t size;
-    int rc = page_size(request->page_size, "ListDevicesRequest", &size, err, err_len);
+    int rc = list_page_size(request->page_size, "ListDevicesRequest", &size, err, err_len);
     if (rc == 0)
         rc = host_list_check(request->hosts, request->n_hosts, "ListDevicesRequest.hosts", err, err_len);
     if (rc != 0)

@@ -5,13 +5,11 @@
 #include <string.h>
 #include <uv.h>
 
+#include "broker/core/list_page.h"
 #include "broker/core/status.h"
 #include "sensebus/v1/events.pb-c.h"
 
-#define DEFAULT_PAGE   1000
-#define MAX_PAGE       10000
-#define MAX_PAGE_BYTES ((size_t)1024 * 1024) /* stock clients take messages of 4 MiB */
-#define MAX_LOOKED     16384                 /* devices: a filter that matches little must not hold up everybody else */
+#define MAX_LOOKED 16384 /* devices: a filter that matches little must not hold up everybody else */
 
 /* Replace a string of a fresh message. */
 static int set_text(char **field, struct text text)
@@ -125,7 +123,7 @@ static int fill_page(const struct status *s, const char *after, size_t page_size
         }
         if (!status_matches(d, filter))
             continue;
-        if (r->n_devices == page_size || (r->n_devices && bytes + d->bytes > MAX_PAGE_BYTES)) {
+        if (r->n_devices == page_size || (r->n_devices && bytes + d->bytes > LIST_PAGE_MAX_BYTES)) {
             const char *last = r->devices[r->n_devices - 1]->key;
             return set_text(&r->next_page_token, (struct text){last, strlen(last)});
         }
@@ -141,16 +139,15 @@ static int fill_page(const struct status *s, const char *after, size_t page_size
 int status_page(const struct status *s, const Sensebus__V1__GetStatusRequest *request, const struct filter *filter,
                 uint64_t log_epoch, Sensebus__V1__GetStatusResponse **out_response, char *err, size_t err_len)
 {
-    if (request->page_size > MAX_PAGE) {
-        snprintf(err, err_len, "GetStatusRequest.page_size: %u, at most %d", request->page_size, MAX_PAGE);
-        return UV_EINVAL;
-    }
-    size_t page_size = request->page_size ? request->page_size : DEFAULT_PAGE;
+    size_t page_size;
+    int rc = list_page_size(request->page_size, "GetStatusRequest", &page_size, err, err_len);
+    if (rc != 0)
+        return rc;
     Sensebus__V1__GetStatusResponse *r = malloc(sizeof *r);
     if (!r)
         return UV_ENOMEM;
     sensebus__v1__get_status_response__init(r);
-    int rc = UV_ENOMEM;
+    rc = UV_ENOMEM;
     r->position = malloc(sizeof *r->position);
     if (r->position) {
         sensebus__v1__position__init(r->position);

@@ -8,21 +8,7 @@
 
 #include "broker/core/adapter/state.h"
 #include "broker/core/host_list.h"
-
-#define DEFAULT_PAGE   1000
-#define MAX_PAGE       10000
-#define MAX_PAGE_BYTES ((size_t)1024 * 1024) /* stock clients take messages of 4 MiB */
-
-static int set_text(char **field, const char *text)
-{
-    if (!*text)
-        return 0;
-    char *copy = strdup(text);
-    if (!copy)
-        return UV_ENOMEM;
-    *field = copy;
-    return 0;
-}
+#include "broker/core/list_page.h"
 
 static int fill_address(const struct adapter_session *s, Sensebus__V1__Session *m)
 {
@@ -34,9 +20,9 @@ static int fill_address(const struct adapter_session *s, Sensebus__V1__Session *
     address->bus = s->place.bus;
     address->target = s->place.target;
     address->lun = s->place.lun;
-    if (set_text(&address->host, s->host->name) != 0 || set_text(&address->adapter, s->place.adapter) != 0)
+    if (list_set_text(&address->host, s->host->name) != 0 || list_set_text(&address->adapter, s->place.adapter) != 0)
         return UV_ENOMEM;
-    return set_text(&address->target_name, s->place.target_name);
+    return list_set_text(&address->target_name, s->place.target_name);
 }
 
 static int add_session(const struct adapter_session *s, Sensebus__V1__ListSessionsResponse *r)
@@ -56,7 +42,7 @@ static int add_session(const struct adapter_session *s, Sensebus__V1__ListSessio
     m->registered_unix_ns = m->registered ? s->registered_unix_ns : 0;
     m->n_delivered = s->n_delivered;
     m->n_lost = s->n_lost;
-    if (set_text(&m->session_id, s->id) != 0 || set_text(&m->principal, s->principal->name) != 0)
+    if (list_set_text(&m->session_id, s->id) != 0 || list_set_text(&m->principal, s->principal->name) != 0)
         return UV_ENOMEM;
     return fill_address(s, m);
 }
@@ -86,8 +72,8 @@ static int fill(const struct adapter *a, const Sensebus__V1__ListSessionsRequest
         host = s->host;
         if (!is_wanted)
             continue;
-        if (r->n_sessions == size || (r->n_sessions && bytes + said_bytes(s) > MAX_PAGE_BYTES))
-            return set_text(&r->next_page_token, r->sessions[r->n_sessions - 1]->session_id);
+        if (r->n_sessions == size || (r->n_sessions && bytes + said_bytes(s) > LIST_PAGE_MAX_BYTES))
+            return list_set_text(&r->next_page_token, r->sessions[r->n_sessions - 1]->session_id);
         int rc = add_session(s, r);
         if (rc != 0)
             return rc;
@@ -115,11 +101,10 @@ int adapter_list(const struct adapter *a, const Sensebus__V1__ListSessionsReques
                  Sensebus__V1__ListSessionsResponse **out_response, char *err, size_t err_len)
 {
     uint64_t after;
-    if (request->page_size > MAX_PAGE) {
-        snprintf(err, err_len, "ListSessionsRequest.page_size: %u, at most %d", request->page_size, MAX_PAGE);
-        return UV_EINVAL;
-    }
-    int rc = host_list_check(request->hosts, request->n_hosts, "ListSessionsRequest.hosts", err, err_len);
+    size_t size;
+    int rc = list_page_size(request->page_size, "ListSessionsRequest", &size, err, err_len);
+    if (rc == 0)
+        rc = host_list_check(request->hosts, request->n_hosts, "ListSessionsRequest.hosts", err, err_len);
     if (rc == 0)
         rc = parse_token(request->page_token, &after, err, err_len);
     if (rc != 0)
@@ -128,7 +113,7 @@ int adapter_list(const struct adapter *a, const Sensebus__V1__ListSessionsReques
     if (!r)
         return UV_ENOMEM;
     sensebus__v1__list_sessions_response__init(r);
-    rc = fill(a, request, after, request->page_size ? request->page_size : DEFAULT_PAGE, r);
+    rc = fill(a, request, after, size, r);
     if (rc != 0) {
         sensebus__v1__list_sessions_response__free_unpacked(r, NULL);
         return rc;
