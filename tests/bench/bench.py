@@ -5,7 +5,7 @@
     bench.py [--quick | --smoke] [--build DIR] [--repetitions N] [--only NAME]... [--results FILE [--add]] [WORKLOAD]...
     bench.py --profile DIR [--quick] [WORKLOAD]...      our broker alone, under perf
     bench.py --table FILE                               the table of an earlier run
-    bench.py --document FILE                            docs/performance.md from it
+    bench.py --document FILE [OTHER]...                 docs/performance.md from it; from other runs, what was met
 
 Exit status: 0, or 1 when something failed that should have run.
 """
@@ -102,6 +102,11 @@ class Run:
                 "versions": versions, "measurements": self.measurements, "notes": self.notes}
 
 
+def read(name):
+    with open(name, encoding="utf-8") as file:
+        return json.load(file)
+
+
 def add(results, earlier):
     """Keep what an earlier run of the same size has of variants that this one has not."""
     if earlier["size"] != results["size"]:
@@ -125,13 +130,12 @@ def main():
     parser.add_argument("--add", action="store_true", help="… and keep what is in it of variants that are not run now")
     parser.add_argument("--profile", metavar="DIR")
     parser.add_argument("--table", metavar="FILE")
-    parser.add_argument("--document", metavar="FILE")
+    parser.add_argument("--document", nargs="+", metavar="FILE")
     arguments = parser.parse_args()
 
     if arguments.table or arguments.document:
-        with open(arguments.table or arguments.document, encoding="utf-8") as file:
-            results = json.load(file)
-        print(report.document(results) if arguments.document else report.table(results))
+        runs = [read(name) for name in arguments.document or [arguments.table]]
+        print(report.document(*runs) if arguments.document else report.table(*runs))
         return 0
     run = Run(arguments)
     if not list(run.wanted()):
@@ -145,8 +149,7 @@ def main():
     run.all()
     results = run.results()
     if arguments.add and arguments.results and os.path.exists(arguments.results):
-        with open(arguments.results, encoding="utf-8") as file:
-            add(results, json.load(file))
+        add(results, read(arguments.results))
     if arguments.results:
         with open(arguments.results, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1, ensure_ascii=False)

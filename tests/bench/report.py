@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as a table, as a judgement by the targets, and as docs/performance.md."""
+import os
 import statistics
 
 from workloads import METRICS
+
+REASONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reasons.md")
 
 OURS = "sensebus"
 
@@ -179,7 +182,7 @@ def remarks(results):
 
 HEAD = """# Performance
 
-<!-- Made by `bench.py --document`: change tests/bench/report.py, not this file. -->
+<!-- Made by `bench.py --document`: change tests/bench/report.py and tests/bench/reasons.md, not this file. -->
 
 What the broker costs, beside the brokers that people would otherwise pick and beside the least that any broker could do
 on the same machine; all systems of one table in the same run.
@@ -240,22 +243,36 @@ def markdown(rows_of_cells):
         yield "| " + " | ".join([f"**{cells[0]}**" if bold else cells[0], *cells[1:]]) + " |"
 
 
-def document(results):
+def targets_section(runs):
+    """What was asked, what is, and what it was in the other runs."""
+    verdicts = [{asked.split(" = ")[0]: (asked, value, met, bound) for asked, value, met, bound in judged(r)} for r in runs]
+    others = [f"run {i + 1}" for i in range(1, len(runs))]
+    if not verdicts[0]:
+        return
+    yield from ["## Targets", ""]
+    yield "| | asked | is | |" + "".join(f" {name} | |" for name in others)
+    yield "|---|---|---:|---|" + "---:|---|" * len(others)
+    for what, (asked, *_) in verdicts[0].items():
+        cells = asked.split(": ", 1)
+        for of_run in verdicts:
+            _, value, met, bound = of_run.get(what, (None, None, None, None))
+            cells += [number(value), "met" if met else f"**missed**, {value / bound:.2f} ×"] if value is not None else ["–", ""]
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def document(results, *others):
     r = Results(results)
     lines = [HEAD.rstrip("\n"), "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in results["machine"].items()]
     lines += [f"| {name} | {text} |" for name, text in results["versions"].items()]
     lines += [f"| date | {results['date']} |", "", "*" + " ".join(remarks(results)) + "*", ""]
-    verdicts = list(judged(r))
-    if verdicts:
-        lines += ["## Targets", "", "| | asked | is | |", "|---|---|---:|---|"]
-        lines += ["| {} | {} | {} | {} |".format(asked.split(": ", 1)[0], asked.split(": ", 1)[1], number(value),
-                                                "met" if met else f"**missed**, {value / bound:.2f} ×")
-                  for asked, value, met, bound in verdicts]
-        lines += [""]
+    lines += targets_section([r, *(Results(other) for other in others)])
     lines += ["## Results", ""]
     for workload, variant, unit in r.order:
         lines += [f"### {workload}: {variant}, each {unit}", "", *markdown(rows(r, workload, variant)), ""]
     if results["notes"]:
         lines += ["Not measured:", "", *[f"- {where}: {why}" for where, why in results["notes"].items()], ""]
-    return "\n".join(lines) + "\n" + HOW.rstrip("\n")
+    with open(REASONS, encoding="utf-8") as file:
+        reasons = file.read().split("\n", 1)[1]  # behind the licence
+    return "\n".join(lines) + "\n" + reasons + HOW.rstrip("\n")
