@@ -148,17 +148,11 @@ static enum options_result store(struct parser *p, const struct option *o, const
 
 static enum options_result fail_unknown(struct parser *p, const char *name)
 {
-    const char *nearest = NULL;
-    size_t best = 4;
-    for (size_t i = 0; i < p->n_options; i++) {
-        size_t d = spelling_distance(name, p->options[i].name, false);
-        if (d < best) {
-            best = d;
-            nearest = p->options[i].name;
-        }
-    }
-    if (nearest)
-        return fail(p, "unknown option --%s; did you mean --%s?", name, nearest);
+    struct spelling_search search = {.word = name, .limit = 4};
+    for (size_t i = 0; i < p->n_options; i++)
+        spelling_consider(&search, p->options[i].name);
+    if (search.nearest)
+        return fail(p, "unknown option --%s; did you mean --%s?", name, search.nearest);
     return fail(p, "unknown option --%s; --help lists them", name);
 }
 

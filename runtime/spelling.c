@@ -29,3 +29,12 @@ size_t spelling_distance(const char *a, const char *b, bool fold)
     }
     return row[m];
 }
+
+void spelling_consider(struct spelling_search *s, const char *known)
+{
+    size_t distance = spelling_distance(s->word, known, s->fold);
+    if (distance < s->limit) {
+        s->limit = distance;
+        s->nearest = known;
+    }
+}

@@ -40,18 +40,12 @@ unsigned access_role_by_name(const char *name)
 
 static int unknown_role(const char *word, char *err, size_t err_len)
 {
-    const char *nearest = NULL;
-    size_t best = 4;
+    struct spelling_search search = {.word = word, .limit = 4, .fold = true};
 
-    for (size_t i = 0; i < N_ROLES; i++) {
-        size_t distance = spelling_distance(word, roles[i].name, true);
-        if (distance < best) {
-            best = distance;
-            nearest = roles[i].name;
-        }
-    }
-    if (nearest)
-        snprintf(err, err_len, "\"%s\" is no role; did you mean \"%s\"?", word, nearest);
+    for (size_t i = 0; i < N_ROLES; i++)
+        spelling_consider(&search, roles[i].name);
+    if (search.nearest)
+        snprintf(err, err_len, "\"%s\" is no role; did you mean \"%s\"?", word, search.nearest);
     else
         snprintf(err, err_len, "\"%.64s\" is no role: agent, reader, kernel, dev-config, operator or all", word);
     return UV_EINVAL;

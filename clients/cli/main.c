@@ -62,16 +62,10 @@ static const struct cli_command *find(const char *name)
 
 static const char *nearest(const char *name)
 {
-    const char *near = NULL;
-    size_t best = 3;
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        size_t distance = spelling_distance(name, COMMANDS[i].name, true);
-        if (distance < best) {
-            best = distance;
-            near = COMMANDS[i].name;
-        }
-    }
-    return near;
+    struct spelling_search search = {.word = name, .limit = 3, .fold = true};
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        spelling_consider(&search, COMMANDS[i].name);
+    return search.nearest;
 }
 
 int main(int argc, char **argv)

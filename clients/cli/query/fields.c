@@ -100,14 +100,8 @@ const struct field *field_find(const char *name)
 
 const char *field_nearest(const char *name)
 {
-    const char *nearest = NULL;
-    size_t best = strlen(name) / 3 + 2;
-    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
-        size_t distance = spelling_distance(FIELDS[i].name, name, true);
-        if (distance < best) {
-            best = distance;
-            nearest = FIELDS[i].name;
-        }
-    }
-    return nearest;
+    struct spelling_search search = {.word = name, .limit = strlen(name) / 3 + 2, .fold = true};
+    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
+        spelling_consider(&search, FIELDS[i].name);
+    return search.nearest;
 }

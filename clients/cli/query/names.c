@@ -125,17 +125,12 @@ const char *names_word(enum names_kind kind, int64_t wanted)
 
 const char *names_nearest(enum names_kind kind, const char *word)
 {
-    const char *nearest = NULL, *known;
-    size_t best = strlen(word) / 3 + 2;
+    struct spelling_search search = {.word = word, .limit = strlen(word) / 3 + 2, .fold = true};
+    const char *known;
     int64_t number;
-    for (size_t i = 0; (known = names_at(kind, i, &number)); i++) {
-        size_t distance = spelling_distance(known, word, true);
-        if (distance < best) {
-            best = distance;
-            nearest = known;
-        }
-    }
-    return nearest;
+    for (size_t i = 0; (known = names_at(kind, i, &number)); i++)
+        spelling_consider(&search, known);
+    return search.nearest;
 }
 
 const char *names_plural(enum names_kind kind)
