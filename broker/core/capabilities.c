@@ -1,29 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/core/capabilities.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-#include "proto/wire.h"
+#include "broker/core/member.h"
 #include "sensebus/v1/agents.pb-c.h"
-
-__attribute__((format(printf, 3, 4))) static int invalid(char *err, size_t err_len, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err, err_len, format, args);
-    va_end(args);
-    return UV_EINVAL;
-}
-
-static bool text_valid(const char *text, size_t min, size_t max)
-{
-    size_t len = strnlen(text, max + 1);
-    return len >= min && len <= max && utf8_valid((const uint8_t *)text, len);
-}
 
 static int compare_names(const void *left, const void *right)
 {
@@ -45,19 +29,20 @@ static const Sensebus__V1__AdapterCapabilities **sorted(Sensebus__V1__AdapterCap
 
 static int check_one(const Sensebus__V1__AdapterCapabilities *a, size_t i, const char *what, char *err, size_t err_len)
 {
-    if (!text_valid(a->adapter, 1, CAPABILITIES_MAX_NAME))
-        return invalid(err, err_len, "%s.adapters: the name of entry %zu is not 1 to %d bytes of UTF-8", what, i,
-                       CAPABILITIES_MAX_NAME);
-    if (!text_valid(a->own_id, 0, CAPABILITIES_MAX_OWN_ID))
-        return invalid(err, err_len, "%s.adapters: own_id of entry %zu is longer than %d bytes or not UTF-8", what, i,
-                       CAPABILITIES_MAX_OWN_ID);
+    if (!member_text_valid(a->adapter, 1, CAPABILITIES_MAX_NAME))
+        return member_invalid(err, err_len, "%s.adapters: the name of entry %zu is not 1 to %d bytes of UTF-8", what, i,
+                              CAPABILITIES_MAX_NAME);
+    if (!member_text_valid(a->own_id, 0, CAPABILITIES_MAX_OWN_ID))
+        return member_invalid(err, err_len, "%s.adapters: own_id of entry %zu is longer than %d bytes or not UTF-8",
+                              what, i, CAPABILITIES_MAX_OWN_ID);
     if (a->n_capabilities > CAPABILITIES_MAX_LIST)
-        return invalid(err, err_len, "%s.adapters: entry %zu has %zu capabilities, at most %d", what, i,
-                       a->n_capabilities, CAPABILITIES_MAX_LIST);
+        return member_invalid(err, err_len, "%s.adapters: entry %zu has %zu capabilities, at most %d", what, i,
+                              a->n_capabilities, CAPABILITIES_MAX_LIST);
     for (size_t k = 0; k < a->n_capabilities; k++)
-        if (!text_valid(a->capabilities[k], 1, CAPABILITIES_MAX_TEXT))
-            return invalid(err, err_len, "%s.adapters: capability %zu of entry %zu is not 1 to %d bytes of UTF-8", what,
-                           k, i, CAPABILITIES_MAX_TEXT);
+        if (!member_text_valid(a->capabilities[k], 1, CAPABILITIES_MAX_TEXT))
+            return member_invalid(err, err_len,
+                                  "%s.adapters: capability %zu of entry %zu is not 1 to %d bytes of UTF-8", what, k, i,
+                                  CAPABILITIES_MAX_TEXT);
     return 0;
 }
 
@@ -67,7 +52,7 @@ int capabilities_check(Sensebus__V1__AdapterCapabilities *const *adapters, size_
     int rc = 0;
 
     if (n > CAPABILITIES_MAX_ADAPTERS)
-        return invalid(err, err_len, "%s.adapters: %zu, at most %d", what, n, CAPABILITIES_MAX_ADAPTERS);
+        return member_invalid(err, err_len, "%s.adapters: %zu, at most %d", what, n, CAPABILITIES_MAX_ADAPTERS);
     for (size_t i = 0; i < n && !rc; i++)
         rc = check_one(adapters[i], i, what, err, err_len);
     if (rc)
@@ -79,7 +64,7 @@ int capabilities_check(Sensebus__V1__AdapterCapabilities *const *adapters, size_
     }
     for (size_t i = 1; i < n && !rc; i++)
         if (strcmp(list[i - 1]->adapter, list[i]->adapter) == 0)
-            rc = invalid(err, err_len, "%s.adapters: %s is given twice", what, list[i]->adapter);
+            rc = member_invalid(err, err_len, "%s.adapters: %s is given twice", what, list[i]->adapter);
     free(list);
     return rc;
 }

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +11,8 @@
 #include <uv.h>
 
 #include "broker/core/device_key.h"
+#include "broker/core/member.h"
 #include "sensebus/v1/agents.pb-c.h"
-
-__attribute__((format(printf, 3, 4))) static int invalid(char *err, size_t err_len, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err, err_len, format, args);
-    va_end(args);
-    return UV_EINVAL;
-}
-
-static bool text_valid(const char *text, size_t max)
-{
-    size_t len = strnlen(text, max + 1);
-    return len <= max && utf8_valid((const uint8_t *)text, len);
-}
 
 /* "2026-01-31T12:00:00Z" */
 static void print_time(char out[32], uint64_t unix_ns)
@@ -165,25 +150,26 @@ int directory_check_hello(const Sensebus__V1__Hello *hello, char *err, size_t er
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t len = strlen(hello->host), good = strspn(hello->host, allowed);
     if (hello->version != 1)
-        return invalid(err, err_len, "Hello.version: %u, this broker speaks 1", hello->version);
+        return member_invalid(err, err_len, "Hello.version: %u, this broker speaks 1", hello->version);
     if (len == 0 || len > DIRECTORY_MAX_HOST)
-        return invalid(err, err_len, "Hello.host: %zu bytes, must be 1 to %d", len, DIRECTORY_MAX_HOST);
+        return member_invalid(err, err_len, "Hello.host: %zu bytes, must be 1 to %d", len, DIRECTORY_MAX_HOST);
     if (good != len)
-        return invalid(err, err_len, "Hello.host: byte %zu is not one of A-Z a-z 0-9 . _ -", good + 1);
-    if (!text_valid(hello->boot_id, DIRECTORY_MAX_TEXT))
-        return invalid(err, err_len, "Hello.boot_id: longer than %d bytes or not UTF-8", DIRECTORY_MAX_TEXT);
-    if (!text_valid(hello->agent_version, DIRECTORY_MAX_TEXT))
-        return invalid(err, err_len, "Hello.agent_version: longer than %d bytes or not UTF-8", DIRECTORY_MAX_TEXT);
+        return member_invalid(err, err_len, "Hello.host: byte %zu is not one of A-Z a-z 0-9 . _ -", good + 1);
+    if (!member_text_valid(hello->boot_id, 0, DIRECTORY_MAX_TEXT))
+        return member_invalid(err, err_len, "Hello.boot_id: longer than %d bytes or not UTF-8", DIRECTORY_MAX_TEXT);
+    if (!member_text_valid(hello->agent_version, 0, DIRECTORY_MAX_TEXT))
+        return member_invalid(err, err_len, "Hello.agent_version: longer than %d bytes or not UTF-8",
+                              DIRECTORY_MAX_TEXT);
     if (hello->agent_epoch == 0)
-        return invalid(err, err_len, "Hello.agent_epoch: 0");
+        return member_invalid(err, err_len, "Hello.agent_epoch: 0");
     if (hello->instance == 0)
-        return invalid(err, err_len, "Hello.instance: 0");
+        return member_invalid(err, err_len, "Hello.instance: 0");
     if (hello->newest_source_sequence > INT64_MAX)
-        return invalid(err, err_len, "Hello.newest_source_sequence: %" PRIu64 " is larger than 2^63 - 1",
-                       hello->newest_source_sequence);
+        return member_invalid(err, err_len, "Hello.newest_source_sequence: %" PRIu64 " is larger than 2^63 - 1",
+                              hello->newest_source_sequence);
     if (hello->oldest_source_sequence > hello->newest_source_sequence + 1)
-        return invalid(err, err_len, "Hello.oldest_source_sequence: %" PRIu64 " is beyond the newest, %" PRIu64,
-                       hello->oldest_source_sequence, hello->newest_source_sequence);
+        return member_invalid(err, err_len, "Hello.oldest_source_sequence: %" PRIu64 " is beyond the newest, %" PRIu64,
+                              hello->oldest_source_sequence, hello->newest_source_sequence);
     return capabilities_check(hello->adapters, hello->n_adapters, "Hello", err, err_len);
 }
 
@@ -270,7 +256,7 @@ static int replace_blob(struct directory *d, struct directory_agent *a, struct d
     struct directory_blob fresh;
     size_t len = protobuf_c_message_get_packed_size(message);
     if (len > DIRECTORY_MAX_SAID_BYTES)
-        return invalid(err, err_len, "%s: %zu bytes, at most %zu", what, len, DIRECTORY_MAX_SAID_BYTES);
+        return member_invalid(err, err_len, "%s: %zu bytes, at most %zu", what, len, DIRECTORY_MAX_SAID_BYTES);
     int rc = check_bytes(d, blob->len, len, what, err, err_len);
     if (rc == 0)
         rc = pack(message, &fresh);
@@ -286,8 +272,8 @@ int directory_coverage(struct directory *d, struct directory_agent *a, const Sen
                        size_t err_len)
 {
     if (message->n_sources > DIRECTORY_MAX_SOURCES)
-        return invalid(err, err_len, "Coverage.sources: %zu entries, at most %d", message->n_sources,
-                       DIRECTORY_MAX_SOURCES);
+        return member_invalid(err, err_len, "Coverage.sources: %zu entries, at most %d", message->n_sources,
+                              DIRECTORY_MAX_SOURCES);
     return replace_blob(d, a, &a->coverage, &message->base, "Coverage", err, err_len);
 }
 
@@ -295,8 +281,8 @@ int directory_heartbeat(struct directory *d, struct directory_agent *a, const Se
                         uint64_t now_unix_ns, char *err, size_t err_len)
 {
     if (message->n_commands > DIRECTORY_MAX_COMMANDS)
-        return invalid(err, err_len, "Heartbeat.commands: %zu entries, at most %d", message->n_commands,
-                       DIRECTORY_MAX_COMMANDS);
+        return member_invalid(err, err_len, "Heartbeat.commands: %zu entries, at most %d", message->n_commands,
+                              DIRECTORY_MAX_COMMANDS);
     int rc = replace_blob(d, a, &a->heartbeat, &message->base, "Heartbeat", err, err_len);
     if (rc != 0)
         return rc;
@@ -403,13 +389,13 @@ int directory_inventory(struct directory *d, struct directory_agent *a, const Se
                         char *err, size_t err_len)
 {
     if (message->n_devices > DIRECTORY_MAX_AGENT_DEVICES)
-        return invalid(err, err_len, "Inventory.devices: %zu, at most %d", message->n_devices,
-                       DIRECTORY_MAX_AGENT_DEVICES);
+        return member_invalid(err, err_len, "Inventory.devices: %zu, at most %d", message->n_devices,
+                              DIRECTORY_MAX_AGENT_DEVICES);
     for (size_t i = 0; i < message->n_devices; i++) {
         size_t len = protobuf_c_message_get_packed_size(&message->devices[i]->base);
         if (len > DIRECTORY_MAX_DEVICE_BYTES)
-            return invalid(err, err_len, "Inventory.devices: entry %zu has %zu bytes, at most %zu", i, len,
-                           DIRECTORY_MAX_DEVICE_BYTES);
+            return member_invalid(err, err_len, "Inventory.devices: entry %zu has %zu bytes, at most %zu", i, len,
+                                  DIRECTORY_MAX_DEVICE_BYTES);
     }
     int rc = capabilities_check(message->adapters, message->n_adapters, "Inventory", err, err_len);
     if (rc != 0)
