@@ -16,21 +16,13 @@
 #include <stdint.h>
 
 #include "broker/core/retention.h"
+#include "broker/engine/journal_batch.h"
+#include "broker/engine/journal_loaded.h"
+#include "broker/engine/journal_tail.h"
 #include "runtime/chunk.h"
 #include "runtime/store.h"
 
-#define JOURNAL_BATCH_BYTES  (256u * 1024) /* of records in one stored value; one large record may exceed it */
-#define JOURNAL_HEADER_BYTES 24u
-
 enum journal_table { JOURNAL_DEDUPE, JOURNAL_STATUS, JOURNAL_CURSORS, JOURNAL_AGENTS, JOURNAL_N_TABLES };
-
-/* Records of one stored value: JOURNAL_HEADER_BYTES of header, then the records. */
-struct journal_batch {
-    struct chunk *chunk; /* NULL while empty */
-    uint64_t first, last;
-    uint64_t newest_time_ns; /* broker time of `last` */
-    uint32_t aix_bits;       /* OR over the records */
-};
 
 /* Everything that one transaction changes. Filled on the loop, handed to journal_write on any thread. */
 struct journal_write {
@@ -68,15 +60,10 @@ struct journal {
     uint64_t status_through; /* as stored when the log was opened */
     uint32_t trimmed_bits;
     uint64_t n_damaged_reads;
-    uint64_t n_damaged_pairs;   /* of the tables */
-    uint64_t n_trimmed;         /* records removed by retention since it was opened */
-    struct journal_batch *tail; /* ring, oldest at tail_head */
-    size_t tail_head, tail_n;
-    uint64_t tail_bytes, tail_limit_bytes;
-    struct journal_batch *loaded; /* batches read from disk, most recently used first */
-    size_t loaded_n;
-    struct journal_cut *cuts; /* the last runs that were read: readers in step get the same ones */
-    size_t next_cut;
+    uint64_t n_damaged_pairs; /* of the tables */
+    uint64_t n_trimmed;       /* records removed by retention since it was opened */
+    struct journal_tail tail;
+    struct journal_loaded loaded;
 };
 
 /* Open or make the log. On failure nothing stays open and `err` names what is wrong: UV_EBUSY open elsewhere,
@@ -85,13 +72,7 @@ int journal_open(struct journal *j, const struct journal_options *options, char 
 /* Accepts a zeroed journal. No write may be under way. */
 void journal_close(struct journal *j);
 
-/* ---- filling */
-
-/* Append one record: UV_ENOBUFS when the batch is full and a new one is to be begun, UV_ENOMEM. The batch starts
- * zeroed; sequences follow one another. */
-int journal_batch_append(struct journal_batch *b, const uint8_t *event, size_t len, uint64_t sequence,
-                         uint64_t broker_time_ns, uint32_t aix_bits);
-void journal_batch_deinit(struct journal_batch *b);
+/* ---- writing */
 
 /* Store `value` under `key` in the same transaction as the batches; `value` NULL deletes. Both are copied. A later put
  * of the same key wins. Returns 0 or UV_ENOMEM. */
@@ -120,14 +101,6 @@ enum journal_read_result {
     JOURNAL_DAMAGED,   /* out_run->first..last cannot be read (no bytes in it): go on behind `last` */
 };
 
-/* Contiguous records first..last, as on the wire. */
-struct journal_run {
-    struct chunk *chunk; /* holds the bytes */
-    const uint8_t *bytes;
-    size_t len;
-    uint64_t first, last;
-};
-
 /* Records from..through: at least one, then as many as fit in `max_bytes` without passing the end of a stored value;
  * from disk, small values that follow one another are read as one.
  * Returns enum journal_read_result or a negative errno (UV_EIO, UV_ENOMEM). */
@@ -135,7 +108,6 @@ int journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_
 /* From the beginning of the stored value that contains `sequence`, or of one before, through `sequence`; same results,
  * and of a damaged value the whole range. For reading backwards. */
 int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run *out_run);
-void journal_run_release(struct journal_run *run);
 
 /* Sequence of the first record whose broker time is not before `time_ns`; newest + 1 when there is none. */
 int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *out_sequence);

@@ -201,7 +201,7 @@ Test(journal, readers_keep_what_they_read_when_the_tail_moves_on)
     cr_assert_eq(journal_read(&j, 1, ALL, SIZE_MAX, &run), JOURNAL_RUN);
     for (uint64_t n = 6; n < 200; n++)
         commit(n, n);
-    cr_assert_leq(j.tail_n, 1);
+    cr_assert_leq(j.tail.n, 1);
     run_check(&run, 1, 5);
     journal_run_release(&run);
     for (uint64_t n = 199; n > 5; n--)

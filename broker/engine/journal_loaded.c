@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/journal_loaded.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "broker/engine/journal.h"
+
+#define LOADED_BATCHES   16u
+#define LOAD_AHEAD_BYTES (64u * 1024) /* small stored values are read together up to this */
+
+int journal_loaded_init(struct journal_loaded *l)
+{
+    l->n = 0;
+    l->batches = calloc(LOADED_BATCHES, sizeof *l->batches);
+    return l->batches ? 0 : UV_ENOMEM;
+}
+
+void journal_loaded_deinit(struct journal_loaded *l)
+{
+    for (; l->n > 0; l->n--)
+        journal_batch_deinit(&l->batches[l->n - 1]);
+    free(l->batches);
+    memset(l, 0, sizeof *l);
+}
+
+struct journal_batch *journal_loaded_find(struct journal_loaded *l, uint64_t sequence)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct journal_batch b = l->batches[i];
+        if (sequence < b.first || sequence > b.last)
+            continue;
+        memmove(&l->batches[1], &l->batches[0], i * sizeof b);
+        l->batches[0] = b;
+        return &l->batches[0];
+    }
+    return NULL;
+}
+
+static struct journal_batch *loaded_add(struct journal_loaded *l, const struct journal_batch *b)
+{
+    if (l->n == LOADED_BATCHES)
+        journal_batch_deinit(&l->batches[--l->n]);
+    memmove(&l->batches[1], &l->batches[0], l->n * sizeof *b);
+    l->batches[0] = *b;
+    l->n++;
+    return &l->batches[0];
+}
+
+int journal_cursor_find(struct store_cursor *c, uint64_t sequence, uint64_t *out_first, uint64_t *out_next)
+{
+    uint64_t after = sequence + 1;
+    int rc = store_cursor_seek(c, &after, sizeof after);
+    if (rc && rc != UV_ENOENT)
+        return rc;
+    *out_next = 0;
+    if (rc == UV_ENOENT) {
+        rc = store_cursor_last(c);
+    } else {
+        memcpy(out_next, c->key.data, sizeof *out_next);
+        rc = store_cursor_prev(c);
+    }
+    if (!rc)
+        memcpy(out_first, c->key.data, sizeof *out_first);
+    return rc;
+}
+
+static void load_value(struct journal_batch *b, const struct store_value *value, size_t from)
+{
+    size_t len = value->len - from;
+    memcpy(b->chunk->bytes + b->chunk->len, (const uint8_t *)value->data + from, len);
+    b->chunk->len += len;
+}
+
+/* Add the whole values behind `b`, at which the cursor is, as long as they follow one another and there is room. */
+static void load_ahead(const struct journal *j, struct store_cursor *cursor, struct journal_batch *b)
+{
+    int rc = store_cursor_next(cursor);
+
+    while (!rc) {
+        struct store_value value = cursor->value;
+        struct journal_batch more = {0};
+        uint64_t first, next;
+        memcpy(&first, cursor->key.data, sizeof first);
+        if (first != b->last + 1 || !journal_batch_check(first, &value, &more) || more.last > j->newest ||
+            value.len - JOURNAL_HEADER_BYTES > b->chunk->cap - b->chunk->len)
+            return;
+        rc = store_cursor_next(cursor);
+        if (rc && rc != UV_ENOENT)
+            return;
+        if (!rc)
+            memcpy(&next, cursor->key.data, sizeof next);
+        if (!rc && next <= more.last) /* it is not what belongs here */
+            return;
+        load_value(b, &value, JOURNAL_HEADER_BYTES);
+        b->last = more.last;
+        b->newest_time_ns = more.newest_time_ns;
+        b->aix_bits |= more.aix_bits;
+    }
+}
+
+/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. */
+static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequence, bool ahead,
+                struct journal_batch *out_batch, struct journal_run *out_damage)
+{
+    uint64_t first = 0, next = 0;
+    int rc = journal_cursor_find(cursor, sequence, &first, &next);
+    if (rc == UV_ENOENT) {
+        /* Trimmed by a commit that is on disk and not published yet. */
+        j->oldest = next ? next : j->newest + 1;
+        return JOURNAL_TRIMMED;
+    }
+    if (rc)
+        return rc;
+    struct journal_batch b = {0};
+    bool whole = journal_batch_check(first, &cursor->value, &b);
+    if (!whole || sequence > b.last || (next && b.last >= next)) {
+        out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
+        out_damage->last = next ? next - 1 : j->newest;
+        if (out_damage->last > j->newest)
+            out_damage->last = j->newest;
+        j->n_damaged_reads++;
+        return JOURNAL_DAMAGED;
+    }
+    ahead = ahead && next && next <= j->newest && cursor->value.len < LOAD_AHEAD_BYTES;
+    b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
+    if (!b.chunk)
+        return UV_ENOMEM;
+    load_value(&b, &cursor->value, 0);
+    if (ahead)
+        load_ahead(j, cursor, &b);
+    *out_batch = b;
+    return JOURNAL_RUN;
+}
+
+int journal_loaded_read(struct journal *j, uint64_t sequence, bool ahead, struct journal_batch **out_batch,
+                        struct journal_run *out_damage)
+{
+    struct store_txn txn = {0};
+    struct store_cursor cursor = {0};
+    struct journal_batch fresh;
+    int rc = store_begin(&j->store, false, &txn);
+    if (rc)
+        return rc;
+    rc = store_cursor_open(&txn, j->log_table, &cursor);
+    if (!rc) {
+        rc = load(j, &cursor, sequence, ahead, &fresh, out_damage);
+        store_cursor_close(&cursor);
+    }
+    store_abort(&txn);
+    if (rc == JOURNAL_RUN)
+        *out_batch = loaded_add(&j->loaded, &fresh);
+    return rc;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One transaction: the batches behind the newest value, the puts, what retention removes, and the state that tells how
+ * far all that has come. The state changes in the same transaction as the log, so counts and the newest sequence never
+ * disagree with it. */
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "broker/engine/journal.h"
+#include "broker/engine/journal_format.h"
+#include "broker/engine/journal_meta.h"
+
+struct journal_put {
+    struct journal_put *next;
+    enum journal_table table;
+    bool delete;
+    size_t key_len, value_len;
+    uint8_t bytes[]; /* key, then the pair's stored value */
+};
+
+int journal_write_put(struct journal_write *w, enum journal_table table, const void *key, size_t key_len,
+                      const void *value, size_t value_len)
+{
+    struct journal_put *put = malloc(sizeof *put + key_len + value_len + JOURNAL_PAIR_EXTRA);
+    if (!put)
+        return UV_ENOMEM;
+    put->next = NULL;
+    put->table = table;
+    put->delete = value == NULL;
+    put->key_len = key_len;
+    put->value_len = value_len + JOURNAL_PAIR_EXTRA;
+    memcpy(put->bytes, key, key_len);
+    if (value)
+        journal_pair_seal(key, key_len, value, value_len, put->bytes + key_len);
+    if (w->last_put)
+        w->last_put->next = put;
+    else
+        w->puts = put;
+    w->last_put = put;
+    return 0;
+}
+
+void journal_write_deinit(struct journal_write *w)
+{
+    for (struct journal_put *put = w->puts, *next; put; put = next) {
+        next = put->next;
+        free(put);
+    }
+    w->puts = w->last_put = NULL;
+}
+
+static int write_puts(struct journal *j, struct store_txn *txn, const struct journal_write *w)
+{
+    for (const struct journal_put *put = w->puts; put; put = put->next) {
+        unsigned table = j->tables[put->table];
+        int rc = put->delete
+                     ? store_delete(txn, table, put->bytes, put->key_len)
+                     : store_put(txn, table, put->bytes, put->key_len, put->bytes + put->key_len, put->value_len, 0);
+        if (rc == UV_ENOENT && put->delete)
+            rc = 0;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int write_batches(struct journal *j, struct store_txn *txn, const struct journal_write *w,
+                         struct journal_state *state)
+{
+    for (size_t i = 0; i < w->n_batches; i++) {
+        const struct journal_batch *b = &w->batches[i];
+        if (b->last <= state->newest) /* a commit that was said to fail after all of it was on disk */
+            continue;
+        int rc = store_put(txn, j->log_table, &b->first, sizeof b->first, b->chunk->bytes, b->chunk->len, STORE_APPEND);
+        if (rc)
+            return rc;
+        state->newest = b->last;
+        state->newest_time_ns = b->newest_time_ns;
+        state->log_bytes += b->chunk->len;
+    }
+    return 0;
+}
+
+/* The oldest stored values, as retention looks at them. The last one shown ends where the next begins. */
+static int trim_look(struct store_cursor *c, const struct journal_state *state,
+                     struct retention_batch out[RETENTION_STEP_BATCHES], uint32_t out_bits[RETENTION_STEP_BATCHES],
+                     size_t *out_n)
+{
+    size_t n = 0;
+    int rc;
+
+    for (rc = store_cursor_first(c); !rc; rc = store_cursor_next(c)) {
+        struct journal_value_header header = {0};
+        uint64_t first;
+        memcpy(&first, c->key.data, sizeof first);
+        if (n > 0)
+            out[n - 1].n_records = first - out[n - 1].first_sequence;
+        if (n == RETENTION_STEP_BATCHES)
+            break;
+        if (c->value.len >= sizeof header)
+            memcpy(&header, c->value.data, sizeof header);
+        out[n] = (struct retention_batch){
+            .first_sequence = first,
+            .n_records = state->newest - first + 1,
+            .bytes = c->value.len,
+            .newest_time_ns = header.newest_time_ns,
+        };
+        out_bits[n++] = header.aix_bits;
+    }
+    *out_n = n;
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
+/* Remove what retention says from the old end, and report the new one. What this transaction adds (`added_from` on)
+ * stays: nobody has seen it yet. */
+static int write_trim(struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
+                      struct journal_state *state)
+{
+    struct retention_batch oldest[RETENTION_STEP_BATCHES];
+    uint32_t bits[RETENTION_STEP_BATCHES];
+    struct store_cursor cursor = {0};
+    size_t n = 0, i = 0;
+    int rc = store_cursor_open(txn, j->log_table, &cursor);
+    if (rc)
+        return rc;
+
+    w->n_trimmed = 0;
+    w->oldest = 0;
+    w->trim_more = false;
+    rc = trim_look(&cursor, state, oldest, bits, &n);
+    if (!rc && n > 0) {
+        struct retention_log log = {
+            .newest_sequence = added_from < state->newest ? added_from : state->newest,
+            .n_records = state->newest - oldest[0].first_sequence + 1,
+            .bytes = state->log_bytes,
+        };
+        uint64_t through = retention_step(&w->retention, &log, oldest, n, w->now_ns);
+        for (; !rc && i < n && oldest[i].first_sequence + oldest[i].n_records - 1 <= through; i++) {
+            rc = store_delete(txn, j->log_table, &oldest[i].first_sequence, sizeof oldest[i].first_sequence);
+            state->log_bytes -= state->log_bytes < oldest[i].bytes ? state->log_bytes : oldest[i].bytes;
+            state->trimmed_bits |= bits[i];
+            w->n_trimmed += oldest[i].n_records;
+        }
+        w->trim_more = i == RETENTION_STEP_BATCHES;
+        w->oldest = i < n ? oldest[i].first_sequence : oldest[n - 1].first_sequence + oldest[n - 1].n_records;
+    }
+    store_cursor_close(&cursor);
+    return rc;
+}
+
+/* One transaction: what retention removes, and, if `append`, everything new. */
+static int write_once(struct journal *j, struct journal_write *w, bool append)
+{
+    struct store_txn txn = {0};
+    struct journal_state state;
+    int rc = store_begin(&j->store, true, &txn);
+    if (rc)
+        return rc;
+    rc = journal_state_get(j, &txn, &state);
+    if (!rc && append)
+        rc = write_batches(j, &txn, w, &state);
+    if (!rc && append) {
+        state.status_through = w->status_through;
+        rc = write_puts(j, &txn, w);
+    }
+    if (!rc)
+        rc = write_trim(j, &txn, w, append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX, &state);
+    if (!rc)
+        rc = journal_state_put(j, &txn, &state);
+    if (rc) {
+        store_abort(&txn);
+        return rc;
+    }
+    rc = store_commit(&txn);
+    w->trimmed_bits = state.trimmed_bits;
+    w->log_bytes = state.log_bytes;
+    return rc;
+}
+
+int journal_write(struct journal *j, struct journal_write *w)
+{
+    for (size_t i = 0; i < w->n_batches; i++)
+        journal_batch_seal(&w->batches[i]);
+    w->n_trimmed = 0;
+    int rc = write_once(j, w, true);
+    if (rc != UV_ENOSPC)
+        return rc;
+    /* Removed pages are free only after a commit: where adding does not fit, remove first. */
+    if (write_once(j, w, false) || w->n_trimmed == 0)
+        return UV_ENOSPC;
+    uint64_t n_trimmed = w->n_trimmed;
+    rc = write_once(j, w, true);
+    w->n_trimmed += n_trimmed;
+    return rc;
+}
