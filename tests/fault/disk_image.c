@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/chance.h"
+
 static void *allocate(size_t n, size_t size)
 {
     void *memory = calloc(n ? n : 1, size);
@@ -52,26 +54,18 @@ void disk_log_free(struct disk_log *log)
     *log = (struct disk_log){0};
 }
 
-static bool coin(uint64_t *chance)
-{
-    *chance ^= *chance << 13;
-    *chance ^= *chance >> 7;
-    *chance ^= *chance << 17;
-    return *chance >> 40 & 1;
-}
-
 static bool is_write(const struct disk_log_entry *e)
 {
     return e->kind == DISK_WRITE || e->kind == DISK_WRITE_DURABLE;
 }
 
 /* Write the parts of an entry that made it; sectors count from the beginning of the file. */
-static void apply(uint8_t *file, const struct disk_log_entry *e, uint64_t sector, uint64_t *chance, size_t *io_len)
+static void apply(uint8_t *file, const struct disk_log_entry *e, uint64_t sector, struct chance *chance, size_t *io_len)
 {
     for (uint64_t at = e->offset, end = e->offset + e->len, next; at < end; at = next) {
         next = sector ? (at / sector + 1) * sector : end;
         next = next < end ? next : end;
-        if (sector && coin(chance))
+        if (sector && chance_below(chance, 2))
             continue;
         memcpy(file + at, e->bytes + (at - e->offset), next - at);
         *io_len = next > *io_len ? next : *io_len;
@@ -80,7 +74,8 @@ static void apply(uint8_t *file, const struct disk_log_entry *e, uint64_t sector
 
 uint8_t *disk_image(const struct disk_log *log, size_t cut, enum disk_fate fate, uint64_t seed, size_t *out_len)
 {
-    uint64_t end = 0, chance = seed | 1;
+    struct chance chance = chance_from(seed);
+    uint64_t end = 0;
     size_t len = 0, flushed = 0, n_loose = 0, nth = 0;
 
     for (size_t i = 0; i <= cut && i < log->n; i++) {
@@ -104,7 +99,7 @@ uint8_t *disk_image(const struct disk_log *log, size_t cut, enum disk_fate fate,
         nth += i >= flushed;
         switch (fate) {
         case DISK_NONE: is_there = false; break;
-        case DISK_SOME: is_there = coin(&chance); break;
+        case DISK_SOME: is_there = chance_below(&chance, 2); break;
         case DISK_LATE: is_there = nth > n_loose / 2; break;
         default: break;
         }

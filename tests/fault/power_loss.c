@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "broker/engine/commit.h"
 #include "broker/store/check.h"
 #include "tests/fault/disk_image.h"
+#include "tests/lib/chance.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
 #define MIB          (1024u * 1024)
@@ -32,26 +32,15 @@
 #define MARK_FLUSHED                                                                                                   \
     ((uint64_t)2 << 62) /* everything told is on the disk, and the marker of the relaxed mode is gone */
 
-static uint64_t seed, chance_state;
+static uint64_t seed;
+static struct chance chance;
 static struct log_directory work, image;
 static char record_path[128];
 
-static uint64_t chance(uint64_t n)
-{
-    chance_state ^= chance_state << 13;
-    chance_state ^= chance_state >> 7;
-    chance_state ^= chance_state << 17;
-    return chance_state % n;
-}
-
 static void setup(void)
 {
-    struct timespec now;
-    const char *given = getenv("SENSEBUS_SEED");
-    clock_gettime(CLOCK_REALTIME, &now);
-    seed = given && *given ? strtoull(given, NULL, 10) : (uint64_t)now.tv_nsec + 1;
-    chance_state = seed;
-    fprintf(stderr, "SENSEBUS_SEED=%" PRIu64 "\n", seed);
+    seed = chance_seed();
+    chance = chance_from(seed);
 }
 
 TestSuite(power_loss, .init = setup, .timeout = 240);
@@ -85,17 +74,19 @@ static int on_seal(void *data, struct journal_write *w, uint64_t through)
 {
     char name[32];
     (void)data;
-    snprintf(name, sizeof name, "reader-%" PRIu64, chance(30));
+    snprintf(name, sizeof name, "reader-%" PRIu64, chance_below64(&chance, 30));
     int rc = journal_write_put(w, JOURNAL_DEDUPE, "through", 7, &through, sizeof through);
     return rc ? rc
-              : journal_write_put(w, JOURNAL_CURSORS, name, strlen(name), chance(4) ? &through : NULL, sizeof through);
+              : journal_write_put(w, JOURNAL_CURSORS, name, strlen(name), chance_below64(&chance, 4) ? &through : NULL,
+                                  sizeof through);
 }
 
 static void append_some(void)
 {
     uint8_t event[EVENT_MAX];
-    uint64_t sequence, n_records = run.large && chance(3) == 0 ? 1500 : 1 + chance(40);
-    size_t padding = run.large ? 250 : chance(200);
+    uint64_t sequence,
+        n_records = run.large && chance_below64(&chance, 3) == 0 ? 1500 : 1 + chance_below64(&chance, 40);
+    size_t padding = run.large ? 250 : chance_below64(&chance, 200);
     for (uint64_t i = 0; i < n_records; i++) {
         uint64_t n = run.commit.newest + 1;
         if (commit_append(&run.commit, event, event_write(event, n, padding), n * 1000, 1, &sequence))
@@ -308,7 +299,7 @@ static void check_image(const struct promise *p)
 static void try_image(const struct disk_log *log, size_t cut, enum disk_fate fate)
 {
     struct promise p = promise_at(log, cut);
-    uint64_t image_seed = chance(UINT64_MAX);
+    uint64_t image_seed = chance_next(&chance);
     size_t len;
 
     snprintf(what, sizeof what, "seed %" PRIu64 ", cut at %zu of %zu, fate %d", seed, cut, log->n, (int)fate);
@@ -329,7 +320,7 @@ static void try_images(unsigned n)
     disk_log_read(&log, record_path);
     cr_assert_gt(log.n, 100);
     for (unsigned i = 0; i < n; i++)
-        try_image(&log, chance(log.n + 1), (enum disk_fate)chance(DISK_N_FATES));
+        try_image(&log, chance_below64(&chance, log.n + 1), (enum disk_fate)chance_below64(&chance, DISK_N_FATES));
     disk_log_free(&log);
 }
 
@@ -362,7 +353,7 @@ Test(power_loss, in_the_first_moments_of_a_log)
     live("s", false);
     disk_log_read(&log, record_path);
     for (size_t cut = 0; cut < 60; cut++)
-        for (int fate = 0; fate < DISK_N_FATES; fate += 1 + (int)chance(2))
+        for (int fate = 0; fate < DISK_N_FATES; fate += 1 + (int)chance_below64(&chance, 2))
             try_image(&log, cut, (enum disk_fate)fate);
     disk_log_free(&log);
     remove_directories();
@@ -392,14 +383,14 @@ Test(power_loss, a_disk_that_loses_what_it_flushed_is_found)
     for (size_t i = 0; i < log.n; i++)
         if (log.entries[i].kind == DISK_SYNC) /* a flush that did nothing */
             log.entries[i].kind = DISK_MARK;
-    for (size_t cut = log.n / 2; cut < log.n; cut += 1 + chance(5), n++) {
+    for (size_t cut = log.n / 2; cut < log.n; cut += 1 + chance_below64(&chance, 5), n++) {
         struct journal j;
         struct journal_options options = {.directory = image.path, .map_bytes = MAP_BYTES, .new_epoch = 1};
         struct promise p = promise_at(&log, cut);
         size_t len;
         char err[256];
         remove_image();
-        uint8_t *file = disk_image(&log, cut, DISK_SOME, chance(UINT64_MAX), &len);
+        uint8_t *file = disk_image(&log, cut, DISK_SOME, chance_next(&chance), &len);
         write_file("data.mdb", file, len);
         free(file);
         if (journal_open(&j, &options, err, sizeof err) != 0) {

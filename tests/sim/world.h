@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #include "broker/core/adapter/adapter.h"
+#include "tests/lib/chance.h"
 #include "tests/sim/history.h"
-#include "tests/sim/random.h"
 
 #define N_HOSTS       2
 #define N_TARGETS     2

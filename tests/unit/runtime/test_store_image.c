@@ -13,25 +13,18 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "runtime/store.h"
+#include "tests/lib/chance.h"
 
 #define MIB     (1024u * 1024)
 #define N_FLIPS 1500
 
 static char directory[64], copy[64];
-static uint64_t seed, chance_state;
-
-static uint64_t chance(uint64_t n)
-{
-    chance_state ^= chance_state << 13;
-    chance_state ^= chance_state >> 7;
-    chance_state ^= chance_state << 17;
-    return chance_state % n;
-}
+static uint64_t seed;
+static struct chance chance;
 
 static char *path_in(const char *of, const char *name)
 {
@@ -42,12 +35,8 @@ static char *path_in(const char *of, const char *name)
 
 static void setup(void)
 {
-    struct timespec now;
-    const char *given = getenv("SENSEBUS_SEED");
-    clock_gettime(CLOCK_REALTIME, &now);
-    seed = given && *given ? strtoull(given, NULL, 10) : (uint64_t)now.tv_nsec + 1;
-    chance_state = seed;
-    fprintf(stderr, "SENSEBUS_SEED=%" PRIu64 "\n", seed);
+    seed = chance_seed();
+    chance = chance_from(seed);
     strcpy(directory, "/tmp/sensebus-image.XXXXXX");
     strcpy(copy, "/tmp/sensebus-image.XXXXXX");
     cr_assert_not_null(mkdtemp(directory));
@@ -93,20 +82,22 @@ static void churn_once(unsigned n_changes, size_t max_value)
     int rc = store_begin(&s, true, &t);
     cr_assert_eq(rc, 0, "%s", uv_strerror(rc));
     for (unsigned i = 0; rc == 0 && i < n_changes; i++) {
-        uint64_t number = chance(400);
+        uint64_t number = chance_below64(&chance, 400);
         char name[128];
         int name_len = snprintf(name, sizeof name, "%0*" PRIu64, (int)(1 + number % 90), number * 7919);
-        bool by_number = chance(2);
+        bool by_number = chance_below64(&chance, 2);
         const void *key = by_number ? (const void *)&number : name;
         size_t key_len = by_number ? sizeof number : (size_t)name_len;
         unsigned table = by_number ? numbers : names;
         memset(value, (int)number, sizeof value);
-        rc = chance(3) == 0 ? store_delete(&t, table, key, key_len)
-                            : store_put(&t, table, key, key_len, value, (size_t)chance(chance(4) ? 200 : max_value), 0);
+        rc = chance_below64(&chance, 3) == 0
+                 ? store_delete(&t, table, key, key_len)
+                 : store_put(&t, table, key, key_len, value,
+                             (size_t)chance_below64(&chance, chance_below64(&chance, 4) ? 200 : max_value), 0);
         if (rc == UV_ENOENT)
             rc = 0;
     }
-    if (rc != 0 || chance(10) == 0)
+    if (rc != 0 || chance_below64(&chance, 10) == 0)
         store_abort(&t);
     else
         cr_assert_eq(store_commit(&t), 0);
@@ -164,7 +155,7 @@ Test(store_image, reads_what_lmdb_wrote_after_every_transaction)
     cr_assert_eq(open_store(directory, 8 * MIB), 0);
     check_same();
     for (int i = 0; i < 400; i++) {
-        churn_once((unsigned)chance(60), 40000);
+        churn_once((unsigned)chance_below64(&chance, 60), 40000);
         check_same();
     }
     store_close(&s);
@@ -175,7 +166,7 @@ Test(store_image, reads_what_lmdb_wrote_when_the_store_is_full)
 {
     cr_assert_eq(open_store(directory, MIB), 0);
     for (int i = 0; i < 300; i++) {
-        churn_once((unsigned)chance(120), 40000);
+        churn_once((unsigned)chance_below64(&chance, 120), 40000);
         check_same();
     }
     store_close(&s);
@@ -300,12 +291,14 @@ Test(store_image, survives_any_flipped_bits_and_so_does_lmdb_when_the_check_pass
     unsigned n_found = 0, n_passed = 0;
     make_sound();
     for (int i = 0; i < N_FLIPS; i++) {
-        size_t places[3], n = 1 + chance(3);
+        size_t places[3], n = 1 + chance_below64(&chance, 3);
         uint8_t masks[3];
         for (size_t k = 0; k < n; k++) {
             /* Half of them in headers of pages and nodes, where they hurt. */
-            places[k] = chance(2) ? chance(sound_len) : chance(sound_len / 4096) * 4096 + chance(chance(2) ? 200 : 32);
-            masks[k] = (uint8_t)(1u << chance(8));
+            places[k] = chance_below64(&chance, 2) ? chance_below64(&chance, sound_len)
+                                                   : chance_below64(&chance, sound_len / 4096) * 4096 +
+                                                         chance_below64(&chance, chance_below64(&chance, 2) ? 200 : 32);
+            masks[k] = (uint8_t)(1u << chance_below64(&chance, 8));
             sound[places[k]] ^= masks[k];
         }
         write_copy(sound, sound_len);
@@ -328,7 +321,9 @@ Test(store_image, survives_any_flipped_bits_and_so_does_lmdb_when_the_check_pass
 Test(store_image, survives_a_file_cut_anywhere)
 {
     make_sound();
-    for (size_t len = 0; len <= sound_len; len += len % 4096 == 0 ? 1 : chance(2) ? 4095 - len % 4096 + 1 : 97) {
+    for (size_t len = 0; len <= sound_len; len += len % 4096 == 0              ? 1
+                                                  : chance_below64(&chance, 2) ? 4095 - len % 4096 + 1
+                                                                               : 97) {
         write_copy(sound, len);
         read_copy();
         if (len < sound_len / 2)
@@ -343,19 +338,19 @@ Test(store_image, survives_pages_of_zeros_of_noise_and_of_other_pages)
     make_sound();
     size_t n_pages = sound_len / 4096;
     for (int i = 0; i < 600; i++) {
-        uint8_t *at = sound + 4096 * chance(n_pages);
+        uint8_t *at = sound + 4096 * chance_below64(&chance, n_pages);
         memcpy(page, at, sizeof page);
-        switch (chance(3)) {
+        switch (chance_below64(&chance, 3)) {
         case 0: memset(at, 0, 4096); break;
         case 1:
             for (size_t k = 0; k < 4096; k++)
-                at[k] = (uint8_t)chance(256);
+                at[k] = (uint8_t)chance_below64(&chance, 256);
             break;
-        default: memmove(at, sound + 4096 * chance(n_pages), 4096);
+        default: memmove(at, sound + 4096 * chance_below64(&chance, n_pages), 4096);
         }
         write_copy(sound, sound_len);
         read_copy();
-        if (store_image_check(copy) == 0 && chance(8) == 0)
+        if (store_image_check(copy) == 0 && chance_below64(&chance, 8) == 0)
             cr_assert(lmdb_survives(), "seed %" PRIu64 ", try %d", seed, i);
         memcpy(at, page, sizeof page);
     }

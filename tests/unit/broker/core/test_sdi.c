@@ -10,6 +10,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "tests/lib/chance.h"
 #include "tests/lib/failing_alloc.h"
 
 #define MS      1000000ull
@@ -728,16 +729,6 @@ struct model_handler {
     size_t stream;
 };
 
-static uint32_t random_state = 1;
-
-static unsigned rnd(unsigned below)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % below;
-}
-
 /* rules 26..29 against a list searched from the front */
 Test(sdi, calls_are_those_of_a_plain_list_in_its_order)
 {
@@ -745,21 +736,22 @@ Test(sdi, calls_are_those_of_a_plain_list_in_its_order)
     static struct model_handler model[MAX];
     static const char *const names[STREAMS] = {"s0", "s1", "s2", "s3"};
     struct sdi_listener *streams[STREAMS];
+    struct chance chance = chance_from(1);
     size_t n = 0;
 
     for (size_t i = 0; i < STREAMS; i++)
         streams[i] = open_stream(i % 2 ? "p" : "q", names[i]);
     for (int round = 0; round < ROUNDS; round++) {
-        unsigned what = rnd(100);
+        unsigned what = chance_below(&chance, 100);
         if (what < 40 && n < MAX) {
             struct model_handler *m = &model[n++];
             Sensebus__V1__AddEvent add = SENSEBUS__V1__ADD_EVENT__INIT;
             Sensebus__V1__ScsiAdr adr = SENSEBUS__V1__SCSI_ADR__INIT;
-            *m = (struct model_handler){.event_type = (int)rnd(3) + PRIVATE,
-                                        .device_type = (int)rnd(3),
-                                        .bus = (int)rnd(3) - 1,
-                                        .any_type = rnd(3) == 0,
-                                        .stream = rnd(STREAMS)};
+            *m = (struct model_handler){.event_type = (int)chance_below(&chance, 3) + PRIVATE,
+                                        .device_type = (int)chance_below(&chance, 3),
+                                        .bus = (int)chance_below(&chance, 3) - 1,
+                                        .any_type = chance_below(&chance, 3) == 0,
+                                        .stream = chance_below(&chance, STREAMS)};
             add.event_type = m->event_type;
             add.device_type = m->device_type;
             add.any_device_type = m->any_type;
@@ -768,13 +760,13 @@ Test(sdi, calls_are_those_of_a_plain_list_in_its_order)
             add.address = &adr;
             m->id = added(streams[m->stream], add);
         } else if (what < 60 && n) {
-            size_t i = rnd((unsigned)n);
+            size_t i = chance_below(&chance, (unsigned)n);
             request_remove(streams[model[i].stream], model[i].id);
             forget();
             cr_assert_eq(last->result->result, SENSEBUS__V1__SDI_RETURN__SDI_RETURN_OK);
             memmove(&model[i], &model[i + 1], (--n - i) * sizeof *model);
         } else if (what < 62) {
-            size_t stream = rnd(STREAMS), kept = 0;
+            size_t stream = chance_below(&chance, STREAMS), kept = 0;
             sdi_close(s, streams[stream], now);
             streams[stream] = open_stream(stream % 2 ? "p" : "q", names[stream]);
             for (size_t i = 0; i < n; i++)
@@ -786,9 +778,9 @@ Test(sdi, calls_are_those_of_a_plain_list_in_its_order)
             Sensebus__V1__ScsiAdr adr = SENSEBUS__V1__SCSI_ADR__INIT;
             struct sdi_action a;
             size_t i = 0;
-            r.event_type = (int)rnd(3) + PRIVATE;
-            r.device_type = (int)rnd(3);
-            adr.bus = (int)rnd(2);
+            r.event_type = (int)chance_below(&chance, 3) + PRIVATE;
+            r.device_type = (int)chance_below(&chance, 3);
+            adr.bus = (int)chance_below(&chance, 2);
             r.address = &adr;
             cr_assert_eq(notify_with("n", "sender", false, &r), 0, "%s", err);
             bool verdict_came = false;

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -22,6 +21,7 @@
 #include "broker/engine/journal_format.h"
 #include "runtime/crc32c.h"
 #include "sensebus/v1/admin.pb-c.h"
+#include "tests/lib/chance.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
 #define MIB     (1024u * 1024)
@@ -30,24 +30,13 @@
 
 static struct log_directory directory, copy;
 static struct journal j;
-static uint64_t seed, chance_state;
-
-static uint64_t chance(uint64_t n)
-{
-    chance_state ^= chance_state << 13;
-    chance_state ^= chance_state >> 7;
-    chance_state ^= chance_state << 17;
-    return chance_state % n;
-}
+static uint64_t seed;
+static struct chance chance;
 
 static void setup(void)
 {
-    struct timespec now;
-    const char *given = getenv("SENSEBUS_SEED");
-    clock_gettime(CLOCK_REALTIME, &now);
-    seed = given && *given ? strtoull(given, NULL, 10) : (uint64_t)now.tv_nsec + 1;
-    chance_state = seed;
-    fprintf(stderr, "SENSEBUS_SEED=%" PRIu64 "\n", seed);
+    seed = chance_seed();
+    chance = chance_from(seed);
     log_directory_make(&directory);
     log_directory_make(&copy);
     log_open(&j, &directory, 16 * MIB, 0);
@@ -205,7 +194,7 @@ static void commit(uint64_t n, size_t padding, const struct retention_limits *re
     if (retention)
         w.retention = *retention;
     batch_fill(&b, j.newest + 1, j.newest + n, padding);
-    snprintf(name, sizeof name, "host-%" PRIu64, chance(20));
+    snprintf(name, sizeof name, "host-%" PRIu64, chance_below64(&chance, 20));
     put_dedupe(&w, name, j.newest + n);
     put_agent(&w, name);
     put_cursor(&w, name, j.epoch, j.newest + n);
@@ -245,7 +234,7 @@ Test(check, log_in_use_is_clean_after_every_commit)
 {
     struct retention_limits limits = {.max_records = 500};
     for (int i = 0; i < 60; i++) {
-        commit(1 + chance(40), chance(200), &limits);
+        commit(1 + chance_below64(&chance, 40), chance_below64(&chance, 200), &limits);
         expect_clean(true);
         cr_assert_eq(summary.oldest, j.oldest);
         cr_assert_eq(summary.newest, j.newest);
@@ -500,7 +489,7 @@ static void fill_and_load(void)
     struct retention_limits limits = {.max_records = 400};
     char path[128];
     for (int i = 0; i < 40; i++)
-        commit(1 + chance(30), chance(200), &limits);
+        commit(1 + chance_below64(&chance, 30), chance_below64(&chance, 200), &limits);
     sound_oldest = j.oldest;
     sound_newest = j.newest;
     journal_close(&j);
@@ -581,11 +570,13 @@ Test(check, what_is_called_clean_reads_as_it_was_written, .timeout = 280)
     cr_assert_eq(check(copy.path, true), 0);
     cr_assert(read_as_broker(&sound_digest));
     for (int i = 0; i < N_FLIPS; i++) {
-        size_t places[3], n = 1 + chance(3);
+        size_t places[3], n = 1 + chance_below64(&chance, 3);
         uint8_t masks[3];
         for (size_t k = 0; k < n; k++) {
-            places[k] = chance(2) ? chance(sound_len) : chance(sound_len / 4096) * 4096 + chance(200);
-            masks[k] = (uint8_t)(1u << chance(8));
+            places[k] = chance_below64(&chance, 2)
+                            ? chance_below64(&chance, sound_len)
+                            : chance_below64(&chance, sound_len / 4096) * 4096 + chance_below64(&chance, 200);
+            masks[k] = (uint8_t)(1u << chance_below64(&chance, 8));
             sound[places[k]] ^= masks[k];
         }
         write_copy(sound_len);
@@ -609,7 +600,7 @@ Test(check, survives_a_file_cut_anywhere)
 {
     uint32_t digest;
     fill_and_load();
-    for (size_t len = 0; len <= sound_len; len += 1 + chance(3000)) {
+    for (size_t len = 0; len <= sound_len; len += 1 + chance_below64(&chance, 3000)) {
         write_copy(len);
         int rc = check(copy.path, true);
         bool is_clean = rc == 0 && found.n_holes + found.n_faults == 0;
