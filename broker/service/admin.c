@@ -9,7 +9,7 @@
 #include "broker/service/broker.h"
 #include "broker/service/gate.h"
 #include "broker/service/request.h"
-#include "broker/service/subscription.h"
+#include "broker/service/subscription/subscription.h"
 #include "proto/message.h"
 #include "sensebus/v1/admin.pb-c.h"
 

@@ -15,7 +15,7 @@
 
 #include "broker/service/admin.h"
 #include "broker/service/announce.h"
-#include "broker/service/subscription.h"
+#include "broker/service/subscription/subscription.h"
 #include "proto/descriptors.h"
 #include "proto/event_view.h"
 #include "runtime/clock.h"

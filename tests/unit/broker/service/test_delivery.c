@@ -18,7 +18,7 @@
 #include "broker/engine/journal.h"
 #include "broker/service/broker.h"
 #include "broker/service/gate.h"
-#include "broker/service/subscription.h"
+#include "broker/service/subscription/subscription.h"
 #include "proto/event_view.h"
 #include "sensebus/v1/event.pb-c.h"
 #include "sensebus/v1/events.pb-c.h"

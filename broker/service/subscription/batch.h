@@ -16,6 +16,7 @@ struct subscription;
 void batch_position(Sensebus__V1__Position *p, const struct subscription *s, uint64_t sequence);
 
 #define BATCH_MAX_SLICES 64u
+#define BATCH_BYTES      (64u * 1024) /* records in one message, unless the first is longer */
 
 /* Records as on the wire, in `n` slices (at most BATCH_MAX_SLICES) in order: they are the rest of the message, not
  * copied when they have an owner and are long. */

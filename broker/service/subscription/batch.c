@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/service/batch.h"
+#include "broker/service/subscription/batch.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "broker/service/broker.h"
-#include "broker/service/subscription.h"
+#include "broker/service/subscription/subscription.h"
 
 void batch_position(Sensebus__V1__Position *p, const struct subscription *s, uint64_t sequence)
 {

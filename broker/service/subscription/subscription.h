@@ -3,7 +3,9 @@
  *
  * The order on the stream is the guarantee: Opened, then a Gap if the start was gone, then either the snapshot between
  * SnapshotBegin and Synced or the records up to Synced, then what follows. Every batch comes after all matches before
- * its position. What is sent is decided by core/hub.h; this file reads, matches and sends. */
+ * its position. What is sent is decided by core/hub.h; the files of this folder do it: start.h takes the request,
+ * snapshot.h and newest.h may come first, then follow.h, with skip.h for what it leaves out; batch.h has the messages.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -14,6 +16,7 @@
 
 #include "broker/core/cursors.h"
 #include "broker/core/hub.h"
+#include "broker/service/subscription/skip.h"
 
 #define SUBSCRIPTION_MAX_CONTEXT 256u
 #define SUBSCRIPTION_MAX_LAST    100000u
@@ -31,19 +34,8 @@ enum subscription_state {
     SUBSCRIPTION_OVER, /* the call is finished: on_close follows */
 };
 
-/* Policy LIVE leaves records out: how many of those behind `from` up to `to` would have matched? */
-struct skip {
-    bool active;
-    uint64_t from, to;
-    uint64_t at; /* next to look at */
-    uint64_t count;
-    bool at_least; /* some cannot be read any more */
-    uint32_t aix_bits;
-    const char *reason;
-};
-
 /* What is it waiting for, beside room to send and its timer? */
-enum subscription_wait {
+enum subscription_waiting {
     SUBSCRIPTION_WAITS_NOT,
     SUBSCRIPTION_WAITS_FOR_MATCH,  /* in its class's `idle`: no record behind its cursor matches, to the newest */
     SUBSCRIPTION_WAITS_FOR_COMMIT, /* in events->watching */
@@ -53,7 +45,7 @@ struct subscription {
     TAILQ_ENTRY(subscription) all, ready;
     LIST_ENTRY(subscription) waiting;
     bool is_ready;
-    enum subscription_wait wait;
+    enum subscription_waiting wait;
     struct events *events;
     struct grpc_call *call; /* NULL once it is gone */
     uint64_t id;
@@ -85,3 +77,15 @@ void subscription_wake(struct subscription *s, uint64_t looked);
 uint64_t subscription_cursor(const struct subscription *s);
 /* A batch could not be queued: the call is over anyway, or memory is out. */
 void subscription_send_failed(struct subscription *s, int rc);
+
+/* For the files of this folder. */
+
+struct hub_log subscription_log(const struct subscription *s);
+/* It waits, if it does not yet. */
+void subscription_wait(struct subscription *s, enum subscription_waiting what);
+/* The call ends with a status and its reason. */
+void subscription_finish(struct subscription *s, int status, const char *reason);
+/* The same, after last words (Closed) with the place to go on from. */
+void subscription_end(struct subscription *s, int status, const char *reason);
+/* The log cannot be read at all (`rc`), which is worse than a damaged range: with what status does the call end? */
+int subscription_unreadable_status(struct subscription *s, int rc);
