@@ -68,8 +68,21 @@ void hub_begin(struct hub_reader *r, enum hub_policy policy, uint64_t lag_limit,
         .lag_limit = lag_limit ? lag_limit : HUB_DEFAULT_LAG_LIMIT,
         .cursor = cursor,
         .sync_at = log->newest,
+        .within_ns = now_ns,
         .last_told_ns = now_ns,
     };
+}
+
+/* ns until it is late if it reads nothing more, 0 = it is; UINT64_MAX: never. Notes whether it is within its limit. */
+static uint64_t late_wait_ns(struct hub_reader *r, uint64_t lag, bool has_room, uint64_t now_ns)
+{
+    if (lag <= r->lag_limit || r->is_level)
+        r->within_ns = now_ns;
+    r->is_level = lag == 0 && has_room;
+    if (r->policy == HUB_LAG || !r->synced || lag <= r->lag_limit)
+        return UINT64_MAX;
+    uint64_t late_ns = now_ns - r->within_ns;
+    return late_ns >= HUB_LATE_NS ? 0 : HUB_LATE_NS - late_ns;
 }
 
 /* 0 when a gap may be told now. */
@@ -95,11 +108,12 @@ static struct hub_step gap_step(const struct hub_reader *r, const struct hub_log
     };
 }
 
-struct hub_step hub_next(const struct hub_reader *r, const struct hub_log *log, uint64_t now_ns)
+struct hub_step hub_next(struct hub_reader *r, const struct hub_log *log, bool has_room, uint64_t now_ns)
 {
     struct hub_step step = {.action = HUB_IDLE, .lag = log->newest - r->cursor, .wait_ns = UINT64_MAX};
     bool is_trimmed = r->cursor + 1 < log->oldest;
-    bool is_late = r->synced && r->policy != HUB_LAG && step.lag > r->lag_limit;
+    uint64_t until_late_ns = late_wait_ns(r, step.lag, has_room, now_ns);
+    bool is_late = until_late_ns == 0;
     if (r->policy == HUB_DISCONNECT && (is_late || (is_trimmed && r->synced))) {
         step.action = HUB_END;
         return step;
@@ -124,6 +138,8 @@ struct hub_step hub_next(const struct hub_reader *r, const struct hub_log *log, 
         step.action = HUB_SEND;
         step.first = r->cursor + 1;
         step.last = !r->synced && r->sync_at < log->newest ? r->sync_at : log->newest;
+        if (r->policy == HUB_DISCONNECT)
+            step.wait_ns = until_late_ns;
     }
     return step;
 }
@@ -142,12 +158,14 @@ void hub_gap_sent(struct hub_reader *r, const struct hub_gap *gap, uint64_t now_
         r->cursor = gap->to;
     r->had_gap = true;
     r->last_gap_ns = now_ns;
+    r->within_ns = now_ns;
     r->last_told_ns = now_ns;
 }
 
 void hub_synced_sent(struct hub_reader *r, uint64_t now_ns)
 {
     r->synced = true;
+    r->within_ns = now_ns;
     r->last_told_ns = now_ns;
 }
 

@@ -12,6 +12,8 @@
 #define HUB_DEFAULT_LAG_LIMIT 65536
 /* At most one gap a second: what is lost meanwhile goes into the next one. */
 #define HUB_GAP_INTERVAL_NS 1000000000ull
+/* So long a reader may be more than its limit behind: one commit may bring more than that, and has to be read first. */
+#define HUB_LATE_NS 250000000ull
 
 /* The log as a reader sees it. Empty: oldest == newest + 1. */
 struct hub_log {
@@ -63,6 +65,8 @@ struct hub_reader {
     uint64_t sync_at;    /* newest when it began */
     bool synced;         /* Synced was sent */
     bool stop_at_newest; /* end when synced */
+    bool is_level;       /* had room and nothing to look at when asked last: what is new came since */
+    uint64_t within_ns;  /* when it was known to be within its limit, the last time */
     bool had_gap;
     uint64_t last_gap_ns;      /* monotonic */
     uint64_t mark_interval_ns; /* 0 = no marks */
@@ -87,11 +91,14 @@ struct hub_step {
     uint64_t first, last; /* HUB_SEND */
     struct hub_gap gap;   /* HUB_GAP */
     uint64_t lag;         /* records behind the newest */
-    uint64_t wait_ns;     /* HUB_IDLE: until a gap may be told; UINT64_MAX = until the next commit */
+    uint64_t wait_ns;     /* without room or HUB_IDLE: ask again then, if nothing happens before; UINT64_MAX = never */
 };
-/* The next thing. LIVE and DISCONNECT count lag only once the reader is synced: whoever starts far back may catch up at
- * its own pace. */
-struct hub_step hub_next(const struct hub_reader *r, const struct hub_log *log, uint64_t now_ns);
+/* The next thing; without room for anything on its stream only HUB_END can be done. Ask after every commit, with room
+ * or without.
+ *
+ * LIVE and DISCONNECT: too slow is who stays more than lag_limit behind for HUB_LATE_NS. Lag counts only once the
+ * reader is synced: whoever starts far back may catch up at its own pace. */
+struct hub_step hub_next(struct hub_reader *r, const struct hub_log *log, bool has_room, uint64_t now_ns);
 
 /* Everything through `sequence` was looked at; `told` when some of it matched and was sent. */
 void hub_looked(struct hub_reader *r, uint64_t sequence, bool told, uint64_t now_ns);

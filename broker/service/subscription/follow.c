@@ -183,21 +183,15 @@ static bool follow_idle(struct subscription *s, const struct hub_step *step, uin
     return true;
 }
 
-bool follow_step(struct subscription *s, size_t *used)
+/* Do what the hub says. Returns as follow_step. */
+static bool follow_do(struct subscription *s, const struct hub_step *step, size_t *used, uint64_t now_ns)
 {
-    struct hub_log log = subscription_log(s);
-    uint64_t now_ns = clock_mono_ns();
     char reason[128];
 
-    if (s->skip.active) {
-        *used += skip_step(s, now_ns);
-        return true;
-    }
-    struct hub_step step = hub_next(&s->reader, &log, now_ns);
-    switch (step.action) {
-    case HUB_IDLE: return !follow_idle(s, &step, now_ns);
-    case HUB_SEND: *used += follow_send(s, &step, now_ns); break;
-    case HUB_GAP: follow_gap(s, &step.gap, now_ns); break;
+    switch (step->action) {
+    case HUB_IDLE: return !follow_idle(s, step, now_ns);
+    case HUB_SEND: *used += follow_send(s, step, now_ns); break;
+    case HUB_GAP: follow_gap(s, &step->gap, now_ns); break;
     case HUB_SYNCED:
         if (batch_synced(s, s->reader.cursor) == 0)
             hub_synced_sent(&s->reader, now_ns);
@@ -205,22 +199,40 @@ bool follow_step(struct subscription *s, size_t *used)
     case HUB_DONE: subscription_finish(s, GRPC_OK, ""); break;
     case HUB_END:
         s->events->broker->counters.n_slow_ended++;
-        snprintf(reason, sizeof reason, "reads too slowly: %" PRIu64 " records behind", step.lag);
+        snprintf(reason, sizeof reason, "reads too slowly: %" PRIu64 " records behind", step->lag);
         subscription_end(s, GRPC_RESOURCE_EXHAUSTED, reason);
         break;
     }
     return true;
 }
 
+bool follow_step(struct subscription *s, size_t *used)
+{
+    struct hub_log log = subscription_log(s);
+    uint64_t now_ns = clock_mono_ns();
+
+    if (s->skip.active) {
+        *used += skip_step(s, now_ns);
+        return true;
+    }
+    struct hub_step step = hub_next(&s->reader, &log, true, now_ns);
+    return follow_do(s, &step, used, now_ns);
+}
+
 void follow_blocked(struct subscription *s)
 {
     size_t used = 0;
     struct hub_log log = subscription_log(s);
+    uint64_t now_ns = clock_mono_ns();
 
-    if (s->state != SUBSCRIPTION_FOLLOW || s->policy != HUB_DISCONNECT)
+    if (s->state != SUBSCRIPTION_FOLLOW || s->policy == HUB_LAG || s->skip.active)
         return;
-    if (hub_next(&s->reader, &log, clock_mono_ns()).action == HUB_END)
-        follow_step(s, &used);
-    else
+    struct hub_step step = hub_next(&s->reader, &log, false, now_ns);
+    if (step.action == HUB_END) {
+        follow_do(s, &step, &used, now_ns);
+    } else if (s->policy == HUB_DISCONNECT) {
+        if (step.wait_ns != UINT64_MAX)
+            uv_timer_start(&s->timer, on_timer, step.wait_ns / 1000000 + 1, 0);
         subscription_wait(s, SUBSCRIPTION_WAITS_FOR_COMMIT);
+    }
 }

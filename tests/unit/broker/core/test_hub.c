@@ -88,14 +88,14 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 static void run(uint64_t room)
 {
     for (;;) {
-        struct hub_step step = hub_next(&reader, &log_now, now_ns);
+        struct hub_step step = hub_next(&reader, &log_now, room > 0, now_ns);
         switch (step.action) {
         case HUB_IDLE:
             tell(step.wait_ns == UINT64_MAX ? "idle\n" : "idle for %" PRIu64 " ms\n", step.wait_ns / 1000000);
             return;
         case HUB_SEND:
             if (room == 0) {
-                tell("blocked\n");
+                tell(step.wait_ns == UINT64_MAX ? "blocked\n" : "blocked for %" PRIu64 " ms\n", step.wait_ns / 1000000);
                 return;
             }
             if (step.last - step.first + 1 > room)
@@ -196,23 +196,36 @@ Test(hub, gaps_come_at_most_once_a_second_and_cover_everything)
                             "gap 16..50 trimmed\n51..55\nblocked\n");
 }
 
-Test(hub, live_reader_skips_to_newest_beyond_its_limit)
+Test(hub, live_reader_skips_to_newest_when_it_stays_beyond_its_limit)
 {
     begin(HUB_LIVE, 10, 0, 0);
     run(100);
     log_now.newest = 10; /* exactly the limit */
     run(0);
+    now_ns += 10 * SECOND;
+    run(0);
     log_now.newest = 11; /* one more */
     run(0);
-    log_now.newest = 40; /* and again at once: it reads on, and skips when a second has passed */
+    now_ns += HUB_LATE_NS - 1;
+    run(0);
+    now_ns += 1;
+    run(1);
+    log_now.newest = 40; /* and again: it reads on, and skips when a second has passed since the gap */
+    now_ns += HUB_LATE_NS;
     run(5);
-    now_ns += SECOND;
+    now_ns += HUB_LATE_NS;
+    run(5);
+    now_ns += SECOND - 2 * HUB_LATE_NS;
     run(5);
     cr_assert_str_eq(story, "synced 0\nidle\n"
                             "blocked\n"
+                            "blocked\n"
+                            "blocked\n"
+                            "blocked\n"
                             "gap 1..11 skipped\nidle\n"
                             "12..16\nblocked\n"
-                            "gap 17..40 skipped\nidle\n");
+                            "17..21\nblocked\n"
+                            "gap 22..40 skipped\nidle\n");
 }
 
 Test(hub, live_reader_may_catch_up_first)
@@ -222,17 +235,88 @@ Test(hub, live_reader_may_catch_up_first)
     cr_assert_str_eq(story, "1..1000\nsynced 1000\nidle\n");
 }
 
-Test(hub, disconnecting_reader_ends_beyond_its_limit)
+Test(hub, disconnecting_reader_ends_when_it_stays_beyond_its_limit)
 {
     begin(HUB_DISCONNECT, 10, 0, 1000);
     run(1000); /* far behind at first is no fault */
     log_now.newest = 1010;
     run(0);
+    now_ns += 10 * SECOND;
+    run(0);
     log_now.newest = 1011;
+    run(0);
+    now_ns += HUB_LATE_NS;
     run(0);
     cr_assert_str_eq(story, "1..1000\nsynced 1000\nidle\n"
                             "blocked\n"
+                            "blocked\n"
+                            "blocked for 250 ms\n"
                             "end at 1000, lag 11\n");
+}
+
+/* What comes in one commit may be more than the limit: nobody is late before he could read it. */
+Test(hub, who_reads_on_is_not_late_however_much_comes_at_once)
+{
+    static const enum hub_policy policies[] = {HUB_DISCONNECT, HUB_LIVE};
+
+    for (size_t i = 0; i < 2; i++) {
+        begin(policies[i], 10, 0, 0);
+        run(100);
+        now_ns += 10 * SECOND; /* a quiet time */
+        log_now.newest = 1000;
+        run(400);
+        now_ns += HUB_LATE_NS - 1;
+        run(1000);
+        now_ns += 10 * SECOND;
+        log_now.newest = 2000; /* and again: the one before was read */
+        run(0);
+        now_ns += HUB_LATE_NS - 1;
+        run(2000);
+        cr_assert_str_eq(story, i == 0 ? "synced 0\nidle\n"
+                                         "1..400\nblocked for 250 ms\n"
+                                         "401..1000\nidle\n"
+                                         "blocked for 250 ms\n"
+                                         "1001..2000\nidle\n"
+                                       : "synced 0\nidle\n"
+                                         "1..400\nblocked\n"
+                                         "401..1000\nidle\n"
+                                         "blocked\n"
+                                         "1001..2000\nidle\n");
+    }
+}
+
+Test(hub, time_without_room_counts_before_the_limit_is_passed)
+{
+    begin(HUB_DISCONNECT, 10, 0, 0);
+    run(100);
+    log_now.newest = 5;
+    run(3); /* two are left, and there is no room */
+    now_ns += 10 * SECOND;
+    log_now.newest = 1000; /* nobody looked at it meanwhile */
+    run(0);
+    cr_assert_str_eq(story, "synced 0\nidle\n"
+                            "1..3\nblocked\n"
+                            "end at 3, lag 997\n");
+}
+
+Test(hub, who_comes_within_its_limit_again_has_its_time_again)
+{
+    begin(HUB_DISCONNECT, 10, 0, 0);
+    run(100);
+    log_now.newest = 20;
+    run(5);
+    now_ns += HUB_LATE_NS - 1;
+    run(5); /* ten behind */
+    now_ns += HUB_LATE_NS - 1;
+    log_now.newest = 25;
+    run(0);
+    now_ns += 1;
+    run(0);
+    cr_assert_str_eq(story, "synced 0\nidle\n"
+                            "1..5\nblocked for 250 ms\n"
+                            "6..10\nblocked\n"
+                            "blocked for 0 ms\n"
+                            "end at 10, lag 15\n");
 }
 
 Test(hub, disconnecting_reader_ends_when_retention_passes_it)
@@ -244,15 +328,31 @@ Test(hub, disconnecting_reader_ends_when_retention_passes_it)
     cr_assert_str_eq(story, "synced 5\nidle\nend at 5, lag 4\n");
 }
 
-Test(hub, limit_of_zero_is_the_default)
+Test(hub, limits_from_none_to_the_largest)
 {
-    begin(HUB_DISCONNECT, 0, 0, 0);
-    run(0);
-    log_now.newest = HUB_DEFAULT_LAG_LIMIT;
-    run(0);
-    log_now.newest++;
-    run(0);
-    cr_assert_str_eq(story, "synced 0\nidle\nblocked\nend at 0, lag 65537\n");
+    static const struct {
+        uint64_t limit, stays, ends;
+    } table[] = {
+        {0, HUB_DEFAULT_LAG_LIMIT, HUB_DEFAULT_LAG_LIMIT + 1}, /* not given */
+        {1, 1, 2},
+        {HUB_DEFAULT_LAG_LIMIT + 1, HUB_DEFAULT_LAG_LIMIT + 1, HUB_DEFAULT_LAG_LIMIT + 2},
+        {UINT64_MAX, UINT64_MAX - 1, 0}, /* never */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        begin(HUB_DISCONNECT, table[i].limit, 0, 0);
+        run(0);
+        log_now.newest = table[i].stays;
+        run(0);
+        now_ns += 10 * SECOND;
+        run(0);
+        cr_assert_str_eq(story, "synced 0\nidle\nblocked\nblocked\n", "%zu: %s", i, story);
+        if (!table[i].ends)
+            continue;
+        log_now.newest = table[i].ends;
+        now_ns += HUB_LATE_NS;
+        run(0);
+        cr_assert_not_null(strstr(story, "end at 0, lag"), "%zu: %s", i, story);
+    }
 }
 
 Test(hub, marks_are_due_after_quiet_intervals)
