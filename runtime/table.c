@@ -51,6 +51,11 @@ static uint64_t hash_bytes(const uint64_t seed[2], const uint8_t *bytes, size_t 
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+uint64_t table_hash(const uint64_t seed[2], const void *key, size_t key_len)
+{
+    return hash_bytes(seed, key, key_len);
+}
+
 /* ---- the table */
 
 void table_init(struct table *t, uint64_t seed)

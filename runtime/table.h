@@ -34,3 +34,6 @@ void *table_get(const struct table *t, const void *key, size_t key_len);
 int table_add(struct table *t, const void *key, size_t key_len, void *item);
 /* Returns the item, or NULL when there was none. */
 void *table_remove(struct table *t, const void *key, size_t key_len);
+
+/* The hash by itself, for who keeps hashes of names; `seed` random as above. */
+uint64_t table_hash(const uint64_t seed[2], const void *key, size_t key_len);

@@ -11,9 +11,10 @@
 struct filter;
 struct Sensebus__V1__Filter;
 
-/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list, 64 excludes, patterns of
- * 256 bytes, of those with wildcards 4,096 bytes a list. An empty exclude, which would take away everything, is
- * refused. Returns 0; UV_EINVAL with `err` naming the member; UV_ENOMEM. */
+/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list and 8,192 in all, 64
+ * excludes, patterns of 256 bytes, of those with wildcards 4,096 bytes in all. An empty exclude, which would take away
+ * everything, is refused. A filter that nothing can match is not: it matches nothing. Returns 0; UV_EINVAL with `err`
+ * naming the member; UV_ENOMEM. */
 int filter_new(const struct Sensebus__V1__Filter *message, struct filter **out_filter, char *err, size_t err_len);
 void filter_free(struct filter *f);
 bool filter_matches(const struct filter *f, const struct event_view *event);
@@ -22,23 +23,39 @@ bool filter_matches_all(const struct filter *f);
 /* Equal filters have equal keys (borrowed, terminated): distinct filters are evaluated once. */
 const char *filter_key(const struct filter *f);
 
-/* Members that say what an event must be by listing whole values: what an index looks filters up by. */
+/* ---- What an index finds filters by: members that say what an event must be by whole values. */
+
+/* The most telling first. Severity, modes, AIX bits and prefixes are not among them: they list no values. */
 enum filter_field {
     FILTER_DESIGNATOR,
     FILTER_TARGET_NAME,
-    FILTER_UNIT, /* adapter, target and one LUN */
+    /* Of an address: each pattern has its own. */
+    FILTER_TARGET,
+    FILTER_LUN,
     FILTER_ADAPTER,
+    FILTER_BUS,
+    FILTER_CONTROLLER,
     FILTER_HOST,
     FILTER_CODE,
+    FILTER_DEVICE_TYPE,
     FILTER_CATEGORY,
     FILTER_N_FIELDS,
 };
-/* Room for any value, in a form that only serves to compare. */
-#define FILTER_EXACT_BYTES 272
-/* How many values does the filter list in `field`? An event that matches has one of them. 0: any value may match. */
-size_t filter_n_exact(const struct filter *f, enum filter_field field);
-/* Write value `i`; returns its length, which may be 0. */
-size_t filter_exact(const struct filter *f, enum filter_field field, size_t i, uint8_t out[FILTER_EXACT_BYTES]);
-/* The event's own value, to be compared with those; false when it is longer than any of them. */
-bool filter_exact_of_event(const struct event_view *event, enum filter_field field, uint8_t out[FILTER_EXACT_BYTES],
-                           size_t *out_len);
+#define FILTER_FIELD(field) (1u << (field)) /* in a set of them */
+#define FILTER_ADDRESS_FIELDS                                                                                          \
+    (FILTER_FIELD(FILTER_TARGET) | FILTER_FIELD(FILTER_LUN) | FILTER_FIELD(FILTER_ADAPTER) |                           \
+     FILTER_FIELD(FILTER_BUS) | FILTER_FIELD(FILTER_CONTROLLER))
+
+/* How many values does the filter list in `field`, which is none of an address? An event that matches has one of them.
+ * 0: any value may match. */
+size_t filter_n_values(const struct filter *f, enum filter_field field);
+/* How many address patterns are there, if each names at least one value? An event that matches has all values of one of
+ * them. 0: any address may match. */
+size_t filter_n_addresses(const struct filter *f);
+/* What address pattern `i` names: at least one. */
+unsigned filter_address_fields(const struct filter *f, size_t i);
+
+/* Value `i` of a field, of an address pattern `i`; and an event's own. As a number: different values of a name may be
+ * the same number, so rarely that it only costs time, whatever hostile peers choose, when `seed` is random. */
+uint64_t filter_value(const struct filter *f, enum filter_field field, size_t i, const uint64_t seed[2]);
+uint64_t filter_value_of_event(const struct event_view *event, enum filter_field field, const uint64_t seed[2]);

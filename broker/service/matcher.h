@@ -14,6 +14,7 @@
 
 #include "broker/core/filter_index.h"
 #include "runtime/chunk.h"
+#include "runtime/table.h"
 
 struct journal_run;
 struct subscription;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes of a Filter: unpacked, compiled, and matched against an event that has everything and one that has nothing.
- */
+/* The bytes of a Filter: unpacked, compiled, and matched against an event that has everything and one that has nothing,
+ * by itself and through an index. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/core/filter.h"
+#include "broker/core/filter_index.h"
 #include "proto/message.h"
 #include "sensebus/v1/events.pb-c.h"
 
@@ -30,6 +31,29 @@ static struct event_view full_event(void)
     return e;
 }
 
+static void on_found(void *data, void *owner)
+{
+    (void)owner;
+    (*(unsigned *)data)++;
+}
+
+/* The index finds the filter, once, exactly when it matches. */
+static void check_index(const struct filter *filter, const struct event_view *event, bool matches)
+{
+    struct filter_index index;
+    struct filter_entry *entry;
+    unsigned n = 0;
+
+    filter_index_init(&index, 1);
+    if (filter_index_add(&index, filter, NULL, &entry))
+        return;
+    filter_index_find(&index, event, on_found, &n);
+    if (n != matches)
+        abort();
+    filter_index_remove(&index, entry);
+    filter_index_deinit(&index);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct event_view full = full_event(), bare = {.code = 906, .device = {.device_type = -1}};
@@ -45,6 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         if (!filter_key(filter))
             abort();
+        check_index(filter, &full, matches_full);
+        check_index(filter, &bare, matches_bare);
         filter_free(filter);
     } else if (strncmp(err, "filter: ", 8) != 0) {
         abort();

@@ -309,7 +309,7 @@ Test(filter, lists_have_limits)
     for (size_t i = 0; i < 1025; i++)
         hosts[i] = "*****";
     filter.n_hosts = 1024;
-    expect_refused(&filter, "filter: hosts: more than 4096 bytes of patterns with wildcards");
+    expect_refused(&filter, "filter: hosts: more than 4096 bytes of patterns with wildcards, with those of other members");
 }
 
 Test(filter, equal_filters_have_equal_keys_and_others_have_not)
