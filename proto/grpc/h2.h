@@ -16,6 +16,7 @@
 #include "proto/grpc/bucket.h"
 #include "proto/grpc/grpc.h"
 #include "proto/grpc/outbox.h"
+#include "proto/grpc/session_block.h"
 
 struct h2;
 struct nghttp2_session;
@@ -37,6 +38,7 @@ enum h2_side { H2_SERVER, H2_CLIENT };
 
 struct h2 {
     struct nghttp2_session *session;
+    struct session_block block;
     uv_loop_t *loop;
     const struct h2_host *host;
     const struct grpc_limits *limits; /* without zeros: h2_limits_resolve */
@@ -98,6 +100,9 @@ int h2_goaway_final(struct h2 *h2);
  */
 void h2_count(struct h2 *h2, struct bucket *bucket, const char *what);
 void h2_set_event_callbacks(struct nghttp2_session_callbacks *callbacks);
+/* Reset a stream so that stock clients show RESOURCE_EXHAUSTED: by itself nghttp2 would say INTERNAL_ERROR. Returns what
+ * the callback returns in which memory failed. */
+int h2_refuse_for_memory(struct nghttp2_session *session, int32_t stream_id);
 
 /* ------------------------------------------------------------------------------------------------ for call.c
  * All do nothing once the stream is gone, and may be called at any time. */

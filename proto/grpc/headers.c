@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { FIRST_CAP = 512 };
+enum { FIRST_CAP = 256 };
 
 void headers_deinit(struct headers *h)
 {

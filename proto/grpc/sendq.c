@@ -9,7 +9,11 @@
 
 #include "proto/grpc/wire.h"
 
-enum { TAIL_BYTES = 4096 - (int)sizeof(struct chunk), MIN_SLICES = 8 };
+enum {
+    FIRST_TAIL_BYTES = 512 - (int)sizeof(struct chunk),
+    TAIL_BYTES = 4096 - (int)sizeof(struct chunk),
+    MIN_SLICES = 8,
+};
 
 void sendq_deinit(struct sendq *q)
 {
@@ -71,7 +75,9 @@ static int reserve_tail(struct sendq *q, size_t len)
 {
     if (q->tail && q->tail->cap - q->tail->len >= len)
         return 0;
-    struct chunk *tail = chunk_new(len > TAIL_BYTES ? len : TAIL_BYTES);
+    /* Most queues have one short message at a time; a thousand of them at once should not leave pages of holes. */
+    size_t least = q->n_bytes == 0 ? FIRST_TAIL_BYTES : TAIL_BYTES;
+    struct chunk *tail = chunk_new(len > least ? len : least);
     if (!tail)
         return UV_ENOMEM;
     chunk_unref(q->tail);
