@@ -227,6 +227,15 @@ static void refuse_certificate(struct tls *tls, const X509 *certificate, int err
     }
 }
 
+/* OpenSSL would keep the chain for as long as the connection. */
+int tls_verify(X509_STORE_CTX *store, void *data)
+{
+    (void)data;
+    int result = X509_verify_cert(store);
+    X509_STORE_CTX_set0_verified_chain(store, NULL);
+    return result;
+}
+
 int tls_on_verify(int ok, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -385,6 +394,14 @@ static bool looks_like_tls(uint8_t first)
 /* A fatal alert, protocol_version, in a record of its own. */
 static const uint8_t ALERT[] = {SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, SSL_AD_PROTOCOL_VERSION};
 
+/* The authorities that a peer sends along have vouched for it, and are of no more use. */
+static void drop_authorities(struct tls *tls)
+{
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(tls->ssl);
+    while (sk_X509_num(chain) > 0)
+        X509_free(sk_X509_pop(chain));
+}
+
 static void on_handshake_done(struct tls *tls)
 {
     const unsigned char *protocol;
@@ -396,6 +413,7 @@ static void on_handshake_done(struct tls *tls)
         fail(tls, "out of memory");
     else
         tls->state = TLS_OPEN;
+    drop_authorities(tls);
 }
 
 void tls_on_message(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *data)

@@ -136,6 +136,7 @@ static int set_up(struct tls_context *context)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_max_cert_list(ctx, MAX_CHAIN_BYTES);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
+    SSL_CTX_set_cert_verify_callback(ctx, tls_verify, NULL);
     SSL_CTX_set_msg_callback(ctx, tls_on_message);
     if (SSL_CTX_set_num_tickets(ctx, 0) != 1 || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_set_ciphersuites(ctx, CIPHERS) != 1)

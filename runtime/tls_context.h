@@ -13,7 +13,8 @@ struct tls_context {
     BIO_METHOD *method; /* of the wire: see tls.c */
 };
 
-/* tls.c: called by OpenSSL for each certificate of the peer. */
+/* tls.c: called by OpenSSL to verify the peer's certificates, and for each of them meanwhile. */
+int tls_verify(X509_STORE_CTX *store, void *data);
 int tls_on_verify(int ok, X509_STORE_CTX *store);
 /* tls.c: called by OpenSSL for each message of the protocol, sent or received. */
 void tls_on_message(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *data);
