@@ -98,7 +98,7 @@ void call_attend(struct grpc_call *call)
     if ((what & CALL_SEND_HEADERS) && !call->responded) {
         call->responded = true;
         if (h2_respond(call) != 0)
-            call_end(call, GRPC_INTERNAL, "out of memory");
+            call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     }
     if ((what & CALL_TELL_WRITABLE) && !call->ended && !call->finishing && call->ops && call->ops->on_writable)
         call->ops->on_writable(call, call->data);
@@ -140,7 +140,7 @@ static void refuse(struct grpc_call *call, int http_status)
     call->discards = true;
     call->status = GRPC_UNKNOWN;
     if (h2_respond_only(call, http_status) != 0)
-        call_end(call, GRPC_INTERNAL, "out of memory");
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
 static void set_deadline(struct grpc_call *call, uint64_t timeout_ms)
@@ -433,7 +433,7 @@ int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n)
         call->responded = true;
         rc = h2_respond(call);
         if (rc != 0)
-            call_end(call, GRPC_INTERNAL, "out of memory");
+            call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return rc;
     }
     h2_resume(call);
@@ -500,7 +500,7 @@ void grpc_call_finish(struct grpc_call *call, int status, const char *format, ..
     call->responded = true;
     /* A response of one block would have its initial metadata taken for trailing. */
     if ((call->initial.n > 0 ? h2_respond(call) : h2_respond_only(call, 200)) != 0)
-        call_end(call, GRPC_INTERNAL, "out of memory");
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
 void grpc_call_cancel(struct grpc_call *call)

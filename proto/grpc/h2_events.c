@@ -43,6 +43,12 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     return 0;
 }
 
+int h2_refuse_for_memory(nghttp2_session *session, int32_t stream_id)
+{
+    int rc = nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_ENHANCE_YOUR_CALM);
+    return rc == 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 {
     struct h2 *h2 = data;
@@ -52,7 +58,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
         call = call_new(h2, frame->hd.stream_id);
         if (!call)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+            return h2_refuse_for_memory(session, frame->hd.stream_id);
         nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
     }
     if (call)
@@ -72,7 +78,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct headers *list = call->n_header_blocks > 1 ? &call->trailers : &call->headers;
     int rc = headers_add(list, name, name_len, value, value_len, h2->limits->max_header_bytes);
     if (rc == UV_ENOMEM)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        return h2_refuse_for_memory(session, frame->hd.stream_id);
     /* A list that is too long is answered when it is complete. */
     if (list->list_bytes / HEADER_FLOOD > h2->limits->max_header_bytes && !h2->failed) {
         h2->counters->flood_closures++;
