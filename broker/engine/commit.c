@@ -2,7 +2,8 @@
 /* The story:
  *
  *   append, put          go into the open batch; the start handle runs once the loop is through with its callbacks
- *   on_start             seals the open batch (the owner adds its puts) and gives it to the pool; a new one is open
+ *   on_start             while much comes in, waits for the loop's next turn; then
+ *                        seals the open batch (the owner adds its puts) and gives it to the pool; a new one is open
  *   work                 journal_write: one transaction
  *   on_written, success  publish, tell the owner, run the waiters, begin again if something came in meanwhile
  *   on_written, failure  keep the sealed batch, tell the owner, try the same batch again after a back-off
@@ -20,6 +21,14 @@
 
 #define RETRY_MIN_MS 200u
 #define RETRY_MAX_MS 5000u
+
+/* A transaction costs as much as some hundreds of records, so an agent's window is better written at once than in two
+ * halves that take turns. An open batch that grew by GATHER_RECORDS in one turn of the loop stays open for the next
+ * turn; and one that was begun while as many were written waits for what their acknowledgement brings, but not long.
+ * With GATHER_BYTES it is large enough. */
+#define GATHER_RECORDS 64u
+#define GATHER_BYTES   JOURNAL_BATCH_BYTES
+#define GATHER_MS      1u
 
 #define PUT_FIXED_BYTES 64u /* what a put costs besides its key and value, about */
 
@@ -47,6 +56,7 @@ static void batch_free(struct commit_batch *b)
 
 static void on_start(uv_idle_t *handle);
 static void on_retry(uv_timer_t *handle);
+static void on_start_again(uv_timer_t *handle);
 
 int commit_init(struct commit *c, uv_loop_t *loop, struct journal *journal, const struct retention_limits *retention,
                 const struct commit_ops *ops, void *data)
@@ -142,9 +152,11 @@ static void flight_succeeded(struct commit *c)
         w->queued = false;
         w->cb(w);
     }
-    batch_free(b);
-    if (c->wanted)
+    if (c->wanted && b->n_records >= GATHER_RECORDS && c->open->bytes < GATHER_BYTES && TAILQ_EMPTY(&c->open->waiters))
+        uv_timer_start(&c->retry, on_start_again, GATHER_MS, 0);
+    else if (c->wanted)
         start_soon(c);
+    batch_free(b);
     tell_room(c);
 }
 
@@ -189,15 +201,26 @@ static void on_retry(uv_timer_t *handle)
     flight_write(handle->data);
 }
 
-static void on_seal_again(uv_timer_t *handle)
+static void on_start_again(uv_timer_t *handle)
 {
     start_soon(handle->data);
+}
+
+/* Is more of what came in this turn likely to come in the next one? */
+static bool gathering(struct commit *c)
+{
+    size_t n = c->open->n_records, came = n - c->n_gathered;
+
+    c->n_gathered = n;
+    return came >= GATHER_RECORDS && c->open->bytes < GATHER_BYTES;
 }
 
 static void on_start(uv_idle_t *handle)
 {
     struct commit *c = handle->data;
 
+    if (!c->flight && c->wanted && gathering(c))
+        return;
     uv_idle_stop(handle);
     if (c->flight || !c->wanted)
         return;
@@ -205,12 +228,13 @@ static void on_start(uv_idle_t *handle)
     struct commit_batch *next = FAILPOINT("commit.seal") ? NULL : batch_new(c->newest + 1);
     if (!next || c->ops->on_seal(c->data, &c->open->write, c->open->through)) {
         batch_free(next);
-        uv_timer_start(&c->retry, on_seal_again, RETRY_MIN_MS, 0);
+        uv_timer_start(&c->retry, on_start_again, RETRY_MIN_MS, 0);
         return;
     }
     (void)FAILPOINT("commit.sealed");
     c->flight = c->open;
     c->open = next;
+    c->n_gathered = 0;
     c->wanted = false;
     c->flight->write.retention = c->retention;
     flight_write(c);

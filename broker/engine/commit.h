@@ -60,8 +60,9 @@ struct commit {
     struct commit_batch *flight; /* being written, or waiting to be tried again */
     uint64_t newest;             /* accepted */
     uint64_t newest_time_ns;
-    bool wanted; /* something is to be written although there may be no record */
-    bool full;   /* commit_full said yes: on_room is owed */
+    bool wanted;       /* something is to be written although there may be no record */
+    bool full;         /* commit_full said yes: on_room is owed */
+    size_t n_gathered; /* records that the open batch had a turn ago */
     bool working, closing;
     int result;     /* of the write under way */
     int last_error; /* 0 while commits succeed */

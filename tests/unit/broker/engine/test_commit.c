@@ -166,6 +166,80 @@ Test(commit, what_comes_during_a_write_shares_the_next_one)
     cr_assert_eq(commit.n_commits, 2);
 }
 
+static bool is_all_told(void *data)
+{
+    return told.committed >= *(const uint64_t *)data;
+}
+
+/* Holds up only what is large anyway: see the next tests. */
+Test(commit, what_the_acknowledgement_of_a_large_write_brings_shares_the_next_one)
+{
+    uint64_t first = 100;
+    for (uint64_t n = 1; n <= 100; n++)
+        append(n, n * 1000);
+    run_into_a_write();
+    append(101, 101000);
+    cr_assert(test_loop_until_true(&loop, is_all_told, &first));
+    cr_assert_null(commit.flight);
+    for (uint64_t n = 102; n <= 200; n++)
+        append(n, n * 1000);
+    settle();
+    cr_assert_eq(told.committed, 200);
+    cr_assert_eq(commit.n_commits, 2);
+}
+
+Test(commit, nothing_waits_long_for_what_does_not_come)
+{
+    for (uint64_t n = 1; n <= 100; n++)
+        append(n, n * 1000);
+    run_into_a_write();
+    append(101, 101000);
+    settle();
+    cr_assert_eq(told.committed, 101);
+}
+
+/* Some records in each turn of the loop. */
+static struct {
+    uv_idle_t idle;
+    uint64_t n, end, each;
+} flow;
+
+static void on_flow(uv_idle_t *idle)
+{
+    for (uint64_t i = 0; i < flow.each && flow.n < flow.end; i++, flow.n++)
+        append(flow.n + 1, flow.n * 1000);
+    if (flow.n == flow.end)
+        uv_close((uv_handle_t *)idle, NULL);
+}
+
+static void flow_through(uint64_t end, uint64_t each)
+{
+    flow.n = 0;
+    flow.end = end;
+    flow.each = each;
+    uv_idle_init(&loop.loop, &flow.idle);
+    uv_idle_start(&flow.idle, on_flow);
+    cr_assert(test_loop_until_true(&loop, is_all_told, &end));
+}
+
+Test(commit, much_that_comes_in_turn_after_turn_is_written_at_once)
+{
+    flow_through(1000, 100);
+    cr_assert_eq(commit.n_commits, 1);
+}
+
+Test(commit, endless_flow_is_written_in_parts)
+{
+    flow_through(20000, 100);
+    cr_assert_gt(commit.n_commits, 2);
+}
+
+Test(commit, little_is_written_at_once)
+{
+    flow_through(40, 1);
+    cr_assert_gt(commit.n_commits, 1);
+}
+
 Test(commit, broker_time_never_goes_back_also_over_a_restart)
 {
     append(1, 1000);
