@@ -174,8 +174,6 @@ static int new_session(struct h2 *h2, nghttp2_session_callbacks *callbacks, nght
                           session_block_realloc};
     if (h2->side == H2_CLIENT)
         return nghttp2_session_client_new3(&h2->session, callbacks, h2, option, &memory);
-    /* A table of fields sent before would save some forty bytes of a reply, and cost each connection 1.5 KiB. */
-    nghttp2_option_set_max_deflate_dynamic_table_size(option, 0);
     return nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &memory);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "proto/grpc/listener.h"
 #include "runtime/log.h"
 
-enum { LOG_BURST = 20, ACCEPT_AGAIN_MS = 100 };
+enum { LOG_BURST = 20, ACCEPT_AGAIN_MS = 100, TRIM_EVERY = 256 };
 
 struct service {
     const struct grpc_method *methods;
@@ -26,6 +27,7 @@ struct grpc_server {
     struct listener *listeners;
     struct conn *conns;
     TAILQ_HEAD(, conn) young; /* their handshakes are not done; oldest first */
+    unsigned n_gone;          /* connections, since memory was given back */
     unsigned n_parts;         /* handles and connections: all must be gone before the memory goes */
     uv_timer_t drain_timer;
     uv_timer_t accept_timer; /* a connection waits that there was no memory for */
@@ -145,6 +147,16 @@ static void on_down(struct conn *c, const char *reason)
                  (unsigned long long)n_suppressed);
 }
 
+/* The C library keeps what is freed; after many connections that is many megabytes. When most are gone it is time to
+ * give it back, and not sooner: all of the heap is looked at. */
+static void give_back_memory(struct grpc_server *s)
+{
+    if (++s->n_gone < TRIM_EVERY || s->n_gone < s->counters.connections_open)
+        return;
+    s->n_gone = 0;
+    malloc_trim(0);
+}
+
 static void on_conn_closed(struct conn *c)
 {
     struct grpc_server *s = c->owner;
@@ -156,6 +168,7 @@ static void on_conn_closed(struct conn *c)
     if (c->next)
         c->next->prev = c->prev;
     s->counters.connections_open--;
+    give_back_memory(s);
     check_drained(s);
     part_gone(s);
 }
