@@ -110,8 +110,11 @@ int journal_batch_append(struct journal_batch *b, const uint8_t *event, size_t l
     int rc = index_grow(b);
     if (!rc)
         rc = batch_grow(b, size);
-    if (rc)
+    if (rc) {
+        if (empty) /* nobody counts it yet, and nobody will free it */
+            journal_batch_deinit(b);
         return rc;
+    }
     index_add(b->index, b->chunk->len);
     b->chunk->len += record_write(b->chunk->bytes + b->chunk->len, event, len, sequence, broker_time_ns);
     if (empty)

@@ -35,7 +35,7 @@ struct journal_run {
 };
 
 /* Append one record: UV_ENOBUFS when the batch is full and a new one is to be begun, UV_ENOMEM. The batch starts
- * zeroed; sequences follow one another. */
+ * zeroed, and is zeroed again when the first record fails; sequences follow one another. */
 int journal_batch_append(struct journal_batch *b, const uint8_t *event, size_t len, uint64_t sequence,
                          uint64_t broker_time_ns, uint32_t aix_bits);
 /* Another holder of the same bytes. */

@@ -8,6 +8,7 @@
 
 #include "proto/event_view.h"
 #include "runtime/chunk.h"
+#include "tests/lib/failing_alloc.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
 #define FIRST   100u
@@ -103,4 +104,22 @@ Test(journal_batch, another_holder_keeps_the_bytes)
     cr_assert_eq(other.chunk, chunk);
     b = other;
     expect(FIRST + 5, FIRST + 60, 1000);
+}
+
+Test(journal_batch, holds_nothing_when_there_is_no_memory_for_its_first_record)
+{
+    struct journal_batch fresh = {0};
+    const uint8_t event[] = {0x08, 0x01};
+    unsigned n = 0;
+    for (;; n++) {
+        failing_alloc_after(n);
+        int rc = journal_batch_append(&fresh, event, sizeof event, FIRST, 1, 0);
+        if (!failing_alloc_stop())
+            break;
+        cr_assert_eq(rc, UV_ENOMEM);
+        cr_assert_eq(journal_batch_memory(&fresh), 0);
+    }
+    cr_assert_geq(n, 2);
+    cr_assert_gt(journal_batch_memory(&fresh), 0);
+    journal_batch_deinit(&fresh);
 }
