@@ -109,12 +109,6 @@ static void take_request(struct adapter_call *c, const Sensebus__V1__AdapterRequ
     place_deinit(&place);
 }
 
-static void take_fault(struct adapter_call *c, const uint8_t *bytes, size_t len, const char *fault)
-{
-    if (adapter_fault(c->service->core, c->stream, request_number(bytes, len, FIELD_ID), fault))
-        call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 /* One input to the rules: the actions are the caller's to carry out. */
 static void take(struct adapter_call *c, const uint8_t *bytes, size_t len)
 {
@@ -122,15 +116,18 @@ static void take(struct adapter_call *c, const uint8_t *bytes, size_t len)
     char err[REASON_MAX];
 
     c->n_unanswered++;
-    if (message_check(descriptor, bytes, len, err, sizeof err)) {
-        take_fault(c, bytes, len, err);
-        return;
-    }
-    struct ProtobufCMessage *m = message_unpack(descriptor, bytes, len, 0);
-    if (m)
-        take_request(c, (Sensebus__V1__AdapterRequest *)m);
+    struct adapter *core = c->service->core;
+    struct ProtobufCMessage *m = NULL;
+    int rc = 0;
+    if (message_check(descriptor, bytes, len, err, sizeof err))
+        rc = adapter_fault(core, c->stream, request_number(bytes, len, FIELD_ID), err);
+    else if (!(m = message_unpack(descriptor, bytes, len, 0)))
+        rc = adapter_no_room(core, c->stream, request_number(bytes, len, FIELD_ID),
+                             "AdapterRequest: takes too much memory");
     else
-        take_fault(c, bytes, len, "AdapterRequest: takes too much memory");
+        take_request(c, (Sensebus__V1__AdapterRequest *)m);
+    if (rc)
+        call_end(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     message_free(m);
 }
 

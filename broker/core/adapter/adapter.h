@@ -102,6 +102,8 @@ int adapter_request(struct adapter *a, struct adapter_stream *stream, const Sens
 /* A message that does not decode: answered EFAULT, with `id` when it could be read, else 0. The stream stays. Returns
  * as adapter_request. */
 int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message);
+/* The same for one that is well made, and too large for the memory there is. */
+int adapter_no_room(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message);
 
 /* The agent of `host` answered; `log_newest` as above. A result for an operation that nobody waits for any more is
  * counted. When `after_sequence` is not 0 the reply waits until the log is delivered so far (the caller knows the

@@ -53,12 +53,23 @@ int adapter_request(struct adapter *a, struct adapter_stream *stream, const Sens
     return 0;
 }
 
-int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message)
+static int refuse(struct adapter *a, struct adapter_stream *stream, uint64_t id, Sensebus__V1__Errno error,
+                  const char *message)
 {
     struct reply *reply = reply_new(a, stream, id);
     a->counters.refused++;
     if (!reply)
         return UV_ENOMEM;
-    reply_error(a, reply, ERRNO_(EFAULT), DETAIL_(NONE), "%s", message);
+    reply_error(a, reply, error, DETAIL_(NONE), "%s", message);
     return 0;
+}
+
+int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message)
+{
+    return refuse(a, stream, id, ERRNO_(EFAULT), message);
+}
+
+int adapter_no_room(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message)
+{
+    return refuse(a, stream, id, ERRNO_(ENOMEM), message);
 }

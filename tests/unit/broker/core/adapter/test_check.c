@@ -174,6 +174,9 @@ Test(check, impossible_lengths_are_efault)
     adapter_fault(w.a, a, 42, "AdapterRequest.event: malformed");
     world_take(&w);
     story(&w, "A #42 EFAULT\n");
+    adapter_no_room(w.a, a, 43, "AdapterRequest: takes too much memory");
+    world_take(&w);
+    story(&w, "A #43 ENOMEM\n");
     wait.n_session_ids = ADAPTER_MAX_WAIT_SESSIONS; /* and as many as may be */
     ask(&w, a, &r.request);
     story(&w, "A #13 OK\n");
