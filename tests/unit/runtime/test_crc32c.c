@@ -32,3 +32,18 @@ Test(crc32c, table_and_processor_agree_in_pieces_of_any_length)
         }
     }
 }
+
+/* Long ones go another way: several blocks at a time. */
+Test(crc32c, table_and_processor_agree_on_long_bytes)
+{
+    static uint8_t bytes[3 * 1536 + 600];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i * 31 + i * 73 + 11);
+    for (size_t len = 1400; len <= sizeof bytes; len += 13) {
+        uint32_t crc = crc32c(7, bytes, len);
+        cr_assert_eq(crc32c_by_table(7, bytes, len), crc, "%zu", len);
+        cr_assert_eq(crc32c(crc32c(7, bytes, len / 2), bytes + len / 2, len - len / 2), crc, "%zu", len);
+    }
+    bytes[2000] ^= 4;
+    cr_assert_eq(crc32c(0, bytes, sizeof bytes), crc32c_by_table(0, bytes, sizeof bytes));
+}
