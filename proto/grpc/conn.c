@@ -306,6 +306,9 @@ static void on_bytes(struct transport *t, const uint8_t *bytes, size_t len)
         give_up(c, c->h2.failure[0] ? c->h2.failure : uv_strerror(rc));
     else if (!was_up && c->h2.settings_received && !c->h2.goaway_received && c->ops->on_up)
         c->ops->on_up(c);
+    /* The socket may have much more to read before the turn comes: answers to it must not pile up meanwhile. */
+    if (c->state == CONN_OPEN && !c->h2.failed && h2_should_send(&c->h2))
+        write_turn(c);
     wake(c);
 }
 

@@ -191,6 +191,7 @@ int h2_init(struct h2 *h2, enum h2_side side, uv_loop_t *loop, const struct h2_h
                       .identity = &peer_plaintext,
                       .next_deadline_ms = UINT64_MAX};
     bucket_init(&h2->control, limits->control_burst, limits->control_per_second, h2_now_ms());
+    reset_filter_init(&h2->filter);
     bucket_init(&h2->resets, limits->reset_burst, limits->reset_per_second, h2_now_ms());
     int rc = session_block_init(&h2->block) == 0 ? 0 : NGHTTP2_ERR_NOMEM;
     if (rc == 0)
@@ -215,22 +216,47 @@ void h2_deinit(struct h2 *h2)
     session_block_deinit(&h2->block);
 }
 
+static int receive(struct h2 *h2, const uint8_t *bytes, size_t len)
+{
+    ssize_t n = nghttp2_session_mem_recv(h2->session, bytes, len);
+    if (n >= 0)
+        return 0;
+    h2->counters->protocol_errors++;
+    if (h2->failure[0] == '\0')
+        snprintf(h2->failure, sizeof h2->failure, "%s", nghttp2_strerror((int)n));
+    return translate((int)n);
+}
+
+static int receive_filtered(struct h2 *h2, const uint8_t *bytes, size_t len)
+{
+    const uint8_t *piece;
+    size_t n;
+    unsigned n_dropped = 0;
+    int rc = 0;
+    while (rc == 0 && (n = reset_filter_next(&h2->filter, &bytes, &len, &piece, &n_dropped)) > 0)
+        rc = receive(h2, piece, n);
+    while (rc == 0 && n_dropped-- > 0)
+        h2_count(h2, &h2->resets, "RST_STREAM");
+    return rc;
+}
+
 int h2_receive(struct h2 *h2, const uint8_t *bytes, size_t len)
 {
     const struct grpc_limits *l = h2->limits;
-    ssize_t n = nghttp2_session_mem_recv(h2->session, bytes, len);
-    if (n < 0) {
-        h2->counters->protocol_errors++;
-        if (h2->failure[0] == '\0')
-            snprintf(h2->failure, sizeof h2->failure, "%s", nghttp2_strerror((int)n));
-        return translate((int)n);
-    }
+    int rc = h2->side == H2_SERVER ? receive_filtered(h2, bytes, len) : receive(h2, bytes, len);
+    if (rc != 0)
+        return rc;
     /* Answers pile up when a peer asks and does not read; honest peers stay far below this. */
     if (nghttp2_session_get_outbound_queue_size(h2->session) > 2 * ((size_t)l->max_streams + l->control_burst)) {
         h2->counters->flood_closures++;
         h2_fail(h2, H2_ENHANCE_YOUR_CALM, "the peer does not read its answers");
     }
     return 0;
+}
+
+bool h2_should_send(const struct h2 *h2)
+{
+    return nghttp2_session_get_outbound_queue_size(h2->session) > h2->limits->control_burst / 2;
 }
 
 int h2_send(struct h2 *h2, struct outbox *box)

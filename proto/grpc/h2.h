@@ -16,6 +16,7 @@
 #include "proto/grpc/bucket.h"
 #include "proto/grpc/grpc.h"
 #include "proto/grpc/outbox.h"
+#include "proto/grpc/reset_filter.h"
 #include "proto/grpc/session_block.h"
 
 struct h2;
@@ -55,6 +56,7 @@ struct h2 {
     bool unary_is_full; /* a reply had no room, and not half of the others was read since: none is made */
     struct bucket control;
     struct bucket resets;
+    struct reset_filter filter; /* server side */
     uint64_t next_deadline_ms; /* no call has an earlier one; UINT64_MAX = none */
     struct outbox *out;        /* while h2_send runs */
     bool would_block;          /* h2_send stopped because the outbox was full */
@@ -78,6 +80,8 @@ void h2_deinit(struct h2 *h2);
 
 /* 0, or UV_EPROTO / UV_ENOMEM: the session is beyond repair, `failure` says why. */
 int h2_receive(struct h2 *h2, const uint8_t *bytes, size_t len);
+/* So much waits to be sent that more should not be received before it was tried. */
+bool h2_should_send(const struct h2 *h2);
 /* Put what can be sent into the outbox. */
 int h2_send(struct h2 *h2, struct outbox *box);
 /* Run the callbacks that are due: the only place where calls end. */
