@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proto/grpc/sendq.h"
+
 void outbox_init(struct outbox *box)
 {
     box->n_bytes = 0;
@@ -19,8 +21,22 @@ void outbox_deinit(struct outbox *box)
 
 bool outbox_is_full(const struct outbox *box, size_t len)
 {
-    return box->n_bytes >= OUTBOX_TURN_BYTES || OUTBOX_ARENA_BYTES - box->arena_used < len ||
-           OUTBOX_PIECES - box->n < OUTBOX_FRAME_PIECES;
+    return box->n_bytes + len > OUTBOX_TURN_BYTES || OUTBOX_ARENA_BYTES - box->arena_used < len ||
+           box->n == OUTBOX_PIECES;
+}
+
+/* Long pieces have SENDQ_COPY_BELOW bytes or more, and there is a short one at most between two; a few more where a
+ * frame cuts them, and where the queue's own chunks begin. Short pieces that find no room in the arena are
+ * referenced. */
+static unsigned most_pieces(size_t len)
+{
+    return 32 + 2 * (unsigned)(len / SENDQ_COPY_BELOW);
+}
+
+bool outbox_is_full_for(const struct outbox *box, size_t head, size_t len)
+{
+    return outbox_is_full(box, head) || box->n_bytes + head + len > OUTBOX_TURN_BYTES ||
+           OUTBOX_PIECES - box->n < most_pieces(len);
 }
 
 bool outbox_copy(struct outbox *box, const uint8_t *bytes, size_t len)

@@ -13,11 +13,10 @@
 #include "runtime/chunk.h"
 
 enum {
-    OUTBOX_TURN_BYTES = 256 * 1024,
+    OUTBOX_TURN_BYTES = 264 * 1024, /* frames of 256 KiB, with their heads */
     OUTBOX_PIECES = 512,
     OUTBOX_ARENA_BYTES = 64 * 1024,
     OUTBOX_COPY_BELOW = 512,
-    OUTBOX_FRAME_PIECES = 64, /* a frame of 16 KiB has at most 16 long pieces, and as many short ones between */
 };
 
 struct outbox {
@@ -31,8 +30,11 @@ struct outbox {
 
 void outbox_init(struct outbox *box);
 void outbox_deinit(struct outbox *box);
-/* The turn is used up, or `len` bytes made of many small pieces might not fit any more. */
+/* The turn is used up, or has no room for `len` bytes that are copied. */
 bool outbox_is_full(const struct outbox *box, size_t len);
+/* The same for a frame: a head that is copied, and `len` bytes in pieces as they come from a send queue. What does not
+ * fit into an empty outbox fits nowhere: a frame has at most a quarter of OUTBOX_TURN_BYTES. */
+bool outbox_is_full_for(const struct outbox *box, size_t head, size_t len);
 /* False when there is no room: ask outbox_is_full first for pieces that must not be cut. */
 bool outbox_copy(struct outbox *box, const uint8_t *bytes, size_t len);
 /* Takes over the reference that comes with `piece`, also on failure. */

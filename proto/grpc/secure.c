@@ -10,7 +10,7 @@
 /* ------------------------------------------------------------------------------------------------ arenas */
 
 enum {
-    /* What a turn makes: an outbox, of which the last frame may go over the mark, with head and tag of each record. */
+    /* What a turn makes: an outbox, with head and tag of each record. */
     WRITE_BYTES = OUTBOX_TURN_BYTES + 4 * TLS_RECORD_BYTES,
     /* What a read makes: the messages of a handshake, an alert. */
     READ_BYTES = 4 * TLS_RECORD_BYTES,

@@ -16,6 +16,7 @@
 #define PREFACE           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define WINDOW_MAX        0x7fffffffu
 #define WINDOW_DEFAULT    65535u
+#define FRAME_MAX         4194303u
 #define WINDOW_STEP       (1u << 30)
 #define FRAME_HEAD_BYTES  9u
 #define PREFIX_BYTES      5u
@@ -78,10 +79,13 @@ static void greet(struct conn *c)
     if (!(c->state = calloc(1, sizeof(struct reader))))
         fail("out of memory");
     memcpy(p, PREFACE, sizeof PREFACE - 1);
-    p = frame_head(p + sizeof PREFACE - 1, 6, SETTINGS, 0, 0);
+    p = frame_head(p + sizeof PREFACE - 1, 12, SETTINGS, 0, 0);
     *p++ = 0;
     *p++ = 4; /* SETTINGS_INITIAL_WINDOW_SIZE */
     p = be32(p, WINDOW_MAX);
+    *p++ = 0;
+    *p++ = 5; /* SETTINGS_MAX_FRAME_SIZE, as clients on gRPC's core (Python, C++, Ruby) announce it */
+    p = be32(p, FRAME_MAX);
     p = window_update(p, 0, WINDOW_MAX - WINDOW_DEFAULT);
     conn_send(c, bytes, (size_t)(p - bytes));
 }
