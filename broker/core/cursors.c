@@ -6,6 +6,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "broker/core/mutant.h"
+
 int cursor_check_name(const char *name, char *err, size_t err_len)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -66,7 +68,7 @@ static uint64_t get_u64(const uint8_t *bytes)
 void cursor_encode(const struct cursor_position *position, uint8_t out[CURSOR_VALUE_SIZE])
 {
     put_u64(out, position->epoch);
-    put_u64(out + 8, position->sequence);
+    put_u64(out + 8, position->sequence + (MUTANT(207) ? 3 : 0));
 }
 
 int cursor_decode(const void *bytes, size_t len, struct cursor_position *out_position)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/core/mutant.h"
+
 /* ---- where to begin */
 
 static enum hub_start_result out_of_range(const struct hub_start *start, const struct hub_log *log, const char *why,
@@ -54,7 +56,7 @@ enum hub_start_result hub_resolve_start(const struct hub_start *start, const str
             return resume_at_oldest(start, log, out_cursor, out_gap);
         return out_of_range(start, log, "is older than the oldest record kept", err, err_len);
     }
-    *out_cursor = start->sequence;
+    *out_cursor = start->sequence - (MUTANT(206) && start->sequence >= log->oldest);
     return HUB_START_OK;
 }
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/mutant.h"
 #include "proto/event_view.h"
 #include "runtime/clock.h"
 #include "runtime/failpoint.h"
@@ -67,7 +68,7 @@ int commit_init(struct commit *c, uv_loop_t *loop, struct journal *journal, cons
     c->ops = ops;
     c->data = data;
     c->retention = *retention;
-    c->newest = journal->newest;
+    c->newest = journal->newest - (MUTANT(203) && journal->newest > journal->oldest);
     c->newest_time_ns = journal->newest_time_ns;
     c->backoff = (struct backoff){.min_ms = RETRY_MIN_MS, .max_ms = RETRY_MAX_MS};
     c->open = batch_new(c->newest + 1);
@@ -181,7 +182,7 @@ static void on_written(uv_work_t *work, int status)
         close_finish(c);
         return;
     }
-    if (c->result)
+    if (c->result && !MUTANT(202))
         flight_failed(c);
     else
         flight_succeeded(c);

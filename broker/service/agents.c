@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/mutant.h"
 #include "broker/service/agent_session.h"
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
@@ -259,7 +260,7 @@ void session_send_ack(struct agent_session *s)
     Sensebus__V1__BrokerMessage message = SENSEBUS__V1__BROKER_MESSAGE__INIT;
     Sensebus__V1__Ack ack = SENSEBUS__V1__ACK__INIT;
 
-    ack.source_sequence = s->source->dedupe->committed;
+    ack.source_sequence = MUTANT(201) ? s->source->dedupe->taken : s->source->dedupe->committed;
     message.message_case = SENSEBUS__V1__BROKER_MESSAGE__MESSAGE_ACK;
     message.ack = &ack;
     s->ack_owed = !grpc_call_writable(s->call) || session_send(s, &message) != 0;
@@ -498,6 +499,8 @@ static void take_message(struct agent_session *s, const uint8_t *bytes, size_t l
             session_fail(s, GRPC_INVALID_ARGUMENT, "hello: must come first");
         else
             publish_take(s, field.bytes, field.len);
+        if (MUTANT(201) && s->state == SESSION_ATTACHED)
+            session_send_ack(s);
         return;
     }
     if (message_check(&sensebus__v1__agent_message__descriptor, bytes, len, err, sizeof err)) {

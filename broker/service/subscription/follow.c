@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "broker/core/filter.h"
+#include "broker/core/mutant.h"
 #include "broker/service/broker.h"
 #include "broker/service/subscription/batch.h"
 #include "broker/service/subscription/subscription.h"
@@ -42,7 +43,7 @@ void follow_gap(struct subscription *s, const struct hub_gap *gap, uint64_t now_
     };
     if (gap->stage == HUB_STAGE_SUBSCRIPTION)
         skip_begin(s, gap);
-    else if (batch_gap(s, &content) == 0)
+    else if (MUTANT(211) || batch_gap(s, &content) == 0)
         hub_gap_sent(&s->reader, gap, now_ns);
 }
 
@@ -135,7 +136,7 @@ static size_t follow_read(struct subscription *s, const struct hub_step *step, u
     if (rc)
         subscription_end(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     else
-        follow_sent(s, &records, n, run.last, now_ns);
+        follow_sent(s, &records, n, run.last + (MUTANT(213) && run.last < step->last), now_ns);
     journal_run_release(&run);
     return len;
 }
@@ -155,6 +156,8 @@ static size_t follow_send(struct subscription *s, const struct hub_step *step, u
         return 0;
     }
     size_t len = records.len;
+    if (MUTANT(205) && s->n_delivered > 100)
+        records.len = 0;
     follow_sent(s, &records, n, last, now_ns);
     return len;
 }
@@ -171,7 +174,7 @@ static bool follow_idle(struct subscription *s, const struct hub_step *step, uin
     uint64_t mark_ns = hub_mark_wait_ns(&s->reader, now_ns);
 
     if (mark_ns == 0) {
-        if (batch_mark(s, s->reader.cursor) == 0)
+        if (batch_mark(s, s->reader.cursor + MUTANT(209)) == 0)
             hub_mark_sent(&s->reader, now_ns);
         return false;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/service/subscription/skip.h"
 
+#include "broker/core/mutant.h"
 #include "broker/service/broker.h"
 #include "broker/service/subscription/batch.h"
 #include "broker/service/subscription/subscription.h"
@@ -21,7 +22,7 @@ static void skip_end(struct subscription *s, uint64_t now_ns)
         .from_epoch = s->events->broker->journal.epoch,
         .from = skip->from,
         .to = skip->to,
-        .count = skip->count,
+        .count = skip->count + MUTANT(210),
         .at_least = skip->at_least,
         .aix_bits = skip->aix_bits,
         .reason = skip->reason,
@@ -30,7 +31,7 @@ static void skip_end(struct subscription *s, uint64_t now_ns)
     s->skip.active = false;
     if (skip->count == 0 && !skip->at_least)
         hub_looked(&s->reader, skip->to, false, now_ns);
-    else if (batch_gap(s, &content) == 0)
+    else if (MUTANT(204) || batch_gap(s, &content) == 0)
         hub_gap_sent(&s->reader, &gap, now_ns);
 }
 

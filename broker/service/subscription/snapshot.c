@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/core/filter.h"
+#include "broker/core/mutant.h"
 #include "broker/service/broker.h"
 #include "broker/service/subscription/batch.h"
 #include "broker/service/subscription/follow.h"
@@ -82,7 +83,7 @@ static int snapshot_take(struct subscription *s)
         return UV_ENOMEM;
     s->snapshot->through = status->through;
     for (size_t i = 0; !rc && (device = status_at(status, i)); i++)
-        for (size_t k = 0; !rc && k < device->n_last; k++)
+        for (size_t k = MUTANT(212) && device->n_last > 1; !rc && k < device->n_last; k++)
             if (record_matches(s, device->last[k].record))
                 rc = snapshot_add(s, &device->last[k]);
     if (!rc && s->snapshot->n > 0)
