@@ -224,6 +224,8 @@ def varint(n):
 class Follower(threading.Thread):
     """Reads from the oldest record on; after each break it goes on from the last position it saw."""
 
+    endings = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # that it may meet
+
     def __init__(self, broker):
         super().__init__(daemon=True)
         self.broker = broker
@@ -237,7 +239,7 @@ class Follower(threading.Thread):
             try:
                 self._stream()
             except grpc.RpcError as error:
-                if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                if error.code() not in self.endings:
                     self.faults.append(f"{error.code()}: {error.details()}")
                     return
 
