@@ -20,7 +20,7 @@ BUILD="
     libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev libcyaml-dev libyaml-dev"
 DEMO="tgt libiscsi-bin"
 TEST="
-    libcriterion-dev valgrind git spin openssl mandoc
+    libcriterion-dev valgrind git spin openssl mandoc iproute2
     clang libclang-rt-14-dev llvm clang-tidy clang-format
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storm: a broker under load, everything that can go wrong around it, and a judge of what everybody saw.
+
+    python3 tests/fault/storm --seconds 1800
+
+Four agents publish, twenty subscribers of all policies read, an auditor reads the whole log; the broker is killed, stopped,
+starved of disk, its clients are frozen, killed and cut off, in an order that the seed decides. What each process sees goes to
+one history (history.py); at the end checker.py judges it. Ends 0 when nothing is wrong, 1 with the violations, 77 when this
+machine cannot run it.
+"""
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+import agent  # noqa: E402
+import checker  # noqa: E402
+import faults  # noqa: E402
+import network  # noqa: E402
+import subscriber  # noqa: E402
+import world as worlds  # noqa: E402
+from broker import StormBroker  # noqa: E402
+from cast import AGENTS, HUB, SUBSCRIBERS  # noqa: E402
+from history import History, Writer  # noqa: E402
+from sensebus_testlib import BUILD, admin_pb2, admin_pb2_grpc, grpc  # noqa: E402
+
+N_HOSTS = 7
+DISK_MEGABYTES = 600
+PROGRAM = os.path.join(BUILD, "tests", "fault", "sensebus-broker-storm")
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="storm", description="A broker under load and faults, judged by its guarantees.")
+    parser.add_argument("--seconds", type=float, default=120, help="how long faults go on (120)")
+    parser.add_argument("--seed", type=int, default=None, help="of the faults, to have the same again (random)")
+    parser.add_argument("--rate", type=float, default=60, help="events a second of each agent, storms apart (60)")
+    parser.add_argument("--subscribers", default="", help="only these, by name, separated by commas; the auditor always")
+    parser.add_argument("--mutant", type=int, default=0, help="put this fault of broker/core/mutant.h into the broker")
+    parser.add_argument("--history", help="keep the history in this file")
+    parser.add_argument("--proxies", action="store_true", help="cut connections in user space, not between namespaces")
+    parser.add_argument("--settle", type=float, default=60, help="seconds that everybody has at the end to read on (60)")
+    parser.add_argument("--program", default=PROGRAM, help="the broker (the one with failpoints)")
+    return parser.parse_args()
+
+
+def make_network(arguments):
+    if not arguments.proxies:
+        try:
+            return network.Namespaces(N_HOSTS)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"no namespaces of our own here ({error}): connections are cut by proxies", flush=True)
+    return network.Proxies(N_HOSTS)
+
+
+def make_disk(data, net):
+    """A file system of its own, where we may mount one."""
+    if isinstance(net, network.Namespaces):
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m,mode=0700", "storm", data],
+                              stderr=subprocess.PIPE)
+        if done.returncode == 0:
+            return faults.Disk(data, DISK_MEGABYTES)
+    print("no file system of our own here: the disk is full by failpoints alone", flush=True)
+    return faults.Disk(data, 0)
+
+
+class Run:
+    def __init__(self, arguments, directory):
+        self.arguments, self.directory = arguments, directory
+        self.seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
+        self.history_path = arguments.history or os.path.join(directory, "history")
+        if os.path.exists(self.history_path):
+            os.unlink(self.history_path)
+        self.net = make_network(arguments)
+        board = worlds.Board(worlds.N_FLAGS + 3 * 64)
+        self.world = worlds.World(Writer(self.history_path), self.seed, self.net, board)
+        data = os.path.join(directory, "data")
+        os.mkdir(data, 0o700)
+        self.disk = make_disk(data, self.net)
+        self.broker = StormBroker(self.world, self.disk, os.path.join(data, "log"), arguments.program, arguments.mutant,
+                                  self.seed)
+        self.make_players()
+
+    def make_players(self):
+        chance, place = random.Random(self.seed), 0
+        self.agents, self.subscribers = [], []
+        for i, name in enumerate(AGENTS):
+            player = worlds.Player(self.world, name, 1 + i, place, agent.play)
+            player.rate = self.arguments.rate
+            player.set(agent.EPOCH, chance.getrandbits(62) | 1)
+            self.agents.append(player)
+            place += agent.N_NUMBERS
+        wanted = self.arguments.subscribers.split(",") if self.arguments.subscribers else list(SUBSCRIBERS)
+        for i, name in enumerate(n for n in SUBSCRIBERS if n in wanted or n == "auditor"):
+            plan = SUBSCRIBERS[name]
+            host = HUB if plan.get("auditor") else 1 + (i + 3) % N_HOSTS
+            player = worlds.Player(self.world, name, host, place, subscriber.play)
+            player.plan = plan
+            self.subscribers.append(player)
+            place += subscriber.N_NUMBERS
+
+    def play(self):
+        a = self.arguments
+        print(f"seed {self.seed}, {len(self.agents)} agents, {len(self.subscribers) - 1} subscribers and the auditor, "
+              f"{a.seconds:.0f} s, {type(self.net).__name__}" + (f", mutant {a.mutant}" if a.mutant else ""), flush=True)
+        self.world.history.write("run", seed=self.seed, agents=AGENTS, subscribers=[s.name for s in self.subscribers])
+        self.broker.begin_and_wait()
+        for player in self.subscribers + self.agents:
+            player.start()
+        if isinstance(self.net, network.Proxies):
+            self.net.start()
+        victims = self.agents + [s for s in self.subscribers if not s.plan.get("auditor")]
+        storm = faults.Storm(self.world, self.broker, self.disk, victims, self.seed)
+        end, told = time.monotonic() + a.seconds, time.monotonic()
+        while time.monotonic() < end:
+            storm.step()
+            self.see_players(storm)
+            time.sleep(0.02)
+            if time.monotonic() > told + 60:
+                told = time.monotonic()
+                print(f"{end - told:.0f} s to go: {sum(p.get(agent.ACKED) for p in self.agents)} events acknowledged",
+                      flush=True)
+        self.settle(storm)
+
+    def see_players(self, storm):
+        """One that ends by itself is a fault of this harness."""
+        for player in self.agents + self.subscribers:
+            if player.pid and player.ended() is not None:
+                raise RuntimeError(f"{player.name} ended by itself")
+
+    def wait(self, storm, condition, limit_s):
+        end = time.monotonic() + limit_s
+        while not condition() and time.monotonic() < end:
+            storm.step(calm=True)
+            self.see_players(storm)
+            time.sleep(0.05)
+        return condition()
+
+    def settle(self, storm):
+        """Undo every fault, let everything come to rest, and say where it rests."""
+        limit_s = self.arguments.settle
+        self.disk.free()
+        storm.step(calm=True)
+        self.world.board.set(worlds.CALM, 1)
+        agents = self.agents
+        self.wait(storm, lambda: self.broker.state == "up" and
+                  all(p.get(agent.ACKED) == p.get(agent.MADE) for p in agents), limit_s)
+        for player in agents:
+            if player.get(agent.ACKED) != player.get(agent.MADE):
+                self.world.history.write("died", status="no acknowledgement", log=f"{player.name}: "
+                                         f"{player.get(agent.ACKED)} of {player.get(agent.MADE)}")
+            player.kill()
+        epoch, newest = self.wait_newest(storm, limit_s)
+        self.wait(storm, lambda: all(s.get(subscriber.PLACE) >= newest for s in self.subscribers), limit_s)
+        self.world.board.set(worlds.OVER, 1)
+        for player in self.subscribers:
+            player.kill()
+        self.world.history.write("rest", E=epoch, newest=newest, subscribers=[s.name for s in self.subscribers])
+        self.broker.terminate()
+        damage = self.broker.verify()
+        if damage:
+            self.world.history.write("died", status="verify", log=damage)
+
+    def wait_newest(self, storm, limit_s):
+        """Until nothing comes any more: that the agents are gone is told in the log too."""
+        end, newest = time.monotonic() + limit_s, None
+        while time.monotonic() < end:
+            before, newest = newest, self.ask_newest()
+            if newest == before:
+                break
+            self.wait(storm, lambda: False, 1.5)
+        return newest
+
+    def ask_newest(self):
+        """By a child: this process must not speak gRPC, it forks."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            channel = grpc.insecure_channel(self.broker.address)
+            try:
+                info = admin_pb2_grpc.AdminStub(channel).GetBroker(admin_pb2.GetBrokerRequest(), timeout=20)
+                os.write(writer, f"{info.newest.epoch} {info.newest.sequence}".encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        text = os.read(reader, 200)
+        os.close(reader)
+        os.waitpid(pid, 0)
+        if not text:
+            self.broker.tell_death("does not answer")
+            return 0, 0
+        return tuple(int(word) for word in text.split())
+
+    def close(self):
+        for player in self.agents + self.subscribers:
+            player.kill()
+        self.broker.clean_up()
+        self.net.close()
+
+
+def main():
+    arguments = read_arguments()
+    if not os.path.exists(arguments.program):
+        print(f"there is no {arguments.program}: build it first")
+        sys.exit(2)
+    directory = tempfile.mkdtemp(prefix="sensebus-storm.")
+    run = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    try:
+        run = Run(arguments, directory)
+        run.play()
+        begin = time.monotonic()
+        verdict = checker.judge(History(run.history_path))
+        print(verdict.text())
+        print(f"judged in {time.monotonic() - begin:.0f} s", flush=True)
+        if verdict.violations:
+            print(f"again: python3 tests/fault/storm --seed {run.seed} --seconds {arguments.seconds:.0f}")
+            if not arguments.history and not arguments.mutant:
+                kept = tempfile.mktemp(prefix="sensebus-storm.", suffix=".history")
+                shutil.move(run.history_path, kept)
+                print(f"history: {kept}")
+    finally:
+        if run:
+            run.close()
+            if run.disk.can_be_full:
+                subprocess.run(["umount", "-l", os.path.join(directory, "data")], stderr=subprocess.DEVNULL)
+        shutil.rmtree(directory, ignore_errors=True)
+    sys.stdout.flush()
+    os._exit(1 if verdict.violations else 0)
+
+
+if __name__ == "__main__":
+    main()

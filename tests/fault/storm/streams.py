@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is what each subscriber got what docs/guarantees.md promises? Judged fact by fact, against the truth (truth.py).
+
+A stream has a place: everything that matches up to there was delivered, or told as lost. It begins where the stream
+opened, and each fact moves it on, never back and never over a record that matches.
+"""
+import collections
+import re
+
+import truth
+
+STAGE_RETENTION, STAGE_SUBSCRIPTION = 5, 6
+# How a stream may end without a reason of its own: the broker is gone, or the way to it.
+BREAKS = ("UNAVAILABLE", "CANCELLED")
+
+
+class Stream:
+    """What is known of one stream while the history goes by."""
+
+    def __init__(self, fact, newest):
+        self.request = fact["req"]
+        self.asked = self.request.get("filter") or {}
+        self.time = fact["t"]
+        self.newest_before = newest  # epoch → newest record that anybody had when it was asked for
+        self.epoch = None
+        self.place = None
+        self.first = True            # nothing yet but Opened
+        self.synced = self.closed = False
+        self.snapshot = None         # sequences of a snapshot under way
+        self.n_gaps = 0
+
+
+class Fold:
+    """The newest record of each code of each device up to `through`: what a snapshot has to be."""
+
+    def __init__(self):
+        self.through = 0
+        self.newest = {}
+
+    def until(self, log, through):
+        if through < self.through:
+            self.__init__()
+        for record in log.records[self.through:through]:
+            if record[truth.SOURCE] != truth.SOURCE_BROKER:
+                self.newest[record[truth.AGENT], record[10:13], record[truth.CODE]] = record
+        self.through = max(self.through, through)
+        return self.newest.values()
+
+
+class Subscriber:
+    def __init__(self):
+        self.streams = {}
+        self.newest_stream = None
+        self.moved = {}                             # cursor → (epoch, sequence) that was answered
+        self.tried = collections.defaultdict(list)  # cursor → those asked for since
+
+
+class Judge:
+    def __init__(self, history, known, complain):
+        self.known, self._complain = known, complain
+        self.subscribers = collections.defaultdict(Subscriber)
+        self.newest = collections.Counter()  # epoch → newest record that anybody has seen so far
+        self.folds = collections.defaultdict(Fold)
+        self.counts = collections.Counter()
+        for fact in history:
+            if "s" not in fact or fact["k"] in ("try", "moved"):
+                take = getattr(self, "_on_" + fact["k"], None)
+                if take:
+                    take(fact)
+                continue
+            self.name = fact["s"]
+            self.subscriber = self.subscribers[fact["s"]]
+            if fact["k"] == "open":
+                self._open(fact)
+                continue
+            stream = self.subscriber.streams.get(fact["i"])
+            if stream is not None:
+                self._stream_fact(stream, fact)
+
+    def complain(self, what, detail):
+        self._complain(what, f"{self.name}: {detail}")
+
+    def _open(self, fact):
+        stream, before = Stream(fact, dict(self.newest)), self.subscriber.newest_stream
+        start = stream.request["start"]
+        if start[0] == "position" and before and before.epoch == start[1] and before.place < start[2]:
+            self.complain("the subscriber left something out", f"asks for {start[2]}, it was at {before.place}")
+        self.subscriber.streams = {fact["i"]: stream}  # the one before has nothing more to say
+        self.subscriber.newest_stream = stream
+        self.counts["streams"] += 1
+
+    def _stream_fact(self, stream, fact):
+        kind = fact["k"]
+        if kind in ("end", "strange"):
+            getattr(self, "_stream_" + kind)(stream, fact)
+            return
+        if (stream.place is None) != (kind == "opened"):
+            self.complain("not in order", f"{kind} " + ("before" if stream.place is None else "after") + " Opened")
+            if stream.place is None:
+                return
+        if stream.closed:
+            self.complain("not in order", f"{kind} after Closed")
+        if stream.snapshot is not None and kind not in ("ev", "rec", "synced", "closed"):
+            self.complain("not in order", f"{kind} inside a snapshot")
+        if stream.first and (hasattr(stream, "gone") and kind != "gap" or hasattr(stream, "snapshot_due") and kind != "snap"):
+            self.complain("not in order", f"{kind} before the gap or the snapshot")
+        getattr(self, "_stream_" + kind)(stream, fact)
+        stream.first = stream.first and kind == "opened"
+
+    # ---- the beginning
+
+    def _stream_opened(self, stream, fact):
+        stream.epoch, stream.place = fact["E"], fact["at"]
+        log = self.known.logs[stream.epoch]
+        before = stream.newest_before.get(stream.epoch, 0)
+        if fact["newest"] < before:
+            self.complain("the log went back", f"its newest is {fact['newest']}, {before} was delivered before")
+        if log.final is not None and fact["newest"] > log.final:
+            self.complain("delivered and not kept", f"newest {fact['newest']}, the log ends at {log.final}")
+        if not fact["oldest"] <= fact["at"] <= fact["newest"]:
+            self.complain("opened outside of the log", f"at {fact['at']} of {fact['oldest']}..{fact['newest']}")
+        start = stream.request["start"]
+        expected = getattr(self, "_start_" + start[0])(stream, fact, log, *start[1:])
+        if expected is not None and fact["at"] not in expected:
+            self.complain("opened in the wrong place", f"{start}: at {fact['at']}, expected one of {sorted(expected)[:9]}")
+
+    @staticmethod
+    def _start_now(stream, fact, log):
+        return {fact["newest"]}
+
+    @staticmethod
+    def _start_oldest(stream, fact, log):
+        return {fact["oldest"]}
+
+    @staticmethod
+    def _start_snapshot(stream, fact, log):
+        stream.snapshot_due = True
+        return {fact["newest"]}
+
+    def _start_position(self, stream, fact, log, epoch, sequence):
+        if epoch == fact["E"] and sequence >= fact["oldest"]:
+            return {sequence}
+        if not stream.request.get("resume_at_oldest"):
+            self.complain("went on from a position that is gone", f"{sequence}, the oldest is {fact['oldest']}")
+        stream.gone = epoch, sequence  # a Gap has to follow
+        return {fact["oldest"]}
+
+    def _start_cursor(self, stream, fact, log, cursor):
+        moved = self.subscriber.moved.get(cursor)
+        places = self.subscriber.tried[cursor] + ([moved] if moved else [])
+        allowed = {sequence for epoch, sequence in places if epoch == fact["E"] and sequence >= fact["oldest"]}
+        gone = [p for p in places if p[0] != fact["E"] or p[1] < fact["oldest"]]
+        if gone:
+            stream.may_be_gone = gone
+        if gone or not moved:
+            allowed.add(fact["oldest"])
+        return allowed
+
+    @staticmethod
+    def _start_since(stream, fact, log, time):
+        if fact["newest"] > log.newest():
+            return None
+        return {min(log.first_since(time, fact["oldest"]) - 1, fact["newest"])}
+
+    @staticmethod
+    def _start_last(stream, fact, log, n):
+        if fact["newest"] > log.newest():
+            return None
+        found = log.matches_between(stream.asked, fact["oldest"], fact["newest"])
+        return {fact["oldest"] if len(found) < n else found[-n] - 1}
+
+    # ---- what comes
+
+    def _passed(self, stream, through, by):
+        """The place moves on to `through`, and nothing that matches lies between."""
+        log = self.known.logs[stream.epoch]
+        if through < stream.place:
+            self.complain("went back", f"{by} {through} after {stream.place}")
+            return
+        self._judge_missed(stream.place, through, log.matches_between(stream.asked, stream.place, through), by)
+        if log.final is not None and through > log.final:
+            self.complain("delivered and not kept", f"{by} {through}, the log ends at {log.final}")
+        stream.place = through
+        self.newest[stream.epoch] = max(self.newest[stream.epoch], through)
+
+    def _stream_ev(self, stream, fact):
+        log, items = self.known.logs[stream.epoch], fact["x"]
+        self.counts["deliveries"] += len(items) // 2
+        if stream.snapshot is not None:
+            stream.snapshot += [s for s, crc in zip(items[::2], items[1::2]) if self._is_of_log(log, s, crc)]
+            return
+        found = log.matches_between(stream.asked, stream.place, items[-2])
+        at, n_found, place, records, n_records = 0, len(found), stream.place, log.records, log.newest()
+        for sequence, crc in zip(items[::2], items[1::2]):
+            if at < n_found and found[at] == sequence and records[sequence - 1][truth.CRC] == crc:
+                at += 1
+            elif not self._is_of_log(log, sequence, crc):
+                continue
+            elif sequence <= place:
+                self.complain("twice, or not in order", f"{sequence} after {place}")
+                continue
+            else:
+                missed = log.matches_between(stream.asked, place, sequence)
+                self._judge_missed(place, sequence, [s for s in missed if s != sequence], "event")
+                if sequence <= n_records and sequence not in missed:
+                    self.complain("delivered and not asked for", f"{sequence} does not match")
+                while at < n_found and found[at] <= sequence:
+                    at += 1
+            place = sequence
+        stream.place = place
+        self.newest[stream.epoch] = max(self.newest[stream.epoch], place)
+
+    def _is_of_log(self, log, sequence, crc):
+        known = log.crc(sequence)
+        if known is None and log.final is None:
+            log.tail[sequence] = crc
+        elif known is None:
+            self.complain("delivered and not kept", f"{sequence}, the log ends at {log.final}")
+            return False
+        elif known != crc:
+            self.complain("a sequence of two records", f"{sequence} is not what the auditor got")
+        return True
+
+    def _judge_missed(self, place, through, missed, by):
+        if len(missed) > 0:
+            self.complain("lost", f"{by} {through}: {len(missed)} matches behind {place} did not come, the first is "
+                                  f"{missed[0]}")
+
+    def _stream_rec(self, stream, fact):
+        self._stream_ev(stream, dict(fact, x=[m for record in fact["x"] for m in record[:2]]))
+
+    def _stream_gap(self, stream, fact):
+        log = self.known.logs[stream.epoch]
+        stream.n_gaps += 1
+        self.counts["gaps"] += 1
+        self.counts["gaps of LIVE" if fact["stage"] == STAGE_SUBSCRIPTION else "gaps of retention"] += 1
+        if stream.first and (hasattr(stream, "gone") or hasattr(stream, "may_be_gone")):
+            self._gap_at_start(stream, fact)
+            return
+        if stream.n_gaps > 2 + fact["t"] - stream.time:
+            self.complain("more than one gap a second", f"{stream.n_gaps} in {fact['t'] - stream.time:.1f} s")
+        if fact["f"] != stream.epoch or fact["E"] != stream.epoch or fact["to"] <= fact["from"]:
+            self.complain("a gap that is none", f"{fact['from']}..{fact['to']}")
+            return
+        self._passed(stream, fact["from"], "a gap from")
+        self._gap_content(stream, log, fact)
+        stream.place = max(stream.place, fact["to"])
+
+    def _gap_at_start(self, stream, fact):
+        allowed = [stream.gone] if hasattr(stream, "gone") else stream.may_be_gone
+        if (fact["f"], fact["from"]) not in [tuple(p) for p in allowed] or fact["to"] != stream.place:
+            self.complain("a gap that is none", f"{fact['from']}..{fact['to']} at the beginning")
+        elif fact["f"] == stream.epoch:
+            self._gap_content(stream, self.known.logs[stream.epoch], fact)
+        elif not fact["least"] or fact["count"] != 0:
+            self.complain("a wrong count", f"{fact['count']} of another log")
+        for name in ("gone", "may_be_gone"):
+            stream.__dict__.pop(name, None)
+
+    def _gap_content(self, stream, log, fact):
+        missing = log.matches_between(stream.asked, fact["from"], fact["to"])
+        bits = log.bits(missing)
+        if fact["stage"] == STAGE_SUBSCRIPTION and stream.request["policy"] == "LIVE":
+            right = fact["count"] == len(missing) and not fact["least"] if not fact["least"] else \
+                len(missing) <= fact["to"] - fact["from"] and fact["count"] > 0
+            if not fact["least"] and fact["bits"] != bits:
+                self.complain("wrong bits", f"gap {fact['from']}..{fact['to']}: {fact['bits']}, not {bits}")
+        elif fact["stage"] == STAGE_RETENTION:
+            # All records count, matching or not, and that is said.
+            right = fact["count"] == fact["to"] - fact["from"] and fact["least"] == bool(stream.asked)
+            if bits & ~fact["bits"]:
+                self.complain("wrong bits", f"gap {fact['from']}..{fact['to']}: {fact['bits']} without some of {bits}")
+        else:
+            self.complain("a gap that nobody asked for", f"stage {fact['stage']}, {fact['from']}..{fact['to']}")
+            return
+        if not right:
+            self.complain("a wrong count", f"gap {fact['from']}..{fact['to']} of stage {fact['stage']}: {fact['count']}"
+                          f"{' at least' if fact['least'] else ''}, {len(missing)} match")
+        self.counts["missed"] += len(missing)
+
+    def _stream_mark(self, stream, fact):
+        self.counts["marks"] += 1
+        self._passed(stream, fact["at"], "Mark")
+
+    def _stream_snap(self, stream, fact):
+        self.counts["snapshots"] += 1
+        if not hasattr(stream, "snapshot_due") or fact["at"] != stream.place:
+            self.complain("not in order", f"SnapshotBegin {fact['at']}, opened at {stream.place}")
+        stream.__dict__.pop("snapshot_due", None)
+        stream.snapshot = []
+
+    def _stream_synced(self, stream, fact):
+        if stream.synced:
+            self.complain("not in order", "Synced twice")
+        stream.synced = True
+        if stream.snapshot is not None:
+            self._judge_snapshot(stream, fact["at"])
+        self._passed(stream, fact["at"], "Synced")
+
+    def _judge_snapshot(self, stream, at):
+        log = self.known.logs[stream.epoch]
+        got, stream.snapshot = stream.snapshot, None
+        if at != stream.place or at > log.newest():
+            self.complain("a snapshot of another place", f"Synced {at}, it began at {stream.place}")
+            return
+        if got != sorted(set(got)):
+            self.complain("twice, or not in order", "a snapshot")
+        devices = [s for s in got if s <= log.newest() and log.records[s - 1][truth.SOURCE] != truth.SOURCE_BROKER]
+        wanted = sorted(r[truth.SEQ] for r in self.folds[self.name, stream.epoch].until(log, at)
+                        if truth.matching.matches(stream.asked, r))
+        if devices != wanted:
+            self.complain("a wrong snapshot", f"of {at}: missing {sorted(set(wanted) - set(devices))[:5]}, too much "
+                                              f"{sorted(set(devices) - set(wanted))[:5]}")
+
+    # ---- the end
+
+    def _stream_closed(self, stream, fact):
+        if stream.snapshot is None:
+            self._passed(stream, fact["at"], "Closed")
+        stream.closed = True
+
+    def _stream_strange(self, stream, fact):
+        self.complain("not by the contract", fact["what"])
+
+    def _stream_end(self, stream, fact):
+        code, details = fact["code"], fact["details"]
+        if fact["ours"] or code in BREAKS:
+            return
+        self.counts["ended " + code] += 1
+        if code == "OK":
+            if not stream.request.get("stop_at_newest") or not stream.synced:
+                self.complain("ended too early", "OK")
+        elif code == "OUT_OF_RANGE":
+            self._judge_out_of_range(stream, details)
+        elif code == "RESOURCE_EXHAUSTED" and stream.request["policy"] == "DISCONNECT":
+            if not stream.closed or "resume from" not in details:
+                self.complain("a refusal without a reason", details)
+        else:
+            self.complain("ended for no good reason", f"{code}: {details}")
+
+    def _judge_out_of_range(self, stream, details):
+        said = re.search(r"holds records (\d+)\.\.(\d+)", details)
+        if not said or stream.place is not None:
+            self.complain("a refusal without a reason", details)
+            return
+        if stream.request["start"][0] == "cursor":
+            cursor = stream.request["start"][1]
+            places = self.subscriber.tried[cursor] + [self.subscriber.moved.get(cursor, (0, 0))]
+        else:
+            places = [tuple(stream.request["start"][1:])]
+        oldest, newest = int(said[1]), int(said[2])
+        for epoch, sequence in places:
+            if epoch not in self.known.logs or f"{epoch:016x}" not in details.split("log")[-1] or \
+                    sequence < oldest - 1 or sequence > newest:
+                break
+        else:
+            self.complain("refused a position that is there", details)
+        before = max(stream.newest_before.get(epoch, 0) for epoch, _ in places)
+        if any(f"log {epoch:016x}" in details for epoch, _ in places) and newest < before:
+            self.complain("the log went back", f"its newest is {newest}, {before} was delivered before")
+
+    def _on_try(self, fact):
+        self.subscribers[fact["s"]].tried[fact["cursor"]].append((fact["E"], fact["at"]))
+
+    def _on_moved(self, fact):
+        subscriber = self.subscribers[fact["s"]]
+        place = fact["E"], fact["at"]
+        tried = subscriber.tried[fact["cursor"]]
+        if place in tried:
+            del tried[:tried.index(place) + 1]
+        subscriber.moved[fact["cursor"]] = place
+        self.counts["cursors moved"] += 1
+
+    def _on_rest(self, fact):
+        """Everybody had time: nobody may lack anything."""
+        for name in fact["subscribers"]:
+            self.name = name
+            stream = self.subscribers[name].newest_stream
+            if stream is None or stream.place is None or stream.epoch != fact["E"]:
+                self.complain("lost", "has no stream at the end")
+            else:
+                self._passed(stream, max(stream.place, fact["newest"]), "the end of the run at")

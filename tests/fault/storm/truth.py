@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is the truth of a history: the log as the auditor read it, and whether it is what the agents were promised.
+
+The auditor reads every record from the oldest on and is never harmed. First this finds the log of each epoch; a second
+reader of the history (streams.py) then judges every subscriber by it.
+"""
+import bisect
+import collections
+
+import matching
+from history import RECORD
+
+SEQ, CRC, TIME, SOURCE, AGENT, EPOCH, N, CODE, BITS = (
+    RECORD.index(m) for m in ("seq", "crc", "time", "source", "host", "epoch", "n", "code", "bits"))
+LOSS_FIRST, LOSS_LAST = RECORD.index("loss_first"), RECORD.index("loss_last")
+SOURCE_BROKER, EVENTS_LOST = 9, 901
+
+
+class Log:
+    """The records of one epoch, by sequence: records[s - 1]."""
+
+    def __init__(self):
+        self.records = []
+        self.final = None    # newest record at the end of the run; None: the epoch ended before, its tail is not known
+        self.tail = {}       # crc of records behind the known ones
+        self.by_filter = {}  # filter → sequences that match
+        self.times = None
+
+    def newest(self):
+        return len(self.records)
+
+    def crc(self, sequence):
+        """None when the sequence is not in the log."""
+        if 0 < sequence <= len(self.records):
+            return self.records[sequence - 1][CRC]
+        return self.tail.get(sequence)
+
+    def matching(self, asked):
+        key = repr(asked)
+        if key not in self.by_filter:
+            self.by_filter[key] = [r[SEQ] for r in self.records if matching.matches(asked, r)]
+        return self.by_filter[key]
+
+    def matches_between(self, asked, after, through):
+        """Sequences of the matches in after + 1 .. through."""
+        if not asked:
+            return range(after + 1, min(through, len(self.records)) + 1)
+        found = self.matching(asked)
+        return found[bisect.bisect_right(found, after):bisect.bisect_right(found, through)]
+
+    def bits(self, sequences):
+        bits = 0
+        for s in sequences:
+            bits |= self.records[s - 1][BITS]
+        return bits
+
+    def first_since(self, time, after):
+        """The first record behind `after` whose broker time is not before `time`; one more than the newest if none is."""
+        if self.times is None:
+            self.times = [r[TIME] for r in self.records]
+        return max(bisect.bisect_left(self.times, time), after) + 1
+
+
+class Agent:
+    """One agent in one epoch of its own."""
+
+    def __init__(self):
+        self.made = {}                                   # number → (crc, is bad)
+        self.acked = collections.defaultdict(int)        # log epoch → newest acknowledged
+        self.begins = {}                                 # log epoch → the number that its first stream there began with
+        self.oldest = 1
+        self.refused = set()
+
+
+class Truth:
+    def __init__(self, history, complain):
+        self.complain = complain
+        self.logs = collections.defaultdict(Log)
+        self.agents = collections.defaultdict(Agent)
+        self.counts = collections.Counter()
+        for fact in history:
+            take = getattr(self, "_on_" + fact["k"], None)
+            if take:
+                take(fact)
+        for epoch, log in self.logs.items():
+            self._judge_log(epoch, log)
+            for (host, agent_epoch), agent in self.agents.items():
+                self._judge_agent(epoch, log, host, agent_epoch, agent)
+
+    # ---- the history
+
+    def _on_fault(self, fact):
+        self.counts[fact["what"]] += 1
+
+    def _on_died(self, fact):
+        self.complain("the broker ended by itself", f"status {fact['status']}: {fact['log']}")
+
+    def _agent(self, fact):
+        return self.agents[fact["a"], fact["e"]]
+
+    def _on_made(self, fact):
+        agent = self._agent(fact)
+        for n, crc, bad in fact["x"]:
+            if agent.made.setdefault(n, (crc, bad)) != (crc, bad):
+                raise ValueError(f"{fact['a']} made event {n} twice, and different: the harness is wrong")
+
+    def _on_hello(self, fact):
+        self._agent(fact).oldest = fact["oldest"]
+
+    def _on_welcome(self, fact):
+        agent, who = self._agent(fact), fact["a"]
+        agent.begins.setdefault(fact["E"], agent.oldest)
+        if fact["n"] < agent.acked[fact["E"]]:
+            self.complain("acknowledged and not kept",
+                          f"{who}: {agent.acked[fact['E']]} was acknowledged, a later Welcome knows {fact['n']}")
+        if fact["n"] > max(agent.made, default=0):
+            self.complain("acknowledged and never made", f"{who}: Welcome {fact['n']}")
+        agent.acked[fact["E"]] = max(agent.acked[fact["E"]], fact["n"])
+
+    def _on_ack(self, fact):
+        agent, who = self._agent(fact), fact["a"]
+        if fact["n"] > max(agent.made, default=0):
+            self.complain("acknowledged and never made", f"{who}: {fact['n']}")
+        agent.acked[fact["E"]] = max(agent.acked[fact["E"]], fact["n"])
+        self.counts["acks"] += 1
+
+    def _on_refused(self, fact):
+        agent = self._agent(fact)
+        agent.refused.add(fact["n"])
+        self.counts["refused"] += 1
+        if not agent.made.get(fact["n"], (0, True))[1]:
+            self.complain("a good event refused", f"{fact['a']} {fact['n']}: {fact['reason']}")
+        if not fact["reason"]:
+            self.complain("a refusal without a reason", f"{fact['a']} {fact['n']}")
+
+    def _on_opened(self, fact):
+        self.logs[fact["E"]]
+
+    def _on_rec(self, fact):
+        log = self.logs[fact["E"]]
+        for record in fact["x"]:
+            sequence = record[SEQ]
+            if sequence == log.newest() + 1:
+                log.records.append(tuple(record))
+            elif sequence > log.newest():
+                self.complain("a hole in the log", f"auditor: {sequence} comes after {log.newest()}")
+                while log.newest() < sequence - 1:  # go on judging
+                    log.records.append((log.newest() + 1, -1, record[TIME], SOURCE_BROKER, "", 0, 0, 0, 0, 0, "", 0, 0,
+                                        "", 0, 0))
+                log.records.append(tuple(record))
+            elif log.crc(sequence) != record[CRC]:
+                self.complain("a sequence of two records", f"auditor: {sequence} is another record now")
+
+    def _on_rest(self, fact):
+        log = self.logs[fact["E"]]
+        log.final = fact["newest"]
+        if log.newest() < log.final:
+            self.complain("lost", f"auditor: {fact['newest']} records, it got {log.newest()}")
+        if log.newest() > log.final:
+            self.complain("delivered and not kept", f"the log ends at {log.final}, {log.newest()} was delivered")
+
+    # ---- the log
+
+    def _judge_log(self, epoch, log):
+        time = 0
+        seen = {}
+        for record in log.records:
+            if record[TIME] < time:
+                self.complain("broker time goes back", f"at {record[SEQ]}")
+            time = max(time, record[TIME])
+            if record[SOURCE] == SOURCE_BROKER:
+                if record[CODE] == EVENTS_LOST:
+                    self._judge_loss(record)
+                continue
+            key = record[AGENT], record[EPOCH]
+            made = self.agents[key].made.get(record[N]) if key in self.agents else None
+            if made is None:
+                self.complain("delivered and never made", f"{record[AGENT]} {record[N]} at {record[SEQ]}")
+            elif made[1]:
+                self.complain("a bad event taken", f"{record[AGENT]} {record[N]} at {record[SEQ]}")
+            elif made[0] != record[CRC]:
+                self.complain("changed on the way", f"{record[AGENT]} {record[N]} at {record[SEQ]}")
+            if record[N] <= seen.get(key, 0):
+                self.complain("twice, or not in order", f"{record[AGENT]} {record[N]} at {record[SEQ]}, after {seen[key]}")
+            seen[key] = record[N]
+        self.counts["records"] += log.newest()
+
+    def _judge_loss(self, record):
+        """No agent here loses anything: only what was refused may be told as lost."""
+        first, last = record[LOSS_FIRST], record[LOSS_LAST]
+        agents = [a for (host, _), a in self.agents.items() if host == record[AGENT]]
+        if first == 0 or not any(all(a.made.get(n, (0, False))[1] for n in range(first, last + 1)) for a in agents):
+            self.complain("told as lost, and was not", f"{record[AGENT]} {first}..{last} at {record[SEQ]}")
+
+    def _judge_agent(self, epoch, log, host, agent_epoch, agent):
+        """What was acknowledged is in the log."""
+        there, told = set(), set()
+        for record in log.records:
+            if record[AGENT] != host:
+                continue
+            if record[SOURCE] != SOURCE_BROKER and record[EPOCH] == agent_epoch:
+                there.add(record[N])
+            elif record[CODE] == EVENTS_LOST:
+                told.update(range(record[LOSS_FIRST], record[LOSS_LAST] + 1))
+        through = agent.acked[epoch]
+        if log.final is None:  # its end is not known
+            through = min(through, max(there, default=0))
+        for n in range(agent.begins.get(epoch, 1), through + 1):
+            if n not in (told if agent.made.get(n, (0, False))[1] else there):
+                self.complain("acknowledged and lost", f"{host} {n}, acknowledged up to {agent.acked[epoch]}")
+        self.counts["acknowledged"] += agent.acked[epoch]
