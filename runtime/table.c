@@ -105,6 +105,11 @@ static int grow(struct table *t)
     return 0;
 }
 
+void *table_get_hashed(const struct table *t, uint64_t hash, const void *key, size_t key_len)
+{
+    return t->n ? t->slots[find(t, hash, key, key_len)].item : NULL;
+}
+
 void *table_get(const struct table *t, const void *key, size_t key_len)
 {
     if (!t->n)
@@ -112,7 +117,7 @@ void *table_get(const struct table *t, const void *key, size_t key_len)
     return t->slots[find(t, hash_bytes(t->seed, key, key_len), key, key_len)].item;
 }
 
-int table_add(struct table *t, const void *key, size_t key_len, void *item)
+int table_add_hashed(struct table *t, uint64_t hash, const void *key, size_t key_len, void *item)
 {
     assert(key && item);
     if (t->n + 1 > t->n_slots / 4 * 3) {
@@ -120,7 +125,6 @@ int table_add(struct table *t, const void *key, size_t key_len, void *item)
         if (rc != 0)
             return rc;
     }
-    uint64_t hash = hash_bytes(t->seed, key, key_len);
     struct table_slot *slot = &t->slots[find(t, hash, key, key_len)];
     assert(!slot->key);
     *slot = (struct table_slot){.key = key, .key_len = key_len, .hash = hash, .item = item};
@@ -128,11 +132,16 @@ int table_add(struct table *t, const void *key, size_t key_len, void *item)
     return 0;
 }
 
-void *table_remove(struct table *t, const void *key, size_t key_len)
+int table_add(struct table *t, const void *key, size_t key_len, void *item)
+{
+    return table_add_hashed(t, hash_bytes(t->seed, key, key_len), key, key_len, item);
+}
+
+void *table_remove_hashed(struct table *t, uint64_t hash, const void *key, size_t key_len)
 {
     if (!t->n)
         return NULL;
-    size_t mask = t->n_slots - 1, hole = find(t, hash_bytes(t->seed, key, key_len), key, key_len);
+    size_t mask = t->n_slots - 1, hole = find(t, hash, key, key_len);
     void *item = t->slots[hole].item;
     if (!item)
         return NULL;
@@ -147,4 +156,9 @@ void *table_remove(struct table *t, const void *key, size_t key_len)
     t->slots[hole] = (struct table_slot){0};
     t->n--;
     return item;
+}
+
+void *table_remove(struct table *t, const void *key, size_t key_len)
+{
+    return table_remove_hashed(t, hash_bytes(t->seed, key, key_len), key, key_len);
 }

@@ -37,3 +37,7 @@ void *table_remove(struct table *t, const void *key, size_t key_len);
 
 /* The hash by itself, for who keeps hashes of names; `seed` random as above. */
 uint64_t table_hash(const uint64_t seed[2], const void *key, size_t key_len);
+/* The same three for a table whose user hashes its keys, always in the same way and as hard to guess. */
+void *table_get_hashed(const struct table *t, uint64_t hash, const void *key, size_t key_len);
+int table_add_hashed(struct table *t, uint64_t hash, const void *key, size_t key_len, void *item);
+void *table_remove_hashed(struct table *t, uint64_t hash, const void *key, size_t key_len);

@@ -11,7 +11,7 @@
 struct filter;
 struct Sensebus__V1__Filter;
 
-/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list and 8,192 in all, 64
+/* Compile and check a filter; NULL `message` matches everything. Bounds: 1,024 entries a list and 16,384 in all, 64
  * excludes, patterns of 256 bytes, of those with wildcards 4,096 bytes in all. An empty exclude, which would take away
  * everything, is refused. A filter that nothing can match is not: it matches nothing. Returns 0; UV_EINVAL with `err`
  * naming the member; UV_ENOMEM. */
@@ -45,6 +45,9 @@ enum filter_field {
 #define FILTER_ADDRESS_FIELDS                                                                                          \
     (FILTER_FIELD(FILTER_TARGET) | FILTER_FIELD(FILTER_LUN) | FILTER_FIELD(FILTER_ADAPTER) |                           \
      FILTER_FIELD(FILTER_BUS) | FILTER_FIELD(FILTER_CONTROLLER))
+#define FILTER_NAME_FIELDS                                                                                             \
+    (FILTER_FIELD(FILTER_DESIGNATOR) | FILTER_FIELD(FILTER_TARGET_NAME) | FILTER_FIELD(FILTER_ADAPTER) |               \
+     FILTER_FIELD(FILTER_HOST)) /* whose values are hashes */
 
 /* How many values does the filter list in `field`, which is none of an address? An event that matches has one of them.
  * 0: any value may match. */
@@ -55,7 +58,8 @@ size_t filter_n_addresses(const struct filter *f);
 /* What address pattern `i` names: at least one. */
 unsigned filter_address_fields(const struct filter *f, size_t i);
 
-/* Value `i` of a field, of an address pattern `i`; and an event's own. As a number: different values of a name may be
- * the same number, so rarely that it only costs time, whatever hostile peers choose, when `seed` is random. */
+/* Value `i` of a field, of an address pattern `i`; and an event's own. As a number, for a name its
+ * table_hash: different names may be the same number, so rarely that it only costs time, whatever hostile peers choose,
+ * when `seed` is random. */
 uint64_t filter_value(const struct filter *f, enum filter_field field, size_t i, const uint64_t seed[2]);
 uint64_t filter_value_of_event(const struct event_view *event, enum filter_field field, const uint64_t seed[2]);

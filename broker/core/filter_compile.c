@@ -13,7 +13,7 @@
 #include "sensebus/v1/events.pb-c.h"
 
 #define LIST_MAX          1024
-#define ENTRIES_MAX       8192 /* of all lists, those of the excludes too: one evaluation may look at each address */
+#define ENTRIES_MAX       16384 /* of all lists, those of the excludes too: one evaluation may look at each address */
 #define EXCLUDES_MAX      64
 #define PATTERN_BYTES_MAX 256
 /* Wildcards cost pattern * text at worst; so a filter may hold this many bytes of them. Plain names cost nothing. */
@@ -46,7 +46,7 @@ static int count_entries(struct compile *c, const char *member, size_t n)
         return refuse_member(c, member, "more than 1024 entries");
     c->n_entries += n;
     if (c->n_entries > ENTRIES_MAX)
-        return refuse_member(c, member, "more than 8192 entries, with those of the other members");
+        return refuse_member(c, member, "more than 16384 entries, with those of the other members");
     return 0;
 }
 

@@ -8,14 +8,19 @@
 
 #include "runtime/table.h"
 
-#define COMBINATIONS 16u           /* of lists that are short */
-#define CHOICES      2             /* per change */
+#define COMBINATIONS 16u /* of lists that are short */
+#define CHOICES      2   /* per change */
+#define SHAPE_BITS   16384u
 #define ADDRESS      FILTER_TARGET /* among lists: the address patterns */
 
 struct filter_shape {
     TAILQ_ENTRY(filter_shape) link;
     unsigned fields;
     struct table buckets; /* by the values of these fields */
+    /* A bit for each hash that a bucket has, or has had: most events find here that there is none, and need not look
+     * into the table, which is not in the processor's cache. */
+    uint64_t bits[SHAPE_BITS / 64];
+    size_t n_gone; /* buckets, since the bits were made anew */
 };
 
 /* A combination of values and who stands under it. */
@@ -24,6 +29,7 @@ struct bucket {
     size_t n;
     uint64_t newest; /* the standing that joined last */
     struct filter_shape *shape;
+    uint64_t hash;
     size_t n_values;
     uint64_t values[]; /* in the order of the fields */
 };
@@ -90,7 +96,6 @@ static struct filter_shape *shape_make(struct filter_index *ix, unsigned fields)
     if (!s)
         return NULL;
     s->fields = fields;
-    table_init(&s->buckets, ix->seed[0] + fields);
     TAILQ_INSERT_TAIL(&ix->shapes, s, link);
     ix->n_shapes++;
     ix->fields |= fields;
@@ -118,6 +123,62 @@ static unsigned shape_fields(const struct filter_index *ix, unsigned fields)
     unsigned first = fields & (~fields + 1);
 
     return ix->n_shapes < FILTER_INDEX_SHAPES || shape_find(ix, fields) ? fields : first;
+}
+
+static bool shape_has_bit(const struct filter_shape *s, uint64_t hash)
+{
+    return s->bits[hash % SHAPE_BITS / 64] >> hash % 64 & 1;
+}
+
+static void shape_set_bit(struct filter_shape *s, uint64_t hash)
+{
+    s->bits[hash % SHAPE_BITS / 64] |= (uint64_t)1 << hash % 64;
+}
+
+/* The hash of a combination of values of these fields. A name's is one already. */
+static uint64_t hash_values(const struct filter_index *ix, unsigned fields, const uint64_t *values, size_t n)
+{
+    return n == 1 && fields & FILTER_NAME_FIELDS ? values[0] : table_hash(ix->seed, values, n * sizeof *values);
+}
+
+static struct bucket *shape_get(const struct filter_shape *s, uint64_t hash, const uint64_t *values, size_t n)
+{
+    return shape_has_bit(s, hash) ? table_get_hashed(&s->buckets, hash, values, n * sizeof *values) : NULL;
+}
+
+static struct bucket *shape_add(struct filter_shape *s, uint64_t hash, const uint64_t *values, size_t n)
+{
+    struct bucket *b = calloc(1, sizeof *b + n * sizeof *values);
+
+    if (!b)
+        return NULL;
+    LIST_INIT(&b->places);
+    b->shape = s;
+    b->hash = hash;
+    b->n_values = n;
+    memcpy(b->values, values, n * sizeof *values);
+    if (table_add_hashed(&s->buckets, hash, b->values, n * sizeof *values, b)) {
+        free(b);
+        return NULL;
+    }
+    shape_set_bit(s, hash);
+    return b;
+}
+
+static void shape_remove(struct filter_index *ix, struct bucket *b)
+{
+    struct filter_shape *s = b->shape;
+
+    table_remove_hashed(&s->buckets, b->hash, b->values, b->n_values * sizeof *b->values);
+    free(b);
+    if (++s->n_gone > s->buckets.n_slots / 2) {
+        s->n_gone = 0;
+        memset(s->bits, 0, sizeof s->bits);
+        for (size_t i = 0; i < s->buckets.n_slots; i++)
+            if (s->buckets.slots[i].key)
+                shape_set_bit(s, s->buckets.slots[i].hash);
+    }
+    shape_leave(ix, s);
 }
 
 /* ---- combinations of a filter's values */
@@ -209,7 +270,7 @@ static size_t crowd(const struct filter_index *ix, const struct filter *f, unsig
         if (!s)
             continue;
         size_t n_values = combination_values(ix, &c, fields, values);
-        const struct bucket *b = table_get(&s->buckets, values, n_values * sizeof *values);
+        const struct bucket *b = shape_get(s, hash_values(ix, fields, values, n_values), values, n_values);
         n += b ? b->n : 0;
     } while (combination_next(&c));
     return n;
@@ -225,21 +286,12 @@ static struct bucket *bucket_get(struct filter_index *ix, unsigned fields, const
         s = shape_make(ix, fields);
     if (!s)
         return NULL;
-    struct bucket *b = table_get(&s->buckets, values, n_values * sizeof *values);
-    if (b)
-        return b;
-    b = calloc(1, sizeof *b + n_values * sizeof *values);
-    if (b) {
-        LIST_INIT(&b->places);
-        b->shape = s;
-        b->n_values = n_values;
-        memcpy(b->values, values, n_values * sizeof *values);
-    }
-    if (!b || table_add(&s->buckets, b->values, n_values * sizeof *values, b)) {
-        free(b);
+    uint64_t hash = hash_values(ix, fields, values, n_values);
+    struct bucket *b = shape_get(s, hash, values, n_values);
+    if (!b)
+        b = shape_add(s, hash, values, n_values);
+    if (!b)
         shape_leave(ix, s);
-        return NULL;
-    }
     return b;
 }
 
@@ -248,11 +300,8 @@ static void leave(struct filter_index *ix, struct standing *st)
     for (size_t i = 0; i < st->n; i++) {
         struct bucket *b = st->places[i].bucket;
         LIST_REMOVE(&st->places[i], link);
-        if (--b->n > 0)
-            continue;
-        table_remove(&b->shape->buckets, b->values, b->n_values * sizeof *b->values);
-        shape_leave(ix, b->shape);
-        free(b);
+        if (--b->n == 0)
+            shape_remove(ix, b);
     }
     free(st);
 }
@@ -395,7 +444,7 @@ size_t filter_index_find(struct filter_index *ix, const struct event_view *event
         size_t n_values = 0;
         for (unsigned left = s->fields; left; left &= left - 1)
             key[n_values++] = values[__builtin_ctz(left)];
-        const struct bucket *b = table_get(&s->buckets, key, n_values * sizeof *key);
+        const struct bucket *b = shape_get(s, hash_values(ix, s->fields, key, n_values), key, n_values);
         if (!b)
             continue;
         LIST_FOREACH(p, &b->places, link)

@@ -88,6 +88,11 @@ static int look_at_new(struct events *e)
     return 0;
 }
 
+void events_on_accepted(struct events *e, const struct event_view *event, uint64_t sequence)
+{
+    matcher_note(&e->matcher, event, sequence);
+}
+
 void events_on_committed(struct events *e)
 {
     uint64_t newest = e->broker->journal.newest;

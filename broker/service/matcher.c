@@ -10,11 +10,117 @@
 #include "broker/engine/journal.h"
 #include "proto/event_view.h"
 
-#define KEEP_CAPACITY 4096u /* of records and hits, between one matcher_forget and the next */
+#define KEEP_CAPACITY 4096u /* of hits, between one matcher_forget and the next */
 /* Fewer bytes in a row are handed on as they are: who sends them copies them. */
 #define LEND_BELOW 1024u
 
 static const struct event_limits limits = {.max_event_bytes = JOURNAL_BATCH_BYTES, .allow_broker_fields = true};
+
+/* ------------------------------------------------------------------------------------------------ accepted records */
+
+/* Room for one more item. */
+static int make_room(void **items, size_t *cap, size_t n, size_t item_bytes)
+{
+    if (n < *cap)
+        return 0;
+    size_t more = *cap ? 2 * *cap : 256;
+    void *grown = realloc(*items, more * item_bytes);
+    if (!grown)
+        return UV_ENOMEM;
+    *items = grown;
+    *cap = more;
+    return 0;
+}
+
+static void drop_notes(struct matcher *m)
+{
+    m->noted_first = 1;
+    m->noted_last = 0;
+    m->noted_head = m->noted_tail = 0;
+}
+
+/* One matcher_note under way. */
+struct noting {
+    struct matcher *matcher;
+    uint64_t sequence;
+    bool failed;
+};
+
+/* Room for another hit. */
+static bool reserve_noted(struct matcher *m)
+{
+    if (m->noted_tail < m->noted_cap)
+        return true;
+    if (m->noted_head > m->noted_cap / 2) { /* what is left moves at most once per half of them */
+        m->noted_tail -= m->noted_head;
+        memmove(m->noted, m->noted + m->noted_head, m->noted_tail * sizeof *m->noted);
+        m->noted_head = 0;
+        return true;
+    }
+    return m->noted_cap < MATCHER_MAX_NOTED &&
+           make_room((void **)&m->noted, &m->noted_cap, m->noted_tail, sizeof *m->noted) == 0;
+}
+
+static void on_noted(void *data, void *owner)
+{
+    struct noting *noting = data;
+    struct matcher *m = noting->matcher;
+
+    if (noting->failed || !reserve_noted(m)) {
+        noting->failed = true;
+        return;
+    }
+    m->noted[m->noted_tail++] = (struct matcher_noted){.sequence = noting->sequence, .class = owner};
+}
+
+void matcher_note(struct matcher *m, const struct event_view *event, uint64_t sequence)
+{
+    struct noting noting = {.matcher = m, .sequence = sequence};
+    bool is_first = m->noted_first > m->noted_last;
+
+    /* After a record that was not noted, first what is noted has to be committed. */
+    if (m->index.n == 0 || (!is_first && sequence != m->noted_last + 1))
+        return;
+    filter_index_find(&m->index, event, on_noted, &noting);
+    if (noting.failed)
+        return; /* with hits of a record that is not noted: whoever takes notes skips them */
+    if (is_first)
+        m->noted_first = sequence;
+    m->noted_last = sequence;
+}
+
+/* Whether the record is noted; if so with its hits, which are taken out with all before. */
+static bool take_note(struct matcher *m, uint64_t sequence, const struct matcher_noted **out_hits, size_t *out_n)
+{
+    if (sequence < m->noted_first || sequence > m->noted_last)
+        return false;
+    while (m->noted_head < m->noted_tail && m->noted[m->noted_head].sequence < sequence)
+        m->noted_head++;
+    *out_hits = m->noted + m->noted_head;
+    for (*out_n = 0; m->noted_head < m->noted_tail && m->noted[m->noted_head].sequence == sequence; ++*out_n)
+        m->noted_head++;
+    m->noted_first = sequence + 1;
+    if (m->noted_head == m->noted_tail)
+        m->noted_head = m->noted_tail = 0;
+    return true;
+}
+
+/* Whether it is noted that nobody wants any of the records; the notes are taken out. */
+static bool take_empty_notes(struct matcher *m, uint64_t first, uint64_t last)
+{
+    const struct matcher_noted *hits;
+    size_t n;
+
+    if (first < m->noted_first || last > m->noted_last)
+        return false;
+    while (m->noted_head < m->noted_tail && m->noted[m->noted_head].sequence < first)
+        m->noted_head++;
+    if (m->noted_head < m->noted_tail && m->noted[m->noted_head].sequence <= last)
+        return false;
+    return take_note(m, last, &hits, &n);
+}
+
+/* ------------------------------------------------------------------------------------------------ all of it */
 
 void matcher_init(struct matcher *m, uint64_t through, uint64_t seed)
 {
@@ -22,13 +128,14 @@ void matcher_init(struct matcher *m, uint64_t through, uint64_t seed)
     table_init(&m->by_key, seed);
     filter_index_init(&m->index, seed);
     m->through = through;
+    drop_notes(m);
 }
 
 void matcher_deinit(struct matcher *m)
 {
     matcher_forget(m);
-    free(m->records);
     free(m->hits);
+    free(m->noted);
     filter_index_deinit(&m->index);
     table_deinit(&m->by_key);
     memset(m, 0, sizeof *m);
@@ -54,7 +161,9 @@ static int class_new(struct matcher *m, struct filter *filter, size_t key_bytes,
     c->key_bytes = key_bytes;
     c->since = m->through + 1;
     LIST_INIT(&c->idle);
-    if (!c->entry)
+    if (c->entry)
+        drop_notes(m);
+    else
         LIST_INSERT_HEAD(&m->unlimited, c, unlimited);
     m->key_bytes += key_bytes;
     *out_class = c;
@@ -112,10 +221,12 @@ void matcher_leave(struct matcher_class *c)
     if (--c->n_users > 0)
         return;
     class_forget(c);
-    if (c->entry)
+    if (c->entry) {
         filter_index_remove(&m->index, c->entry);
-    else
+        drop_notes(m);
+    } else {
         LIST_REMOVE(c, unlimited);
+    }
     table_remove(&m->by_key, filter_key(c->filter), c->key_bytes);
     m->key_bytes -= c->key_bytes;
     filter_free(c->filter);
@@ -132,17 +243,17 @@ void matcher_forget(struct matcher *m)
         class_forget(c);
     for (; m->n_runs > 0; m->n_runs--)
         chunk_unref(m->runs[m->n_runs - 1]);
-    if (m->records_cap > KEEP_CAPACITY) {
-        free(m->records);
-        m->records = NULL;
-        m->records_cap = 0;
-    }
     if (m->hits_cap > KEEP_CAPACITY) {
         free(m->hits);
         m->hits = NULL;
         m->hits_cap = 0;
     }
-    m->n_records = m->n_hits = 0;
+    if (m->noted_cap > KEEP_CAPACITY && m->noted_head == m->noted_tail) {
+        free(m->noted);
+        m->noted = NULL;
+        m->noted_cap = 0;
+    }
+    m->n_hits = 0;
     m->seen_first = 0;
 }
 
@@ -150,26 +261,15 @@ void matcher_pass(struct matcher *m, uint64_t through)
 {
     matcher_forget(m);
     m->through = through;
-}
-
-/* Room for one more item. */
-static int make_room(void **items, size_t *cap, size_t n, size_t item_bytes)
-{
-    if (n < *cap)
-        return 0;
-    size_t more = *cap ? 2 * *cap : 256;
-    void *grown = realloc(*items, more * item_bytes);
-    if (!grown)
-        return UV_ENOMEM;
-    *items = grown;
-    *cap = more;
-    return 0;
+    if (m->noted_last <= through)
+        drop_notes(m);
 }
 
 /* One matcher_look under way. */
 struct look {
     struct matcher *matcher;
     size_t n_hits_before;
+    struct matcher_hit record; /* what matched, when something did */
     void (*on_hit)(void *data, struct matcher_class *class);
     void *data;
     int rc;
@@ -188,7 +288,7 @@ static void on_found(void *data, void *owner)
     if (look->rc)
         return;
     bool is_first = c->last_hit <= look->n_hits_before;
-    m->hits[m->n_hits++] = (struct matcher_hit){.record = (uint32_t)(m->n_records - 1)};
+    m->hits[m->n_hits++] = look->record;
     uint32_t hit = (uint32_t)m->n_hits;
     if (c->last_hit)
         m->hits[c->last_hit - 1].next = hit;
@@ -200,26 +300,37 @@ static void on_found(void *data, void *owner)
         look->on_hit(look->data, c);
 }
 
-static int look_at_records(struct look *look, const struct journal_run *run)
+static void find_classes(struct look *look, uint64_t sequence, const uint8_t *event, size_t len)
 {
     struct matcher *m = look->matcher;
-    const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *record = cursor, *event;
+    const struct matcher_noted *noted;
     struct event_view view;
     char err[128];
-    uint64_t n = 0;
+    size_t n;
+
+    if (take_note(m, sequence, &noted, &n)) {
+        for (size_t i = 0; i < n; i++)
+            on_found(look, noted[i].class);
+    } else if (event_scan(event, len, &limits, &view, err, sizeof err) == 0) {
+        filter_index_find(&m->index, &view, on_found, look);
+    }
+}
+
+static int look_at_records(struct look *look, const struct journal_run *run)
+{
+    const uint8_t *cursor = run->bytes, *end = run->bytes + run->len, *event;
+    uint64_t sequence = run->first;
     size_t len;
 
-    for (; records_next(&cursor, end, &event, &len); record = cursor, n++) {
-        int rc = make_room((void **)&m->records, &m->records_cap, m->n_records, sizeof *m->records);
-        if (rc)
-            return rc;
-        m->records[m->n_records++] = (struct matcher_record){.bytes = record, .len = (size_t)(cursor - record)};
-        if (event_scan(event, len, &limits, &view, err, sizeof err) == 0)
-            filter_index_find(&m->index, &view, on_found, look);
+    look->record.bytes = cursor;
+    for (; records_next(&cursor, end, &event, &len); look->record.bytes = cursor) {
+        look->record.len = (uint32_t)(cursor - look->record.bytes);
+        look->record.sequence = sequence;
+        find_classes(look, sequence++, event, len);
         if (look->rc)
             return look->rc;
     }
-    return n == run->last - run->first + 1 ? 0 : UV_EINVAL;
+    return sequence == run->last + 1 ? 0 : UV_EINVAL;
 }
 
 int matcher_look(struct matcher *m, const struct journal_run *run,
@@ -228,25 +339,23 @@ int matcher_look(struct matcher *m, const struct journal_run *run,
     struct look look = {.matcher = m, .on_hit = on_hit, .data = data};
 
     assert(run->first == m->through + 1);
-    if (m->n_runs == MATCHER_MAX_RUNS || m->n_records >= MATCHER_MAX_RECORDS || m->n_hits >= MATCHER_MAX_HITS / 2)
+    if (m->n_runs == MATCHER_MAX_RUNS || m->n_hits >= MATCHER_MAX_HITS / 2)
         matcher_forget(m);
     if (!m->seen_first)
         m->seen_first = run->first;
-    m->runs[m->n_runs++] = chunk_ref(run->chunk);
     m->through = run->last;
+    if (take_empty_notes(m, run->first, run->last))
+        return 0;
     look.n_hits_before = m->n_hits;
     int rc = look_at_records(&look, run);
     if (rc)
         matcher_forget(m);
+    else if (m->n_hits > look.n_hits_before)
+        m->runs[m->n_runs++] = chunk_ref(run->chunk);
     return rc;
 }
 
 /* ------------------------------------------------------------------------------------------------ taking hits */
-
-static uint64_t hit_sequence(const struct matcher *m, uint32_t hit)
-{
-    return m->seen_first + m->hits[hit - 1].record;
-}
 
 /* The class's hits from `hit` on, as many as fit. */
 struct portion {
@@ -262,10 +371,10 @@ static struct portion measure(const struct matcher *m, uint32_t hit, uint64_t th
     struct portion p = {.last = through < m->through ? through : m->through, .in_a_row = true};
     const uint8_t *end = NULL;
 
-    for (; hit && hit_sequence(m, hit) <= p.last; hit = m->hits[hit - 1].next) {
-        const struct matcher_record *r = &m->records[m->hits[hit - 1].record];
+    for (; hit && m->hits[hit - 1].sequence <= p.last; hit = m->hits[hit - 1].next) {
+        const struct matcher_hit *r = &m->hits[hit - 1];
         if (p.n > 0 && p.len + r->len > max_bytes) {
-            p.last = hit_sequence(m, hit) - 1;
+            p.last = r->sequence - 1;
             break;
         }
         p.in_a_row = p.in_a_row && (!end || end == r->bytes);
@@ -282,7 +391,7 @@ static struct chunk *collect(const struct matcher *m, uint32_t hit, const struct
     struct chunk *chunk = chunk_new(p->len);
 
     for (uint64_t i = 0; chunk && i < p->n; i++, hit = m->hits[hit - 1].next) {
-        const struct matcher_record *r = &m->records[m->hits[hit - 1].record];
+        const struct matcher_hit *r = &m->hits[hit - 1];
         memcpy(chunk->bytes + chunk->len, r->bytes, r->len);
         chunk->len += r->len;
     }
@@ -310,11 +419,11 @@ int matcher_take(struct matcher_class *c, uint64_t from, uint64_t through, size_
         return 0;
     }
     uint32_t hit = c->resume_hit && c->resume_at <= from ? c->resume_hit : c->first_hit;
-    while (hit && hit_sequence(m, hit) < from)
+    while (hit && m->hits[hit - 1].sequence < from)
         hit = m->hits[hit - 1].next;
     struct portion p = measure(m, hit, through, max_bytes);
     if (p.n > 0 && p.in_a_row && p.len < LEND_BELOW) {
-        *out_records = (struct slice){.ptr = m->records[m->hits[hit - 1].record].bytes, .len = p.len};
+        *out_records = (struct slice){.ptr = m->hits[hit - 1].bytes, .len = p.len};
         *out_n = p.n;
     } else {
         struct chunk *chunk = p.n > 0 ? collect(m, hit, &p) : NULL;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Distinct filters, each evaluated once for a record, whatever the number of subscriptions that use it.
  *
- * New records are shown to the matcher as they are committed (matcher_look). It finds the filters that match by looking
- * up what the record says (core/filter_index.h), and remembers the hits: subscriptions that keep up take theirs
- * (matcher_take), and those whose filter was not hit are not touched. Who is further behind reads the log and has its
- * filter evaluated (matcher_run). What is remembered is bounded, shared, and dropped by matcher_forget. */
+ * The matcher finds the filters that match a record by looking up what the record says (core/filter_index.h): when it
+ * is accepted and scanned anyway (matcher_note), or else when it is committed. New records are shown to the matcher as
+ * they are committed (matcher_look). It remembers the hits: subscriptions that keep up take theirs (matcher_take), and
+ * those whose filter was not hit are not touched. Who is further behind reads the log and has its filter evaluated
+ * (matcher_run). What is remembered is bounded, shared, and dropped by matcher_forget.
+ *
+ * A note holds only as long as the filters are the same: whenever one comes or goes, all notes are dropped, and the
+ * records are looked at when they are committed. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,9 +27,9 @@ struct subscription;
     ((size_t)64 * 1024 * 1024) /* of the keys of distinct filters; the filters take as much again */
 
 /* Remembered at most: then the oldest are forgotten, all at once. */
-#define MATCHER_MAX_RECORDS 65536u
-#define MATCHER_MAX_HITS    (1024u * 1024)
-#define MATCHER_MAX_RUNS    64u
+#define MATCHER_MAX_HITS  (1024u * 1024)
+#define MATCHER_MAX_RUNS  64u
+#define MATCHER_MAX_NOTED 65536u /* hits of records that are not committed */
 
 struct matcher_class {
     LIST_ENTRY(matcher_class) unlimited, holding;
@@ -36,7 +40,7 @@ struct matcher_class {
     unsigned n_users;
     LIST_HEAD(matcher_idle, subscription) idle; /* users that wait for a match; theirs */
     bool is_holding;                            /* any of what follows */
-    /* Hits among the records remembered, oldest first: index + 1, 0 = none. */
+    /* Of the hits remembered, oldest first: index + 1, 0 = none. */
     uint32_t first_hit, last_hit;
     uint64_t since; /* records before were not looked at for this class */
     /* Where the last matcher_take ended: no hit before `resume_hit` is at or behind `resume_at`. */
@@ -48,14 +52,17 @@ struct matcher_class {
     uint64_t n_matched;
 };
 
-struct matcher_record {
+/* A record that matches. */
+struct matcher_hit {
     const uint8_t *bytes;
-    size_t len;
+    uint64_t sequence;
+    uint32_t len;
+    uint32_t next; /* the class's next hit: index + 1, 0 = none */
 };
 
-struct matcher_hit {
-    uint32_t record; /* index */
-    uint32_t next;   /* the class's next hit: index + 1, 0 = none */
+struct matcher_noted {
+    uint64_t sequence;
+    struct matcher_class *class;
 };
 
 struct matcher {
@@ -66,10 +73,14 @@ struct matcher {
     uint64_t through;                                             /* all records up to here were shown */
     /* The newest of them, remembered: seen_first..through; seen_first 0 = none. */
     uint64_t seen_first;
-    struct matcher_record *records;
     struct matcher_hit *hits;
-    size_t n_records, records_cap, n_hits, hits_cap, n_runs;
-    struct chunk *runs[MATCHER_MAX_RUNS]; /* hold the records */
+    size_t n_hits, hits_cap, n_runs;
+    struct chunk *runs[MATCHER_MAX_RUNS]; /* hold their bytes */
+    /* Accepted records noted_first..noted_last were looked at; none when noted_first is larger. Their hits lie at
+     * noted[noted_head..noted_tail), in the order of the records. */
+    uint64_t noted_first, noted_last;
+    struct matcher_noted *noted;
+    size_t noted_head, noted_tail, noted_cap;
 };
 
 /* `through`: the newest record there is. `seed`: any random number. */
@@ -80,6 +91,10 @@ void matcher_deinit(struct matcher *m);
 /* The class of a filter, which is taken over in any case. Returns 0, UV_ENOBUFS (MATCHER_MAX_BYTES) or UV_ENOMEM. */
 int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class);
 void matcher_leave(struct matcher_class *c);
+
+/* A record was accepted, will be committed with this sequence, and nothing else will be. May do nothing: without
+ * memory, with too many. */
+void matcher_note(struct matcher *m, const struct event_view *event, uint64_t sequence);
 
 /* Look at the next records: run->first follows `through`. Calls `on_hit` once for each class that matches some and does
  * not match all. Returns 0, or UV_ENOMEM, UV_ENOBUFS (too many hits), UV_EINVAL (not the records they should be):

@@ -198,6 +198,7 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
             break;
         if (!adapter_service_listens(s->agents->adapter))
             status_notes_add(&s->broker->notes, &view, sequence);
+        events_on_accepted(&s->broker->events, &view, sequence);
         dedupe_take(s->source->dedupe, view.source_sequence);
         s->agent->n_events++;
         s->agent->last_event_unix_ns = now_ns;

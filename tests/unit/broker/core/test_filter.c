@@ -309,7 +309,136 @@ Test(filter, lists_have_limits)
     for (size_t i = 0; i < 1025; i++)
         hosts[i] = "*****";
     filter.n_hosts = 1024;
-    expect_refused(&filter, "filter: hosts: more than 4096 bytes of patterns with wildcards, with those of other members");
+    expect_refused(&filter,
+                   "filter: hosts: more than 4096 bytes of patterns with wildcards, with those of other members");
+}
+
+Test(filter, the_whole_has_limits_too)
+{
+    static char *hosts[1024], *stars[1024];
+    static Sensebus__V1__Filter *excludes[17];
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT, inner = SENSEBUS__V1__FILTER__INIT;
+    struct event_view event = lun_reset();
+    for (size_t i = 0; i < 1024; i++) {
+        hosts[i] = "node-8";
+        stars[i] = "**";
+    }
+    for (size_t i = 0; i < 17; i++)
+        excludes[i] = &inner;
+    inner.hosts = hosts;
+    inner.n_hosts = 1024;
+    filter.exclude = excludes;
+    filter.n_exclude = 16;
+    cr_expect(matches(&filter, &event));
+    filter.n_exclude = 17;
+    expect_refused(&filter, "filter: exclude[16].hosts: more than 16384 entries, with those of the other members");
+    filter.n_exclude = 2;
+    inner.hosts = stars;
+    cr_expect_not(matches(&filter, &event));
+    filter.designators = STRINGS("*");
+    filter.n_designators = 1;
+    expect_refused(&filter, "filter: exclude[1].hosts: more than 4096 bytes of patterns with wildcards, with those of "
+                            "other members");
+}
+
+Test(filter, a_filter_that_nothing_can_match_matches_nothing)
+{
+    Sensebus__V1__Code reset = 203;
+    uint32_t links = 3;
+    Sensebus__V1__Mode mode = 1;
+    Sensebus__V1__AddressPattern pattern = SENSEBUS__V1__ADDRESS_PATTERN__INIT, *patterns[] = {&pattern};
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT, inner = SENSEBUS__V1__FILTER__INIT, *inners[] = {&inner};
+    struct event_view event = lun_reset(), bare = {.code = 203, .device.device_type = -1};
+    filter.codes = &reset;
+    filter.n_codes = 1;
+    filter.categories = &links; /* another category than the code's */
+    filter.n_categories = 1;
+    cr_expect_not(matches(&filter, &event));
+    filter.n_categories = 0;
+    inner.codes = &reset; /* takes away what the filter takes */
+    inner.n_codes = 1;
+    filter.exclude = inners;
+    filter.n_exclude = 1;
+    cr_expect_not(matches(&filter, &event));
+    filter.n_exclude = 0;
+    filter.modes = &mode; /* an event without a mode is of none */
+    filter.n_modes = 1;
+    cr_expect_not(matches(&filter, &bare));
+    filter.n_modes = 0;
+    pattern.adapter = "iscsi0"; /* and one without an address is at none */
+    filter.addresses = patterns;
+    filter.n_addresses = 1;
+    cr_expect_not(matches(&filter, &bare));
+}
+
+Test(filter, empty_and_longest_values_are_compared_as_they_are)
+{
+    static char longest[257], wild[257], name[1024];
+    Sensebus__V1__AddressPattern pattern = SENSEBUS__V1__ADDRESS_PATTERN__INIT, *patterns[] = {&pattern};
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
+    struct event_view event = lun_reset(), bare = {.code = 203};
+    memset(longest, 'x', 256);
+    memset(wild, 'x', 255);
+    wild[255] = '*';
+    memset(name, 'x', sizeof name);
+    filter.target_names = STRINGS("");
+    filter.n_target_names = 1;
+    cr_expect_not(matches(&filter, &event));
+    cr_expect(matches(&filter, &bare));
+    filter.target_names = STRINGS(longest);
+    cr_expect_not(matches(&filter, &bare));
+    event.device.target_name = (struct text){name, 256};
+    cr_expect(matches(&filter, &event));
+    event.device.target_name.len = 1024;
+    cr_expect_not(matches(&filter, &event));
+    filter.target_names = STRINGS(wild);
+    cr_expect(matches(&filter, &event));
+    filter.n_target_names = 0;
+    pattern.adapter = longest;
+    pattern.controller = pattern.bus = pattern.target = INT32_MAX;
+    pattern.lun = 0;
+    pattern._lun_last_case = SENSEBUS__V1__ADDRESS_PATTERN___LUN_LAST_LUN_LAST;
+    pattern.lun_last = INT64_MAX;
+    filter.addresses = patterns;
+    filter.n_addresses = 1;
+    event.address = (struct address_view){.present = true,
+                                          .adapter = {name, 256},
+                                          .controller = INT32_MAX,
+                                          .bus = INT32_MAX,
+                                          .target = INT32_MAX,
+                                          .lun = INT64_MAX};
+    cr_expect(matches(&filter, &event));
+    event.address.lun = -1;
+    cr_expect_not(matches(&filter, &event));
+}
+
+Test(filter, values_named_twice_are_kept_once)
+{
+    static Sensebus__V1__Code codes[1024];
+    static char *hosts[1024];
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
+    struct event_view event = lun_reset();
+    for (size_t i = 0; i < 1024; i++) {
+        codes[i] = i % 2 ? 203 : 402;
+        hosts[i] = i % 3 == 0 ? "node-7" : i % 3 == 1 ? "node-8" : "n*";
+    }
+    filter.codes = codes;
+    filter.n_codes = 1024;
+    filter.hosts = hosts;
+    filter.n_hosts = 2; /* without the pattern */
+    struct filter *f = compile(&filter);
+    cr_expect_eq(filter_n_values(f, FILTER_CODE), 2);
+    cr_expect_eq(filter_n_values(f, FILTER_HOST), 2);
+    cr_expect(filter_matches(f, &event));
+    filter_free(f);
+    filter.n_hosts = 1024;
+    f = compile(&filter);
+    cr_expect_eq(filter_n_values(f, FILTER_HOST), 0, "a pattern may match any host");
+    event.host = text("nowhere");
+    cr_expect(filter_matches(f, &event));
+    event.host = text("elsewhere");
+    cr_expect_not(filter_matches(f, &event));
+    filter_free(f);
 }
 
 Test(filter, equal_filters_have_equal_keys_and_others_have_not)

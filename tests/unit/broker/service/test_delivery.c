@@ -408,6 +408,8 @@ static void append(struct journal_batch *b, uint64_t n, size_t padding)
     Sensebus__V1__Event event = SENSEBUS__V1__EVENT__INIT;
     Sensebus__V1__Origin origin = SENSEBUS__V1__ORIGIN__INIT;
     Sensebus__V1__Native native = SENSEBUS__V1__NATIVE__INIT;
+    struct event_view view;
+    char err[128];
 
     CHECK(n <= MAX_RECORDS, "too many steps");
     records[n] = (struct record){.code = (uint8_t)below(N_CODES), .host = (uint8_t)below(N_HOSTS)};
@@ -422,6 +424,12 @@ static void append(struct journal_batch *b, uint64_t n, size_t padding)
     native.raw = (ProtobufCBinaryData){.data = raw, .len = padding};
     size_t len = sensebus__v1__event__pack(&event, bytes);
     CHECK(journal_batch_append(b, bytes, len, n, n * 1000, 1u << (n % 4)) == 0, "no room for a record");
+    if (one_in(6)) /* as what the broker itself has to say */
+        return;
+    CHECK(event_scan(bytes, len, NULL, &view, err, sizeof err) == 0, "%s", err);
+    fail_some_memory();
+    events_on_accepted(&broker.events, &view, n);
+    failing_alloc_stop();
 }
 
 static void run_loop(void)
@@ -467,8 +475,16 @@ static void fold(void)
     }
 }
 
-/* A commit of a few stored values of a few records; sometimes the subscribers run while it is on disk and not
- * published. */
+static void come_or_go(size_t i)
+{
+    if (!calls[i])
+        subscribe(i);
+    else if (one_in(2))
+        call_over(i);
+}
+
+/* A commit of a few stored values of a few records; sometimes the subscribers run, come and go while it is on disk and
+ * not published. */
 static void commit(void)
 {
     struct journal_batch batches[4] = {0};
@@ -486,6 +502,8 @@ static void commit(void)
     if (one_in(12))
         w.retention.max_records = 50 + below(2000);
     CHECK(journal_write(&broker.journal, &w) == 0, "write");
+    if (one_in(4))
+        come_or_go(below(MAX_CALLS));
     if (one_in(4))
         run_loop();
     journal_publish(&broker.journal, &w);

@@ -263,3 +263,109 @@ Test(matcher, out_of_memory_joins_nothing)
     }
     matcher_leave(c);
 }
+
+/* ---- what is noted at acceptance */
+
+static void note(uint64_t sequence, unsigned code)
+{
+    struct event_view view = {.code = code};
+    matcher_note(&m, &view, sequence);
+}
+
+/* Records that are committed as 402: whoever gets them by another code gets them from notes. */
+static void look_at_others(uint64_t first, size_t n)
+{
+    unsigned codes[8];
+
+    cr_assert_leq(n, 8);
+    for (size_t i = 0; i < n; i++)
+        codes[i] = 402;
+    look(first, codes, n);
+}
+
+Test(matcher, noted_records_are_not_looked_at_again)
+{
+    struct matcher_class *a = join(203), *b = join(204), *other = join(402);
+
+    note(101, 204);
+    note(102, 203);
+    note(103, 901);
+    note(104, 203);
+    note(105, 901);
+    note(106, 901);
+    look_at_others(101, 4);
+    cr_assert_eq(n_hits, 2);
+    look_at_others(105, 2);
+    cr_assert_eq(n_hits, 0);
+    assert_takes(a, 101, 106, 65536, "102 104", 106);
+    assert_takes(b, 101, 106, 65536, "101", 106);
+    assert_takes(other, 101, 106, 65536, "", 106);
+    matcher_leave(a), matcher_leave(b), matcher_leave(other);
+}
+
+Test(matcher, notes_hold_for_the_same_filters_only)
+{
+    struct matcher_class *a = join(203), *b, *all;
+
+    note(101, 203);
+    all = join(0); /* has no part in it */
+    look_at_others(101, 1);
+    assert_takes(a, 101, 101, 65536, "101", 101);
+    note(102, 203);
+    b = join(402);
+    look_at_others(102, 1);
+    assert_takes(a, 102, 102, 65536, "", 102);
+    assert_takes(b, 102, 102, 65536, "102", 102);
+    note(103, 203);
+    matcher_leave(a);
+    look_at_others(103, 1);
+    assert_takes(b, 103, 103, 65536, "103", 103);
+    matcher_leave(b), matcher_leave(all);
+}
+
+Test(matcher, records_between_notes_are_looked_at)
+{
+    struct matcher_class *a = join(203), *other = join(402);
+
+    note(101, 203);
+    note(103, 203); /* 102 is the broker's own: notes begin again when 101 is committed */
+    look_at_others(101, 3);
+    assert_takes(a, 101, 103, 65536, "101", 103);
+    assert_takes(other, 101, 103, 65536, "102 103", 103);
+    note(105, 203);
+    note(106, 901);
+    look_at_others(104, 3);
+    assert_takes(a, 104, 106, 65536, "105", 106);
+    assert_takes(other, 104, 106, 65536, "104", 106);
+    note(107, 203);
+    note(108, 203);
+    matcher_pass(&m, 107); /* was not needed */
+    look_at_others(108, 1);
+    assert_takes(a, 108, 108, 65536, "108", 108);
+    note(109, 203);
+    matcher_pass(&m, 200);
+    note(201, 203);
+    look_at_others(201, 1);
+    assert_takes(a, 201, 201, 65536, "201", 201);
+    matcher_leave(a), matcher_leave(other);
+}
+
+Test(matcher, a_record_that_cannot_be_noted_is_looked_at)
+{
+    struct matcher_class *a = join(203), *other = join(402);
+
+    failing_alloc_after(0);
+    note(101, 203);
+    cr_assert(failing_alloc_stop());
+    note(102, 203);
+    look_at_others(101, 2);
+    assert_takes(a, 101, 102, 65536, "102", 102);
+    assert_takes(other, 101, 102, 65536, "101", 102);
+    /* As many as there may be, and one more. */
+    for (uint64_t i = 0; i <= MATCHER_MAX_NOTED; i++)
+        note(103 + i, 203);
+    matcher_pass(&m, 102 + MATCHER_MAX_NOTED);
+    look_at_others(103 + MATCHER_MAX_NOTED, 1);
+    assert_takes(a, 103 + MATCHER_MAX_NOTED, 103 + MATCHER_MAX_NOTED, 65536, "", 103 + MATCHER_MAX_NOTED);
+    matcher_leave(a), matcher_leave(other);
+}
