@@ -15,7 +15,9 @@
 #include "runtime/notify.h"
 
 #define EXIT_USAGE 2
-#define MAX_FILES  65536 /* more than all connections that are taken */
+/* Every subscription may have a connection of its own, and there is room for agents and operators beside them. */
+#define MAX_CONNECTIONS (EVENTS_MAX_SUBSCRIPTIONS + 6384u)
+#define FILES_BESIDE    64u /* of the log, the listeners, the loop; one more connection is taken to be closed */
 
 /* ------------------------------------------------------------------------------------------------ telling others */
 
@@ -84,15 +86,30 @@ static void watch_signals(struct process *p)
 }
 
 /* Every connection is a file. The soft limit is often 1,024, for programs that use select(). */
-static void raise_file_limit(void)
+static rlim_t raise_file_limit(void)
 {
+    const rlim_t wanted = MAX_CONNECTIONS + FILES_BESIDE;
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= MAX_FILES)
-        return;
-    limit.rlim_cur = limit.rlim_max < MAX_FILES ? limit.rlim_max : MAX_FILES;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("broker.file_limit", "reason=\"%s\"", strerror(errno));
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return wanted; /* cannot happen */
+    rlim_t had = limit.rlim_cur;
+    if (had >= wanted)
+        return wanted;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : had;
+}
+
+/* As many as there can be files: a connection that cannot be accepted would neither be counted nor told why. */
+static uint32_t max_connections(void)
+{
+    rlim_t files = raise_file_limit();
+    rlim_t n = files > 2 * FILES_BESIDE ? files - FILES_BESIDE : files / 2;
+
+    if (n < MAX_CONNECTIONS)
+        log_warn("broker.few_files", "files=%llu connections=%llu wanted=%u reason=\"the limit of open files\"",
+                 (unsigned long long)files, (unsigned long long)n, MAX_CONNECTIONS);
+    return n > 0 ? (uint32_t)n : 1;
 }
 
 static int run(struct process *p)
@@ -103,7 +120,7 @@ static int run(struct process *p)
     char err[512];
     int status = EXIT_SUCCESS;
 
-    raise_file_limit();
+    options.max_connections = max_connections();
     watch_signals(p);
     int rc = broker_start(&p->broker, &p->loop, &options, err, sizeof err);
     if (rc) {

@@ -103,6 +103,9 @@ static void counters_collect(const struct broker *b, struct counter_list *l)
     counter_add(l, "sensebus_grpc_sent_bytes_total", g.bytes_sent);
     counter_add(l, "sensebus_grpc_protocol_errors_total", g.protocol_errors);
     counter_add(l, "sensebus_grpc_keepalive_timeouts_total", g.keepalive_timeouts);
+    counter_add(l, "sensebus_grpc_flood_closures_total", g.flood_closures);
+    counter_add(l, "sensebus_grpc_oversize_messages_total", g.oversize_messages);
+    counter_add(l, "sensebus_grpc_handshakes_refused_total", g.handshakes_refused);
 }
 
 static void on_get_broker(struct grpc_call *call, void *service, const uint8_t *bytes, size_t len)
@@ -223,12 +226,18 @@ static void list_subscriptions(struct grpc_call *call, const struct broker *b,
     Sensebus__V1__ListSubscriptionsResponse response = SENSEBUS__V1__LIST_SUBSCRIPTIONS_RESPONSE__INIT;
     size_t page = r->page_size ? r->page_size : PAGE_DEFAULT, n = 0;
     const struct subscription *s;
-    char token[32] = "", *rest = "";
-    uint64_t after = r->page_token[0] ? strtoull(r->page_token, &rest, 10) : 0;
+    char token[32] = "";
+    uint64_t after = strtoull(r->page_token, NULL, 10);
 
-    if (r->page_size > PAGE_MAX || *rest) {
-        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "ListSubscriptionsRequest.%s",
-                         *rest ? "page_token: is not one of this broker's" : "page_size: at most 10000");
+    /* A token is the number of a subscription, at most twenty digits. */
+    if (strlen(r->page_token) > 20 || strspn(r->page_token, "0123456789") != strlen(r->page_token)) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT,
+                         "ListSubscriptionsRequest.page_token: is not one of this broker's");
+        return;
+    }
+    if (r->page_size > PAGE_MAX) {
+        grpc_call_finish(call, GRPC_INVALID_ARGUMENT, "ListSubscriptionsRequest.page_size: %u, at most 10000",
+                         r->page_size);
         return;
     }
     if (page > b->events.n_all)

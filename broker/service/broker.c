@@ -320,7 +320,7 @@ static int listen_all(struct broker *b, char *err, size_t err_len)
 
 static int serve(struct broker *b, char *err, size_t err_len)
 {
-    static const struct grpc_limits limits = {0};
+    const struct grpc_limits limits = {.max_connections = b->options.max_connections};
     int rc = grpc_server_new(b->loop, &limits, &b->server);
 
     if (!rc)

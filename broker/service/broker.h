@@ -46,6 +46,7 @@ struct broker_options {
     uint32_t agent_grace_ms; /* after a start: agents that were attached before may come back for this long */
     uint32_t heartbeat_ms;   /* an agent silent for three of them is lost */
     uint32_t drain_grace_ms; /* at a stop: calls may finish for this long */
+    uint32_t max_connections;
 };
 
 struct broker_counters {

@@ -31,7 +31,7 @@ struct grpc_server {
     unsigned n_parts;         /* handles and connections: all must be gone before the memory goes */
     uv_timer_t drain_timer;
     uv_timer_t accept_timer; /* a connection waits that there was no memory for */
-    struct log_limit log_limit;
+    struct log_limit log_limit, refused_limit;
     bool draining;
     bool closing;
     void (*on_drained)(void *data);
@@ -189,6 +189,18 @@ static bool make_room(struct grpc_server *s)
     return true;
 }
 
+/* No place is free, or no memory. */
+static void refuse_connection(struct grpc_server *s, struct conn *c, int rc)
+{
+    const char *reason = rc == UV_EMFILE ? "all connections are taken" : uv_strerror(rc);
+    uint64_t n_suppressed;
+    s->counters.connections_refused++;
+    if (log_limit_allow(&s->refused_limit, h2_now_ms(), 1, &n_suppressed))
+        log_warn("grpc.connection_refused", "peer=%s reason=\"%s\" open=%llu suppressed=%llu", c->transport.peer,
+                 reason, (unsigned long long)s->counters.connections_open - 1, (unsigned long long)n_suppressed);
+    conn_close(c, GRPC_UNAVAILABLE, reason);
+}
+
 static void accept_connection(struct listener *l);
 
 /* The loop reports nothing more of a listener until the connection it has reported is taken. */
@@ -229,8 +241,7 @@ static void accept_connection(struct listener *l)
         c->is_young = true;
         TAILQ_INSERT_TAIL(&s->young, c, young);
     } else {
-        s->counters.connections_refused++;
-        conn_close(c, GRPC_UNAVAILABLE, uv_strerror(rc));
+        refuse_connection(s, c, rc);
     }
 }
 
