@@ -236,6 +236,7 @@ static void on_start(uv_idle_t *handle)
     c->flight = c->open;
     c->open = next;
     c->n_gathered = 0;
+    c->expected_bytes = c->flight->bytes;
     c->wanted = false;
     c->flight->write.retention = c->retention;
     flight_write(c);
@@ -260,6 +261,8 @@ int commit_append(struct commit *c, const uint8_t *event, size_t len, uint64_t n
     if (b->write.n_batches > 0)
         rc = journal_batch_append(&b->batches[b->write.n_batches - 1], event, len, sequence, time_ns, aix_bits);
     if (rc == UV_ENOBUFS && b->write.n_batches < COMMIT_MAX_BATCHES) {
+        if (c->expected_bytes > b->bytes)
+            journal_batch_expect(&b->batches[b->write.n_batches], c->expected_bytes - b->bytes);
         rc = journal_batch_append(&b->batches[b->write.n_batches], event, len, sequence, time_ns, aix_bits);
         if (!rc)
             b->write.n_batches++;

@@ -60,9 +60,10 @@ struct commit {
     struct commit_batch *flight; /* being written, or waiting to be tried again */
     uint64_t newest;             /* accepted */
     uint64_t newest_time_ns;
-    bool wanted;       /* something is to be written although there may be no record */
-    bool full;         /* commit_full said yes: on_room is owed */
-    size_t n_gathered; /* records that the open batch had a turn ago */
+    bool wanted;           /* something is to be written although there may be no record */
+    bool full;             /* commit_full said yes: on_room is owed */
+    size_t n_gathered;     /* records that the open batch had a turn ago */
+    size_t expected_bytes; /* of the transaction before: the open one may become as large */
     bool working, closing;
     int result;     /* of the write under way */
     int last_error; /* 0 while commits succeed */

@@ -76,11 +76,17 @@ static int index_make(struct journal_batch *b)
 
 /* ------------------------------------------------------------------------------------------------ filling */
 
+void journal_batch_expect(struct journal_batch *b, size_t bytes)
+{
+    assert(!b->chunk);
+    b->expected = JOURNAL_HEADER_BYTES + (uint32_t)(bytes < JOURNAL_BATCH_BYTES ? bytes : JOURNAL_BATCH_BYTES);
+}
+
 /* Room for `more` bytes behind what is there: a larger chunk takes over when needed. */
 static int batch_grow(struct journal_batch *b, size_t more)
 {
     size_t used = b->chunk ? b->chunk->len : JOURNAL_HEADER_BYTES;
-    size_t cap = b->chunk ? b->chunk->cap : FIRST_CHUNK_BYTES;
+    size_t cap = b->chunk ? b->chunk->cap : b->expected > FIRST_CHUNK_BYTES ? b->expected : FIRST_CHUNK_BYTES;
 
     while (cap < used + more)
         cap = cap < FULL_CHUNK_BYTES && 2 * cap > FULL_CHUNK_BYTES ? FULL_CHUNK_BYTES : 2 * cap;

@@ -24,6 +24,7 @@ struct journal_batch {
     uint64_t first, last;
     uint64_t newest_time_ns; /* broker time of `last` */
     uint32_t aix_bits;       /* OR over the records */
+    uint32_t expected;       /* bytes of the chunk to begin with; 0 = the usual */
 };
 
 /* Contiguous records first..last, as on the wire. */
@@ -38,6 +39,8 @@ struct journal_run {
  * zeroed, and is zeroed again when the first record fails; sequences follow one another. */
 int journal_batch_append(struct journal_batch *b, const uint8_t *event, size_t len, uint64_t sequence,
                          uint64_t broker_time_ns, uint32_t aix_bits);
+/* Before the first record: about so many bytes of records will come, so take the room at once. */
+void journal_batch_expect(struct journal_batch *b, size_t bytes);
 /* Another holder of the same bytes. */
 struct journal_batch journal_batch_ref(const struct journal_batch *b);
 /* Accepts a zeroed one. */

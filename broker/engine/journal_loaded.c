@@ -100,7 +100,8 @@ static void load_ahead(const struct journal *j, struct store_cursor *cursor, str
     }
 }
 
-/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. */
+/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. The copy is what is checked:
+ * copying brings the bytes near, and what is handed out is what was found whole. */
 static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequence, bool ahead,
                 struct journal_batch *out_batch, struct journal_run *out_damage)
 {
@@ -114,20 +115,22 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     if (rc)
         return rc;
     struct journal_batch b = {0};
-    bool whole = journal_batch_check(first, &cursor->value, &b);
+    ahead = ahead && next && next <= j->newest && cursor->value.len < LOAD_AHEAD_BYTES;
+    b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
+    if (!b.chunk)
+        return UV_ENOMEM;
+    load_value(&b, &cursor->value, 0);
+    struct store_value copy = {.data = b.chunk->bytes, .len = b.chunk->len};
+    bool whole = journal_batch_check(first, &copy, &b);
     if (!whole || sequence > b.last || (next && b.last >= next)) {
         out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
         out_damage->last = next ? next - 1 : j->newest;
         if (out_damage->last > j->newest)
             out_damage->last = j->newest;
         j->n_damaged_reads++;
+        journal_batch_deinit(&b);
         return JOURNAL_DAMAGED;
     }
-    ahead = ahead && next && next <= j->newest && cursor->value.len < LOAD_AHEAD_BYTES;
-    b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
-    if (!b.chunk)
-        return UV_ENOMEM;
-    load_value(&b, &cursor->value, 0);
     if (ahead)
         load_ahead(j, cursor, &b);
     *out_batch = b;

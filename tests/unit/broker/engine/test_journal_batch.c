@@ -123,3 +123,22 @@ Test(journal_batch, holds_nothing_when_there_is_no_memory_for_its_first_record)
     cr_assert_gt(journal_batch_memory(&fresh), 0);
     journal_batch_deinit(&fresh);
 }
+
+Test(journal_batch, room_that_was_expected_is_taken_at_once)
+{
+    static const struct {
+        size_t bytes, cap;
+    } cases[] = {{0, 4096},
+                 {100, 4096},
+                 {50000, JOURNAL_HEADER_BYTES + 50000},
+                 {SIZE_MAX, JOURNAL_HEADER_BYTES + JOURNAL_BATCH_BYTES}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        journal_batch_deinit(&b);
+        journal_batch_expect(&b, cases[i].bytes);
+        batch_fill(&b, FIRST, FIRST, 0);
+        cr_assert_eq(b.chunk->cap, cases[i].cap, "%zu", b.chunk->cap);
+        batch_fill(&b, FIRST + 1, FIRST + RECORDS - 1, 0);
+        expect(FIRST, UINT64_MAX, SIZE_MAX);
+    }
+}
