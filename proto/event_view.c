@@ -597,10 +597,10 @@ size_t record_size(size_t event_len)
 
 static uint8_t *write_fixed64(uint8_t *out, uint8_t tag, uint64_t value)
 {
-    *out++ = tag;
-    for (unsigned shift = 0; shift < 64; shift += 8)
-        *out++ = (uint8_t)(value >> shift);
-    return out;
+    *out = tag;
+    value = htole64(value);
+    memcpy(out + 1, &value, sizeof value);
+    return out + 1 + sizeof value;
 }
 
 size_t record_write(uint8_t *out, const uint8_t *event, size_t len, uint64_t sequence, uint64_t broker_time_ns)

@@ -31,6 +31,14 @@ static void write_string(struct key_writer *w, const char *string)
         write_char(w, *string);
 }
 
+static void write_plain(struct key_writer *w, const char *bytes, size_t len)
+{
+    assert(w->len + len < DEVICE_KEY_SIZE);
+    if (len)
+        memcpy(w->out + w->len, bytes, len);
+    w->len += len;
+}
+
 static bool needs_escape(uint8_t c)
 {
     return c < 0x20 || c == 0x7f || c == '/' || c == '%';
@@ -48,22 +56,29 @@ static inline bool has_less(uint64_t word, uint8_t n)
     return ((word - eight_of(n)) & ~word & eight_of(0x80)) != 0;
 }
 
-/* As names nearly always are: nothing in it needs an escape. */
+static inline bool eight_plain(uint64_t word)
+{
+    return !has_less(word, 0x20) && !has_less(word ^ eight_of(0x7f), 1) && !has_less(word ^ eight_of('/'), 1) &&
+           !has_less(word ^ eight_of('%'), 1);
+}
+
+/* As names nearly always are: nothing in it needs an escape. The last bytes are looked at in a word that may overlap.
+ */
 static bool is_plain(struct text text)
 {
-    size_t i = 0;
-    for (; i + 8 <= text.len; i += 8) {
-        uint64_t word;
+    uint64_t word = eight_of('x');
+    if (text.len < sizeof word) {
+        if (text.len)
+            memcpy(&word, text.ptr, text.len);
+        return eight_plain(word);
+    }
+    for (size_t i = 0; i + sizeof word < text.len; i += sizeof word) {
         memcpy(&word, text.ptr + i, sizeof word);
-        if (has_less(word, 0x20) || has_less(word ^ eight_of(0x7f), 1) || has_less(word ^ eight_of('/'), 1) ||
-            has_less(word ^ eight_of('%'), 1))
+        if (!eight_plain(word))
             return false;
     }
-    for (; i < text.len; i++) {
-        if (needs_escape((uint8_t)text.ptr[i]))
-            return false;
-    }
-    return true;
+    memcpy(&word, text.ptr + text.len - sizeof word, sizeof word);
+    return eight_plain(word);
 }
 
 /* FNV-1a: stable for ever, as keys are stored. */
@@ -87,10 +102,7 @@ static size_t escaped_length(struct text text)
 static void write_text(struct key_writer *w, struct text text, size_t max)
 {
     if (text.len <= max && is_plain(text)) {
-        assert(w->len + text.len < DEVICE_KEY_SIZE);
-        if (text.len)
-            memcpy(w->out + w->len, text.ptr, text.len);
-        w->len += text.len;
+        write_plain(w, text.ptr, text.len);
         return;
     }
     bool is_cut = escaped_length(text) > max;
@@ -127,6 +139,10 @@ static void write_text(struct key_writer *w, struct text text, size_t max)
 /* In decimal, not terminated; returns the length. */
 static size_t format_number(char out[NUMBER_CHARS], int64_t number)
 {
+    if (number >= 0 && number < 10) {
+        out[0] = (char)('0' + number);
+        return 1;
+    }
     char reversed[NUMBER_CHARS];
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
     size_t n = 0, len = 0;
@@ -161,8 +177,7 @@ static void write_adapter(struct key_writer *w, const struct address_view *addre
         len += format_number(numbers + len, address->target);
     }
     write_text(w, address->adapter, MIDDLE_MAX - len);
-    for (size_t i = 0; i < len; i++)
-        write_char(w, numbers[i]);
+    write_plain(w, numbers, len);
 }
 
 static size_t finish(struct key_writer *w)
@@ -189,8 +204,7 @@ size_t device_key_write(char out[DEVICE_KEY_SIZE], struct text host, const struc
         char lun[NUMBER_CHARS];
         size_t len = format_number(lun, address->lun);
         write_char(&w, '/');
-        for (size_t i = 0; i < len; i++)
-            write_char(&w, lun[i]);
+        write_plain(&w, lun, len);
     }
     return finish(&w);
 }
