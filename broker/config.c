@@ -42,7 +42,12 @@ struct config_sdi {
         *calls_per_stream;
 };
 
+struct config_events {
+    char *streams_per_principal, *queued_bytes_per_principal;
+};
+
 struct config_limits {
+    struct config_events events;
     struct config_adapter adapter;
     struct config_sdi sdi;
 };
@@ -106,7 +111,14 @@ static const cyaml_schema_field_t sdi_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t events_fields[] = {
+    TEXT("streams_per_principal", struct config_events, streams_per_principal),
+    TEXT("queued_bytes_per_principal", struct config_events, queued_bytes_per_principal),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t limits_fields[] = {
+    GROUP("events", struct config_limits, events, events_fields),
     GROUP("adapter", struct config_limits, adapter, adapter_fields),
     GROUP("sdi", struct config_limits, sdi, sdi_fields),
     CYAML_FIELD_END,
@@ -193,6 +205,8 @@ static const struct {
     size_t from, to;
     enum option_kind kind;
 } limits[] = {
+    LIMIT(events, streams_per_principal, max_streams_principal, OPTION_UINT),
+    LIMIT(events, queued_bytes_per_principal, max_queued_bytes_principal, OPTION_SIZE),
     LIMIT(adapter, sessions, max_sessions, OPTION_UINT),
     LIMIT(adapter, streams_per_principal, max_streams_principal, OPTION_UINT),
     LIMIT(adapter, sessions_per_principal, max_sessions_principal, OPTION_UINT),

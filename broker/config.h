@@ -16,6 +16,7 @@
 #include "broker/core/access.h"
 #include "broker/core/adapter/adapter.h"
 #include "broker/core/sdi.h"
+#include "broker/service/reader_accounts.h"
 
 #define CONFIG_MAX_BYTES   (1024u * 1024)
 #define CONFIG_MAX_LISTENS 16
@@ -30,6 +31,7 @@ struct config {
     struct access principals;
     struct adapter_limits adapter_limits;
     struct sdi_limits sdi_limits;
+    struct reader_limits events_limits;
     struct config_document *document;
 };
 

@@ -269,6 +269,7 @@ struct broker_options settings_broker_options(const struct settings *s)
         .access = &s->access,
         .adapter_limits = s->config.adapter_limits,
         .sdi_limits = s->config.sdi_limits,
+        .reader_limits = s->config.events_limits,
         .relaxed = strcmp(s->durability, "relaxed") == 0,
         .map_bytes = s->log_max_bytes,
         .retention =

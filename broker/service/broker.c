@@ -331,6 +331,8 @@ static int serve(struct broker *b, char *err, size_t err_len)
     if (!rc)
         rc = agents_start(&b->agents, b, &b->adapter);
     if (!rc)
+        rc = reader_accounts_init(&b->readers, &b->options.reader_limits);
+    if (!rc)
         rc = events_start(&b->events, b);
     if (!rc)
         rc = admin_start(b);
@@ -461,6 +463,7 @@ static void close_all(struct broker *b)
         return;
     agents_stop(&b->agents);
     events_stop(&b->events);
+    reader_accounts_deinit(&b->readers);
     adapter_service_close(&b->adapter);
     sdi_service_stop(&b->sdi);
     if (b->commit_open) {

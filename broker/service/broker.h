@@ -24,6 +24,7 @@
 #include "broker/service/agents.h"
 #include "broker/service/cursor_store.h"
 #include "broker/service/events.h"
+#include "broker/service/reader_accounts.h"
 #include "broker/service/sdi.h"
 #include "proto/grpc/grpc.h"
 #include "runtime/log.h"
@@ -40,6 +41,7 @@ struct broker_options {
     const struct access *access; /* who may do what; lives as long as the broker */
     struct adapter_limits adapter_limits;
     struct sdi_limits sdi_limits;
+    struct reader_limits reader_limits;
     bool relaxed;
     uint64_t map_bytes;
     struct retention_limits retention;
@@ -78,6 +80,7 @@ struct broker {
     struct cursor_store cursors;
     struct agents agents;
     struct events events;
+    struct reader_accounts readers; /* of the Subscribe streams */
     struct adapter_service adapter;
     struct sdi_service sdi;
     struct grpc_server *server;

@@ -66,6 +66,37 @@ void call_unary_left(struct grpc_call *call, size_t len)
     h2->unary_is_full = h2->unary_is_full && h2->unary_bytes > h2->limits->max_unary_bytes / 2;
 }
 
+/* ------------------------------------------------------------------------------------------------ budget */
+
+void grpc_call_share(struct grpc_call *call, struct grpc_budget *budget)
+{
+    assert(!call->budget && !call->ended);
+    call->budget = budget;
+}
+
+/* `queued` bytes wait now. */
+static void count_queued(struct grpc_call *call, size_t queued)
+{
+    if (!call->budget)
+        return;
+    call->budget->queued_bytes += queued;
+    call->budget->queued_bytes -= call->budgeted_bytes;
+    call->budgeted_bytes = queued;
+}
+
+static void leave_budget(struct grpc_call *call)
+{
+    count_queued(call, 0);
+    call->budget = NULL;
+}
+
+static bool is_writable(const struct grpc_call *call)
+{
+    const struct grpc_budget *b = call->budget;
+    size_t queued = call->out.n_bytes;
+    return queued < call->h2->limits->low_water_bytes && (queued == 0 || !b || b->queued_bytes < b->max_queued_bytes);
+}
+
 /* ------------------------------------------------------------------------------------------------ attention */
 
 static void ask_attention(struct grpc_call *call, unsigned what)
@@ -89,6 +120,7 @@ void call_attend(struct grpc_call *call)
     unsigned what = call->attention;
     call->attention = 0;
     if (what & CALL_CLOSE) {
+        leave_budget(call);
         if (call->ops)
             call->ops->on_close(call, call->data, call->status, call->message ? call->message : "");
         h2_detach(call);
@@ -426,6 +458,7 @@ int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n)
         return rc;
     if (call->unary)
         h2->unary_bytes += call->out.n_bytes - before;
+    count_queued(call, call->out.n_bytes);
     h2->counters->messages_sent++;
     if (call->out.n_bytes >= h2->limits->low_water_bytes)
         call->was_full = true;
@@ -447,7 +480,7 @@ size_t grpc_call_queued_bytes(const struct grpc_call *call)
 
 bool grpc_call_writable(struct grpc_call *call)
 {
-    if (call->out.n_bytes < call->h2->limits->low_water_bytes)
+    if (is_writable(call))
         return true;
     call->was_full = true;
     return false;
@@ -455,7 +488,8 @@ bool grpc_call_writable(struct grpc_call *call)
 
 void call_on_sent(struct grpc_call *call)
 {
-    if (call->was_full && call->out.n_bytes < call->h2->limits->low_water_bytes) {
+    count_queued(call, call->out.n_bytes);
+    if (call->was_full && is_writable(call)) {
         call->was_full = false;
         ask_attention(call, CALL_TELL_WRITABLE);
     }

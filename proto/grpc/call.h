@@ -52,7 +52,9 @@ struct grpc_call {
     bool discards; /* what still comes is of no interest */
 
     struct sendq out;
-    bool was_full; /* out reached the low-water mark and on_writable has not been called since */
+    bool was_full;              /* it was not writable, and on_writable has not been called since */
+    struct grpc_budget *budget; /* borrowed; NULL = none */
+    size_t budgeted_bytes;      /* of `out`, as counted there */
 
     bool responded;     /* server: response headers are submitted */
     bool finishing;     /* server: status is set; trailers follow what is queued */

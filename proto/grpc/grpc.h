@@ -74,7 +74,7 @@ struct grpc_call_ops {
     void (*on_message)(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len);
     /* The peer sends no more messages. Server side: answer and finish. NULL allowed. */
     void (*on_half_close)(struct grpc_call *call, void *data);
-    /* The send queue fell below the low-water mark after it had been above it. NULL allowed. */
+    /* The call is writable again after it had not been. NULL allowed. */
     void (*on_writable)(struct grpc_call *call, void *data);
     /* Server side: the server drains; send last words and finish within the grace period. NULL: the call is ended
      * with UNAVAILABLE "server is draining". */
@@ -88,9 +88,19 @@ struct grpc_call_ops {
  * Returns 0; UV_ENOBUFS when the queue is at max_queued_bytes (nothing was queued; a single message into an empty queue
  * is always taken; but see max_unary_bytes); UV_ECANCELED when the call is over; UV_ENOMEM. */
 int grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n);
+/* A bound that calls share on what waits to be sent on them. While it is reached, a call of theirs is writable only
+ * when nothing of its own waits. Zeroed but for the maximum; must outlive the calls that share it. */
+struct grpc_budget {
+    uint64_t queued_bytes;
+    uint64_t max_queued_bytes;
+};
+/* Once a call. What waits on it is counted there until its on_close begins. */
+void grpc_call_share(struct grpc_call *call, struct grpc_budget *budget);
+
 /* Queued and not yet handed to the socket. */
 size_t grpc_call_queued_bytes(const struct grpc_call *call);
-/* Below the low-water mark: the moment to send more. If this returned false, on_writable will come. */
+/* Below the low-water mark, and within the budget: the moment to send more. If this returned false, on_writable will
+ * come. */
 bool grpc_call_writable(struct grpc_call *call);
 /* Stop granting the peer window for this call, and start again. Bytes already granted still arrive. */
 void grpc_call_pause(struct grpc_call *call);

@@ -201,6 +201,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     }
     TAILQ_REMOVE(&s->events->all, s, all);
     s->events->n_all--;
+    reader_accounts_leave(&s->events->broker->readers, s->account);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
@@ -214,21 +215,30 @@ void subscription_accept(struct grpc_call *call, void *service)
         .on_close = on_close,
     };
     struct events *e = service;
+    struct access_principal principal;
+    struct reader_account *account;
+    char err[ACCESS_MAX_PRINCIPAL + 200];
 
-    if (!gate_admit(e->broker, call, GATE_READERS, NULL))
+    if (!gate_admit(e->broker, call, GATE_READERS, &principal))
         return;
     if (e->n_all >= EVENTS_MAX_SUBSCRIPTIONS) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%u subscriptions are open, no more are taken",
                          EVENTS_MAX_SUBSCRIPTIONS);
         return;
     }
+    if (reader_accounts_enter(&e->broker->readers, principal.name, &account, err, sizeof err)) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "%s", err);
+        return;
+    }
     struct subscription *s = calloc(1, sizeof *s);
     if (!s) {
+        reader_accounts_leave(&e->broker->readers, account);
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
     s->events = e;
     s->call = call;
+    s->account = account;
     s->id = ++e->next_id;
     s->since_unix_ns = clock_wall_ns();
     uv_timer_init(e->broker->loop, &s->timer);
@@ -236,4 +246,5 @@ void subscription_accept(struct grpc_call *call, void *service)
     TAILQ_INSERT_TAIL(&e->all, s, all);
     e->n_all++;
     grpc_call_accept(call, &ops, s);
+    grpc_call_share(call, &account->budget);
 }

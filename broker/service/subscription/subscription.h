@@ -23,6 +23,7 @@
 
 struct events;
 struct grpc_call;
+struct reader_account;
 struct matcher_class;
 struct snapshot;
 
@@ -48,6 +49,7 @@ struct subscription {
     enum subscription_waiting wait;
     struct events *events;
     struct grpc_call *call; /* NULL once it is gone */
+    struct reader_account *account;
     uint64_t id;
     enum subscription_state state;
     struct matcher_class *matcher;

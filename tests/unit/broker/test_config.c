@@ -66,6 +66,7 @@ Test(config, every_kind_of_key_is_read)
                        "retain_age: 7d\n"
                        "log_max_bytes: 64M\n"
                        "limits:\n"
+                       "  events: {streams_per_principal: 21, queued_bytes_per_principal: 22M}\n"
                        "  adapter:\n"
                        "    sessions: 1\n"
                        "    streams_per_principal: 2\n"
@@ -100,6 +101,8 @@ Test(config, every_kind_of_key_is_read)
     cr_assert_eq(a->max_operations_principal, 5);
     cr_assert_eq(a->max_queued_records, 6);
     cr_assert_eq(a->max_queued_bytes_principal, 7168);
+    cr_assert_eq(config.events_limits.max_streams_principal, 21);
+    cr_assert_eq(config.events_limits.max_queued_bytes_principal, 22 << 20);
     const struct sdi_limits *s = &config.sdi_limits;
     cr_assert_eq(s->max_handlers, 11);
     cr_assert_eq(s->max_streams_principal, 12);

@@ -337,6 +337,32 @@ Test(call, queue_is_bounded_and_says_when_there_is_room)
     cr_assert_eq(grpc_call_queued_bytes(served->call), 0);
 }
 
+Test(call, calls_that_share_a_budget_have_one_message_each_when_it_is_used_up)
+{
+    static struct grpc_budget budget = {.max_queued_bytes = 100000};
+    static struct probe stuck;
+    struct probe *reading_end = pair_call(p, &client, 0), *stuck_end = pair_call(p, &stuck, 0);
+    grpc_call_share(reading_end->call, &budget);
+    grpc_call_share(stuck_end->call, &budget);
+    grpc_call_pause(stuck.call);
+    cr_assert(grpc_call_writable(stuck_end->call));
+    for (int i = 0; i < 30; i++)
+        cr_assert_eq(send_long(stuck_end, 100000), 0);
+    cr_assert_eq(budget.queued_bytes, grpc_call_queued_bytes(stuck_end->call));
+    for (unsigned i = 1; i <= 3; i++) {
+        cr_assert(grpc_call_writable(reading_end->call), "nothing of its own waits");
+        cr_assert_eq(send_long(reading_end, 1000), 0);
+        cr_assert_not(grpc_call_writable(reading_end->call));
+        pair_until_count(p, &reading_end->n_writables, i);
+    }
+    grpc_call_cancel(stuck.call);
+    pair_until(p, &stuck_end->closed);
+    cr_assert_eq(budget.queued_bytes, 0);
+    cr_assert_eq(send_long(reading_end, 1000), 0);
+    cr_assert(grpc_call_writable(reading_end->call));
+    pair_until_count(p, &client.n_messages, 4);
+}
+
 Test(call, one_message_longer_than_the_queue_is_taken)
 {
     struct probe *served = pair_call(p, &client, 0);
