@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Start:  open the log, restore what the rules knew, fold what came after the last checkpoint, serve.
- * Commit: (engine) -> fold into the status, tell sessions -> acknowledge to agents -> subscriptions take turns.
+ * Commit: (engine) -> acknowledge to agents -> subscriptions take turns -> fold into the status, tell sessions.
  * Stop:   sessions end -> BROKER_STOPPING to the log -> committed -> subscribers and agents get their last words -> the
  * server drains
  *         -> everything closes. */
@@ -200,10 +200,11 @@ static void on_committed(void *data, uint64_t from, uint64_t through)
     (void)from;
     if (b->status.in_flight)
         status_checkpoint_end(&b->status, true);
-    if (!uv_is_active((uv_handle_t *)&b->folding))
-        fold(b);
+    /* What is queued last is written first: records go out before the acknowledgement of the same commit. */
     agents_on_committed(&b->agents, through);
     events_on_committed(&b->events);
+    if (!uv_is_active((uv_handle_t *)&b->folding))
+        fold(b);
     if (b->state == BROKER_RUNNING && b->not_accepting[0]) {
         b->not_accepting[0] = 0;
         set_agents_health(b, true);

@@ -17,9 +17,8 @@
 
 /* ------------------------------------------------------------------------------------------------ turns */
 
-static void on_turns(uv_idle_t *handle)
+static void take_turns(struct events *e)
 {
-    struct events *e = handle->data;
     struct subscription *s;
     size_t n = e->n_ready < TURNS_PER_ITERATION ? e->n_ready : TURNS_PER_ITERATION;
 
@@ -31,8 +30,13 @@ static void on_turns(uv_idle_t *handle)
     }
     if (TAILQ_EMPTY(&e->ready)) {
         matcher_forget(&e->matcher);
-        uv_idle_stop(handle);
+        uv_idle_stop(&e->turns);
     }
+}
+
+static void on_turns(uv_idle_t *handle)
+{
+    take_turns(handle->data);
 }
 
 void subscription_ready(struct subscription *s)
@@ -117,8 +121,7 @@ void events_on_committed(struct events *e)
     }
     if (e->matcher.through < newest)
         matcher_pass(&e->matcher, newest);
-    if (TAILQ_EMPTY(&e->ready))
-        matcher_forget(&e->matcher);
+    take_turns(e);
 }
 
 /* ------------------------------------------------------------------------------------------------ Acknowledge */

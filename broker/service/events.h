@@ -40,5 +40,5 @@ void events_stop(struct events *e);
 
 /* A record was accepted and scanned; it will be committed with this sequence. */
 void events_on_accepted(struct events *e, const struct event_view *event, uint64_t sequence);
-/* Records were committed and folded into the status. Those whose filter matches some get a turn. */
+/* Records were committed. Those whose filter matches some have a turn: some at once, all others soon. */
 void events_on_committed(struct events *e);
