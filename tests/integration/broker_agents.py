@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agents: attach, publish, repeats, holes, refusals, loss and return, seen by a synthetic agent on a stock client."""
+import concurrent.futures
+import contextlib
 import os
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from sensebus_testlib import *  # noqa: E402,F403
@@ -285,6 +289,47 @@ def test_coverage_and_inventory_are_listed():
         check_equal(sorted(luns), list(range(25)))
         with expect_status(grpc.StatusCode.INVALID_ARGUMENT, "page_size"):
             stub.ListDevices(ADMIN.ListDevicesRequest(page_size=10001), timeout=LIMIT_S)
+
+
+def flood(agent, over, window=10000, most=100000):
+    """Records as fast as the broker takes them, a window of them unacknowledged, until it is `over`. Returns the last."""
+    last = 0
+    while not over.is_set():
+        if last - agent.acked() >= window or last >= most:
+            time.sleep(0.001)
+            continue
+        agent.publish_range(last + 1, last + 500)
+        last += 500
+    return last
+
+
+def test_a_flood_of_one_agent_starves_no_other():
+    rounds = 5
+    with Broker() as broker, contextlib.ExitStack() as stack:
+        flooder = stack.enter_context(FakeAgent(broker, host="flooder"))
+        quiet = [stack.enter_context(FakeAgent(broker, host=f"quiet-{n}")) for n in range(15)]
+        over = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            flooded = pool.submit(flood, flooder, over)
+            try:
+                wait_until(lambda: flooder.acked() > 0, "the flood to begin")
+                for n in range(1, rounds + 1):
+                    before = flooder.acked()
+                    for agent in quiet:
+                        agent.publish_range(n, n)
+                    for agent in quiet:
+                        agent.wait_acked(n)
+                    between = flooder.acked() - before
+                    check(between <= 2 * 65536, f"{between} records of the flood went before one of the others")
+            finally:
+                over.set()
+        flooder.wait_acked(flooded.result())
+        of = {}
+        for event in broker.read_all():
+            if event.code == code_pb2.LUN_RESET:
+                of.setdefault(event.origin.host, []).append(event.origin.source_sequence)
+        check_equal(of.pop("flooder"), list(range(1, flooded.result() + 1)))
+        check_equal(of, {agent.host: list(range(1, rounds + 1)) for agent in quiet})
 
 
 def test_agents_attached_before_a_restart_are_expected_back():
