@@ -10,6 +10,7 @@ SENSEBUS_SEED makes the play by chance repeat. SENSEBUS_SWEEP=all sweeps over ev
 stretch, SENSEBUS_SWEEP=N,A-B over these; SENSEBUS_SWEEP_TRACE=1 writes to the log where an allocation failed.
 """
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -17,11 +18,11 @@ import kill_broker  # noqa: E402
 from starvation import *  # noqa: E402,F403
 from adapter_stream import *  # noqa: E402,F403
 from kill_broker import Follower, Record, SteadyAgent  # noqa: E402
+from pki import Pki  # noqa: E402
 from sdi_listener import *  # noqa: E402,F403
 
 SEED = int(os.environ.get("SENSEBUS_SEED", "0")) or random.SystemRandom().getrandbits(32)
 SWEEP = os.environ.get("SENSEBUS_SWEEP", "")
-SAMPLES = 120           # rounds of a sweep that is not told otherwise
 CHANCE_S = float(os.environ.get("SENSEBUS_STARVED_S", "10"))
 STEP_LIMIT_S = LIMIT_S / 2
 N_EVENTS = 50
@@ -31,9 +32,9 @@ STARVED = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
 class StarvedBroker(Broker):
-    def __init__(self, *options):
+    def __init__(self, *options, **members):
         self.allocations = Allocations()
-        super().__init__("--agent-heartbeat", "1h", *options, env=self.allocations.env)
+        super().__init__("--agent-heartbeat", "1h", *options, env=self.allocations.env, **members)
         self.path = os.path.join(BUILD, "tests", "fault", "sensebus-broker-starved")
 
     def __exit__(self, *how):
@@ -55,6 +56,21 @@ def starved(error, what):
 
 
 # ---------------------------------------------------------------------------------------------------- the scenario
+
+class StarvedTlsBroker(StarvedBroker):
+    EVERYBODY = 'principals: [{identity: "uri:sensebus://operator/*", roles: [all], hosts: ["*"]}]\n'
+
+    def __init__(self, pki):
+        authority, key, chain = pki.issue("operator", "o1").read()
+        self.credentials = grpc.ssl_channel_credentials(authority, key, chain)
+        super().__init__(*pki.broker().listen_options(), listen="tls://127.0.0.1:0", plaintext_roles=None)
+
+    def channel(self, **options):
+        arguments = {"grpc.use_local_subchannel_pool": 1} | options
+        self.channels.append(grpc.secure_channel(self.address.removeprefix("tls://"), self.credentials,
+                                                 options=list(arguments.items())))
+        return self.channels[-1]
+
 
 class Scenario:
     """Everything once. Each step may end early for want of memory, and the next one is done all the same."""
@@ -252,9 +268,9 @@ def judge(broker, scenarios):
               f"{s.host}: {s.published} published, {s.acked} acknowledged, {len(numbers)} in the log")
 
 
-def works(broker, number):
+def works(broker, number, kind=Scenario):
     """With memory everything works, at the first try."""
-    s = Scenario(broker, number).run()
+    s = kind(broker, number).run()
     check_equal(s.endings, [], "endings with memory")
     check_equal(s.acked, N_EVENTS, "acknowledged with memory")
     return s
@@ -262,47 +278,60 @@ def works(broker, number):
 
 # ---------------------------------------------------------------------------------------------------- the tests
 
-def which(n_all, chance):
+def which(n_all, n_samples):
     if SWEEP == "all":
         return list(range(1, n_all + 1))
     if SWEEP:
         ranges = [part.partition("-") for part in SWEEP.split(",")]
         return [n for first, _, last in ranges for n in range(int(first), int(last or first) + 1)]
-    stretch = n_all / SAMPLES
-    return sorted({int(i * stretch + chance.random() * stretch) + 1 for i in range(SAMPLES)})
+    chance, stretch = random.Random(SEED), n_all / n_samples
+    return sorted({int((i + chance.random()) * stretch) + 1 for i in range(n_samples)})
+
+
+def sweep(broker, kind, n_samples):
+    """One allocation after the other fails, each in a scenario of its own."""
+    scenarios = [works(broker, "first", kind), works(broker, "second", kind)]
+    broker.allocations.fail()
+    scenarios.append(works(broker, "counted", kind))
+    broker.allocations.stop()
+    rounds, n_failed, endings, wrong = which(broker.allocations["counted"], n_samples), 0, {}, []
+    print(f"seed {SEED}, {broker.allocations['counted']} allocations, {len(rounds)} of them fail", flush=True)
+    for i, n in enumerate(rounds):
+        broker.allocations.fail(fail_at=n)
+        scenarios.append(kind(broker, n))
+        try:
+            scenarios[-1].run()
+        except AssertionError as error:
+            wrong.append(f"allocation {n}: {error}")
+        finally:
+            broker.allocations.stop()
+        check(broker.running(), f"allocation {n}: the broker ended")
+        n_failed += broker.allocations["failed"]
+        for ending in scenarios[-1].endings:
+            ending = re.sub(r"127.0.0.1:[0-9]+", "…", ending)
+            endings[ending] = endings.get(ending, 0) + 1
+        if i % 25 == 24 or i == len(rounds) - 1:
+            scenarios.append(works(broker, f"after-{n}", kind))
+    judge(broker, scenarios)
+    for ending, times in sorted(endings.items(), key=lambda e: -e[1]):
+        print(f"  {times} × {ending}")
+    print(f"{n_failed} failed", flush=True)
+    check(not wrong, "\n".join(wrong))
 
 
 def test_each_allocation_fails_once():
-    chance = random.Random(SEED)
     with StarvedBroker() as broker:
-        scenarios = [works(broker, "first"), works(broker, "second")]
-        broker.allocations.fail()
-        scenarios.append(works(broker, "counted"))
-        broker.allocations.stop()
-        n_all = broker.allocations["counted"]
-        rounds, n_failed, n_endings, wrong = which(n_all, chance), 0, {}, []
-        print(f"seed {SEED}, {n_all} allocations, {len(rounds)} of them fail", flush=True)
-        for i, n in enumerate(rounds):
-            broker.allocations.fail(fail_at=n)
-            s = Scenario(broker, n)
-            scenarios.append(s)
-            try:
-                s.run()
-            except AssertionError as error:
-                wrong.append(f"allocation {n}: {error}")
-            finally:
-                broker.allocations.stop()
-            check(broker.running(), f"allocation {n}: the broker ended")
-            n_failed += broker.allocations["failed"]
-            for ending in s.endings:
-                n_endings[ending] = n_endings.get(ending, 0) + 1
-            if i % 25 == 24 or i == len(rounds) - 1:
-                scenarios.append(works(broker, f"after-{n}"))
-        judge(broker, scenarios)
-        for ending, times in sorted(n_endings.items(), key=lambda e: -e[1])[:25]:
-            print(f"  {times} × {ending}")
-        print(f"{n_failed} failed", flush=True)
-        check(not wrong, "\n".join(wrong))
+        sweep(broker, Scenario, 110)
+
+
+class Brief(Scenario):
+    """What a connection is needed for; TLS makes each one dear."""
+    STEPS = ("attach", "follow", "publish", "detach")
+
+
+def test_each_allocation_with_tls_fails_once():
+    with Pki() as pki, StarvedTlsBroker(pki) as broker:
+        sweep(broker, Brief, 50)
 
 
 class Visitor(Scenario):
