@@ -12,7 +12,7 @@ if [ -z "${SENSEBUS_BUILD:-}" ]; then
 fi
 case $SENSEBUS_BUILD in /*) ;; *) SENSEBUS_BUILD=$PWD/$SENSEBUS_BUILD ;; esac
 export SENSEBUS_BUILD SENSEBUS_SOURCE="$PWD"
-ninja -C "$SENSEBUS_BUILD" sensebus-broker-storm sensebus-store sensebus_python_stubs >/dev/null
+ninja -C "$SENSEBUS_BUILD" sensebus-broker-storm sensebus-store sensebus sensebus_python_stubs >/dev/null
 if [ "${1:-}" = --mutants ]; then
   shift
   exec /usr/bin/python3 tests/fault/storm/mutants.py "$@"

@@ -25,6 +25,7 @@ import checker  # noqa: E402
 import faults  # noqa: E402
 import network  # noqa: E402
 import subscriber  # noqa: E402
+import watcher  # noqa: E402
 import world as worlds  # noqa: E402
 from broker import StormBroker  # noqa: E402
 from cast import AGENTS, HUB, SUBSCRIBERS  # noqa: E402
@@ -100,7 +101,7 @@ class Run:
         for i, name in enumerate(n for n in SUBSCRIBERS if n in wanted or n == "auditor"):
             plan = SUBSCRIBERS[name]
             host = HUB if plan.get("auditor") else 1 + (i + 3) % N_HOSTS
-            player = worlds.Player(self.world, name, host, place, subscriber.play)
+            player = worlds.Player(self.world, name, host, place, watcher.play if plan.get("watch") else subscriber.play)
             player.plan = plan
             self.subscribers.append(player)
             place += subscriber.N_NUMBERS
@@ -111,7 +112,9 @@ class Run:
               f"{a.seconds:.0f} s, {type(self.net).__name__}" + (f", mutant {a.mutant}" if a.mutant else ""), flush=True)
         self.world.history.write("run", seed=self.seed, agents=AGENTS, subscribers=[s.name for s in self.subscribers])
         self.broker.begin_and_wait()
+        epoch, _ = self.ask_newest()
         for player in self.subscribers + self.agents:
+            player.log_epoch = epoch
             player.start()
         if isinstance(self.net, network.Proxies):
             self.net.start()

@@ -8,6 +8,7 @@ Members of a subscriber's plan:
     naps        chance of a sleep of `nap_s` after a batch: stuck meanwhile
     churns      begins a new stream every few seconds
     tourist     the same, and asks for something else each time
+    watch       is the program `sensebus watch`
     auditor     reads everything, is harmed by nothing: what it got is the log
 """
 from agent import designator
@@ -20,7 +21,7 @@ CODES = [201, 202, 203, 204, 301, 302, 401, 402, 407, 408]  # none of the broker
 SUBSCRIBERS = {
     "auditor": {"auditor": True, "start": ("oldest",)},
     "all": {"start": ("oldest",), "resume_at_oldest": True},
-    "all-again": {"mark": 200},
+    "watch": {"watch": True},
     "host": {"filter": {"hosts": ["agent-2"]}, "mark": 250, "start": ("oldest",)},
     "hosts": {"filter": {"hosts": ["*-3", "agent-?"], "exclude": [{"hosts": ["agent-1"]}]}, "mark": 300},
     "codes": {"filter": {"codes": [LUN_RESET, DEVICE_ADDED]}, "mark": 200, "start": ("oldest",)},

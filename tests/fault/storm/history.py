@@ -15,6 +15,7 @@ on something writes it down first. A process that is killed may leave a torn lin
     refused   a, e, n, reason
     open      s, i, req: subscriber `s` asks for its stream number i
     opened    s, i, E, at, oldest, newest
+    watching  s, i, E, at: the same of a client that resumes by itself: the stream is all of its streams
     rec       s, i, x: records in full, from the auditor: list of RECORD members
     ev        s, i, x: [sequence, crc, sequence, crc, ...]
     gap       s, i, f, from, E, to, count, least, bits, stage: f is the epoch of `from`

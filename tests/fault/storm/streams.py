@@ -94,7 +94,7 @@ class Judge:
         if kind in ("end", "strange"):
             getattr(self, "_stream_" + kind)(stream, fact)
             return
-        if (stream.place is None) != (kind == "opened"):
+        if (stream.place is None) != (kind in ("opened", "watching")):
             self.complain("not in order", f"{kind} " + ("before" if stream.place is None else "after") + " Opened")
             if stream.place is None:
                 return
@@ -105,7 +105,7 @@ class Judge:
         if stream.first and (hasattr(stream, "gone") and kind != "gap" or hasattr(stream, "snapshot_due") and kind != "snap"):
             self.complain("not in order", f"{kind} before the gap or the snapshot")
         getattr(self, "_stream_" + kind)(stream, fact)
-        stream.first = stream.first and kind == "opened"
+        stream.first = stream.first and kind in ("opened", "watching")
 
     # ---- the beginning
 
@@ -123,6 +123,10 @@ class Judge:
         expected = getattr(self, "_start_" + start[0])(stream, fact, log, *start[1:])
         if expected is not None and fact["at"] not in expected:
             self.complain("opened in the wrong place", f"{start}: at {fact['at']}, expected one of {sorted(expected)[:9]}")
+
+    @staticmethod
+    def _stream_watching(stream, fact):
+        stream.epoch, stream.place = fact["E"], fact["at"]
 
     @staticmethod
     def _start_now(stream, fact, log):
@@ -164,7 +168,13 @@ class Judge:
 
     @staticmethod
     def _start_last(stream, fact, log, n):
+        """The newest n at some moment between the request and Opened: records may have come while it looked."""
         if fact["newest"] > log.newest():
+            return None
+        at, before = fact["at"], max(stream.newest_before.get(stream.epoch, 0), fact["at"])
+        latest = log.matches_between(stream.asked, at, fact["newest"])
+        fits = len(latest) >= n and latest[0] == at + 1 and len(log.matches_between(stream.asked, at, before)) <= n
+        if fits or at == fact["oldest"] and len(log.matches_between(stream.asked, at, before)) <= n:
             return None
         found = log.matches_between(stream.asked, fact["oldest"], fact["newest"])
         return {fact["oldest"] if len(found) < n else found[-n] - 1}

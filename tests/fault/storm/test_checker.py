@@ -274,6 +274,7 @@ MUTATIONS = {
     "a cursor is older than what was answered": (lambda s: s.one("opened", "cursor", 2).update(at=29), "wrong place"),
     "since begins late": (lambda s: s.one("opened", "slow", 1).update(at=11), "wrong place"),
     "the last five are six": (lambda s: s.one("opened", "slow", 3).update(at=48), "wrong place"),
+    "the last five are four": (lambda s: s.one("opened", "slow", 3).update(at=53), "wrong place"),
     "a snapshot lacks a record": (lambda s: s.drop_event("snapshot", 1, 36), "wrong snapshot"),
     "a snapshot has an old record": (lambda s: s.insert_event("snapshot", 1, 0, 28), "wrong snapshot"),
     "a snapshot is of another place": (lambda s: s.one("synced", "snapshot").update(at=41), "another place"),
