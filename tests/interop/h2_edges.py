@@ -317,6 +317,184 @@ def data_after_the_end():
         c.until_goaway(STREAM_CLOSED)
 
 
+# ------------------------------------------------------------------------------------------------ windows
+
+INITIAL_WINDOW_SIZE = 4
+
+
+def initial_window(n):
+    return struct.pack(">HI", INITIAL_WINDOW_SIZE, n)
+
+
+def settings(*entries):
+    return frame(SETTINGS, 0, 0, b"".join(entries))
+
+
+def window(stream, n):
+    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", n))
+
+
+def data_until(c, stream, n):
+    """The first `n` bytes of the stream, and how many frames they came in."""
+    data, frames = b"", 0
+    while len(data) < n:
+        data += c.until(DATA, stream).payload
+        frames += 1
+    return data, frames
+
+
+def replies(data):
+    """The messages in what a stream sent."""
+    found = []
+    while data:
+        length = int.from_bytes(data[1:5], "big")
+        assert data[0] == 0 and len(data) >= 5 + length, "a message is cut"
+        found.append(data[5:5 + length])
+        data = data[5 + length:]
+    return found
+
+
+def a_window_of_one_byte_at_a_time():
+    with echo_server(PROGRAM) as server, Connection(server.address, settings=initial_window(1)) as c:
+        stream = c.open(COUNT, request(repeat=2, reply_bytes=20))
+        whole = c.until(DATA, stream).payload
+        assert len(whole) == 1
+        while len(whole) < 58:  # two messages of 5 + 24 bytes
+            c.send(window(stream, 1))
+            part = c.until(DATA, stream).payload
+            assert len(part) == 1, part
+            whole += part
+        assert [len(reply) for reply in replies(whole)] == [24, 24]
+        c.expect_status(stream, 0)
+
+
+def a_window_of_zero_that_opens_for_all_by_settings():
+    with echo_server(PROGRAM) as server, Connection(server.address, settings=initial_window(0)) as c:
+        first, second = (c.open(COUNT, request(repeat=100, reply_bytes=100)) for _ in range(2))
+        for stream in (first, second):
+            assert not c.until(HEADERS, stream).flags & END_STREAM
+        c.send(frame(PING, 0, 0, b"12345678"))
+        while (found := c.read()).kind != PING or found.flags == 0:
+            assert found.kind != DATA, "data without a window"
+        c.send(settings(initial_window(65535)))
+        data = {first: b"", second: b""}
+        ended = set()
+        while len(ended) < 2:
+            found = c.read()
+            if found.kind == DATA:
+                data[found.stream] += found.payload
+            elif found.kind == HEADERS and found.flags & END_STREAM:
+                ended.add(found.stream)
+        assert all(len(replies(d)) == 100 for d in data.values())
+
+
+def a_window_below_zero():
+    """Settings may take back what was used already (RFC 9113 section 6.9.2): nothing comes until that is made up for."""
+    with echo_server(PROGRAM) as server, Connection(server.address, settings=initial_window(1000)) as c:
+        stream = c.open(COUNT, request(repeat=20, reply_bytes=100))
+        whole, _ = data_until(c, stream, 1000)
+        c.send(settings(initial_window(0)), window(stream, 999), frame(PING, 0, 0, b"12345678"))
+        while (found := c.read()).kind != PING or found.flags == 0:
+            assert found.kind != DATA, "data below zero"
+        c.send(window(stream, 2))
+        assert len(part := c.until(DATA, stream).payload) == 1, part
+        c.send(settings(initial_window(65535)))
+        whole += part
+        while len(whole) < 20 * 109:
+            whole += c.until(DATA, stream).payload
+        assert len(replies(whole)) == 20
+        c.expect_status(stream, 0)
+
+
+def the_largest_windows():
+    largest = 0x7fffffff
+    with echo_server(PROGRAM) as server, Connection(server.address, settings=initial_window(largest)) as c:
+        c.send(window(0, largest - 65535))
+        stream = c.open(COUNT, request(repeat=1000, reply_bytes=1000))
+        whole, _ = data_until(c, stream, 1000 * 1010)
+        assert len(replies(whole)) == 1000
+        c.expect_status(stream, 0)
+        c.expect_alive()
+        c.send(settings(initial_window(largest + 1)))
+        c.until_goaway(FLOW_CONTROL_ERROR)
+
+
+def window_updates_without_end():
+    """They cost about as much as they do: a peer may open its window byte by byte."""
+    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+        stream = c.open(COUNT, end=False)
+        c.send(window(stream, 1) * 50000 + window(0, 1) * 50000)
+        c.expect_alive()
+
+
+def settings_that_toggle_the_windows_of_many_streams():
+    with echo_server(PROGRAM) as server:
+        with Connection(server.address) as c:
+            for _ in range(500):
+                c.open(COUNT, end=False)
+            c.send(b"".join(settings(initial_window(n % 2 * 65535)) for n in range(900)))
+            c.expect_alive()
+            c.send(b"".join(settings(initial_window(n % 2 * 65535)) for n in range(3000)))
+            goaway = c.until_end()
+            assert goaway is None or goaway.error == ENHANCE_YOUR_CALM, goaway
+        with Connection(server.address) as c:
+            c.expect_alive()
+
+
+# ------------------------------------------------------------------------------------------------ storms
+
+def cancels_leave_their_siblings_alone():
+    """nghttp2's own limit would end the connection at the thousandth."""
+    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+        sibling = c.open(COUNT, request(repeat=1000, reply_bytes=50))
+        chatting = c.open(CHAT, end=False)
+        c.until(HEADERS, chatting)
+        for _ in range(6):
+            storm = b""
+            for _ in range(500):
+                stream, c.next_stream = c.next_stream, c.next_stream + 2
+                storm += frame(HEADERS, END_HEADERS, stream, header_block(COUNT))
+                storm += frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
+            c.send(storm)
+            c.send(frame(DATA, 0, chatting, request(reply_bytes=10)))
+            c.until(DATA, chatting)
+        c.expect_alive()
+        assert c.counters()["calls_open"] == 2  # this one, and the one that chats
+        c.send(frame(DATA, END_STREAM, chatting, request(reply_bytes=10)))
+        c.expect_status(chatting, 0)
+        assert sibling
+
+
+def unknown_frames_are_passed_over():
+    """RFC 9113 section 5.5. They are answered with nothing, and cost less than they do the peer."""
+    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+        c.send(frame(0x77, 0, 0, b"what?") * 3000, frame(0x77, 0xff, 1, b"x" * 16384))
+        c.expect_alive()
+
+
+def trailers_without_end():
+    """Header blocks behind the first: the second must end the stream (RFC 9113 section 8.1)."""
+    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+        stream = c.open(COLLECT, end=False)
+        c.send(frame(HEADERS, END_HEADERS, stream, field("x-more", "and more")) * 3)
+        assert c.until(RST_STREAM, stream).error == PROTOCOL_ERROR
+        c.expect_alive()
+
+
+def continuation_that_continues_nothing():
+    expect_goaway(PROTOCOL_ERROR, frame(CONTINUATION, END_HEADERS, 1, field("x", "y")))
+
+
+def continuation_that_is_interrupted():
+    with echo_server(PROGRAM) as server, Connection(server.address) as c:
+        c.send(frame(HEADERS, 0, 1, header_block(SAY)), frame(PING, 0, 0, b"12345678"))
+        c.until_goaway(PROTOCOL_ERROR)
+
+
+def promises_from_a_client():
+    expect_goaway(PROTOCOL_ERROR, frame(5, END_HEADERS, 1, struct.pack(">I", 2) + header_block(SAY)))
+
+
 # ------------------------------------------------------------------------------------------------ broken gRPC
 
 def message_cut_short():
@@ -394,4 +572,8 @@ sys.exit(run([
     window_of_the_connection_overflows, window_of_a_stream_overflows, more_data_than_granted, data_after_the_end,
     message_cut_short, compressed_message, no_message_and_two, not_post, wrong_content_type, timeouts,
     early_status_frees_the_stream, drain_in_two_steps,
+    a_window_of_one_byte_at_a_time, a_window_of_zero_that_opens_for_all_by_settings, a_window_below_zero,
+    the_largest_windows, window_updates_without_end, settings_that_toggle_the_windows_of_many_streams,
+    cancels_leave_their_siblings_alone, unknown_frames_are_passed_over, trailers_without_end,
+    continuation_that_continues_nothing, continuation_that_is_interrupted, promises_from_a_client,
 ]))
