@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import kill_broker  # noqa: E402
 from starvation import *  # noqa: E402,F403
 from adapter_stream import *  # noqa: E402,F403
-from kill_broker import Follower, Record, SteadyAgent  # noqa: E402
+from kill_broker import Follower, SteadyAgent  # noqa: E402
 from pki import Pki  # noqa: E402
 from sdi_listener import *  # noqa: E402,F403
 
@@ -360,17 +360,7 @@ def test_one_allocation_in_two_thousand_fails():
         print(f"seed {SEED}: {n_failed} of {n_all} allocations failed, {n_endings} endings in {n_rounds} rounds, "
               f"{agent.n_streams} streams of the agent", flush=True)
         check(n_failed >= 10, "hardly any allocation failed")
-        agent.stop_making.set()
-        agent.maker.join()
-        wait_until(lambda: agent.acked == len(agent.made) or agent.faults, "everything to be acknowledged")
-        check(not agent.faults, str(agent.faults))
-        records = [Record.of(event) for event in broker.read_all()]
-        kill_broker.judge(records, agent.acked, len(agent.made))
-        wait_until(lambda: len(follower.records) >= len(records) or follower.faults, "the follower")
-        check(not follower.faults, str(follower.faults))
-        kill_broker.judge(follower.records, agent.acked, len(agent.made))
-        agent.over.set()
-        follower.over.set()
+        kill_broker.finish(broker, agent, follower)
         works(broker, "after")
 
 

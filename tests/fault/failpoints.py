@@ -69,22 +69,6 @@ class FaultyBroker(Broker):
             raise AssertionError(f"verify ended with {done.returncode}:\n{done.stdout}")
 
 
-def finish(broker, agent, follower):
-    """Let everything come to rest, and judge it."""
-    agent.stop_making.set()
-    agent.maker.join()
-    wait_until(lambda: agent.acked == len(agent.made) or agent.faults, "everything to be acknowledged")
-    check(not agent.faults, str(agent.faults))
-    records = [Record.of(event) for event in broker.read_all()]
-    judge(records, agent.acked, len(agent.made))
-    wait_until(lambda: len(follower.records) >= len(records) or follower.faults, "the follower")
-    check(not follower.faults, str(follower.faults))
-    judge(follower.records, agent.acked, len(agent.made))
-    agent.over.set()
-    follower.over.set()
-    print(f"{agent.acked} events over {agent.n_streams} streams, each once and in order", flush=True)
-
-
 def test_kill_at_every_step_of_a_commit():
     with FaultyBroker() as broker:
         broker.start_soundly()

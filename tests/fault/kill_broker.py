@@ -260,6 +260,22 @@ class Follower(threading.Thread):
             channel.close()
 
 
+def finish(broker, agent, follower):
+    """Let everything come to rest, and judge it."""
+    agent.stop_making.set()
+    agent.maker.join()
+    wait_until(lambda: agent.acked == len(agent.made) or agent.faults, "everything to be acknowledged")
+    check(not agent.faults, str(agent.faults))
+    records = [Record.of(event) for event in broker.read_all()]
+    judge(records, agent.acked, len(agent.made))
+    wait_until(lambda: len(follower.records) >= len(records) or follower.faults, "the follower")
+    check(not follower.faults, str(follower.faults))
+    judge(follower.records, agent.acked, len(agent.made))
+    agent.over.set()
+    follower.over.set()
+    print(f"{agent.acked} events over {agent.n_streams} streams, each once and in order", flush=True)
+
+
 # ---------------------------------------------------------------------------------------------------- the test
 
 def test_kill_at_random_moments():
@@ -281,18 +297,7 @@ def test_kill_at_random_moments():
             print(f"kill {kill + 1}: {acked} acknowledged, {len(agent.made)} made", flush=True)
         before = agent.acked
         wait_until(lambda: agent.acked > before or agent.faults, "an acknowledgement after the last kill")
-        agent.stop_making.set()
-        agent.maker.join()
-        wait_until(lambda: agent.acked == len(agent.made) or agent.faults, "everything to be acknowledged")
-        check(not agent.faults, str(agent.faults))
-        records = [Record.of(event) for event in broker.read_all()]
-        judge(records, agent.acked, len(agent.made))
-        wait_until(lambda: len(follower.records) >= len(records) or follower.faults, "the follower")
-        check(not follower.faults, str(follower.faults))
-        judge(follower.records, agent.acked, len(agent.made))
-        print(f"{agent.acked} events over {agent.n_streams} streams, each once and in order", flush=True)
-        agent.over.set()
-        follower.over.set()
+        finish(broker, agent, follower)
         broker.stop()
 
 
