@@ -96,19 +96,20 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 }
 
 /* How long may the next DATA frame be? What is short needs no more than nghttp2's first buffer; for longer frames it
- * takes a bigger one, though it puts no more than the head there, and keeps that. Long frames are for calls that have
- * much to send, to a peer that takes them: those built on gRPC's core do. Each frame costs about as much as copying
- * 4 KiB. */
+ * takes a bigger one, though it puts no more than the head there, and keeps that. So long frames begin when a call has
+ * much to send, and go on from there; to a peer that takes them: those built on gRPC's core do. Each frame costs about
+ * as much as copying 4 KiB. */
 static ssize_t on_frame_length(nghttp2_session *session, uint8_t type, int32_t stream_id, int32_t connection_window,
                                int32_t stream_window, uint32_t max_frame, void *data)
 {
     enum { SHORT_FRAME_BYTES = 16 * 1024, LONG_FRAME_BYTES = 64 * 1024 };
     struct grpc_call *call = nghttp2_session_get_stream_user_data(session, stream_id);
+    struct h2 *h2 = data;
     (void)type;
     (void)connection_window;
     (void)stream_window;
-    (void)data;
-    if (!call || call->out.n_bytes < LONG_FRAME_BYTES)
+    h2->sends_long = h2->sends_long || (call && call->out.n_bytes >= LONG_FRAME_BYTES);
+    if (!h2->sends_long)
         return SHORT_FRAME_BYTES;
     return max_frame < LONG_FRAME_BYTES ? max_frame : LONG_FRAME_BYTES;
 }

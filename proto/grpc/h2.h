@@ -57,9 +57,10 @@ struct h2 {
     struct bucket control;
     struct bucket resets;
     struct reset_filter filter; /* server side */
-    uint64_t next_deadline_ms; /* no call has an earlier one; UINT64_MAX = none */
-    struct outbox *out;        /* while h2_send runs */
-    bool would_block;          /* h2_send stopped because the outbox was full */
+    uint64_t next_deadline_ms;  /* no call has an earlier one; UINT64_MAX = none */
+    struct outbox *out;         /* while h2_send runs */
+    bool would_block;           /* h2_send stopped because the outbox was full */
+    bool sends_long;            /* there was much to send: DATA frames are longer from then on */
     bool settings_received;
     bool goaway_received;
     bool failed; /* we gave up on the peer: `failure` says why, GOAWAY is queued */
@@ -104,8 +105,8 @@ int h2_goaway_final(struct h2 *h2);
  */
 void h2_count(struct h2 *h2, struct bucket *bucket, const char *what);
 void h2_set_event_callbacks(struct nghttp2_session_callbacks *callbacks);
-/* Reset a stream so that stock clients show RESOURCE_EXHAUSTED: by itself nghttp2 would say INTERNAL_ERROR. Returns what
- * the callback returns in which memory failed. */
+/* Reset a stream so that stock clients show RESOURCE_EXHAUSTED: by itself nghttp2 would say INTERNAL_ERROR. Returns
+ * what the callback returns in which memory failed. */
 int h2_refuse_for_memory(struct nghttp2_session *session, int32_t stream_id);
 
 /* ------------------------------------------------------------------------------------------------ for call.c

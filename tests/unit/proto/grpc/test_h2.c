@@ -238,9 +238,12 @@ Test(h2, no_frame_is_longer_than_the_peer_takes)
     cr_assert_eq(frames.longest, 20000);
 }
 
-Test(h2, little_goes_in_short_frames)
+Test(h2, little_goes_in_short_frames_until_there_was_much)
 {
     open_up(4194303);
     send_message(60000);
     cr_assert_eq(frames.longest, 16 * 1024);
+    send_message(100000);
+    send_message(60000);
+    cr_assert_eq(frames.n, 1);
 }
