@@ -242,7 +242,7 @@ void matcher_forget(struct matcher *m)
     while ((c = LIST_FIRST(&m->holding)))
         class_forget(c);
     for (; m->n_runs > 0; m->n_runs--)
-        chunk_unref(m->runs[m->n_runs - 1]);
+        chunk_unref(m->runs[m->n_runs - 1].chunk);
     if (m->hits_cap > KEEP_CAPACITY) {
         free(m->hits);
         m->hits = NULL;
@@ -255,6 +255,48 @@ void matcher_forget(struct matcher *m)
     }
     m->n_hits = 0;
     m->seen_first = 0;
+}
+
+/* The class without the first `n` hits, which go. */
+static void class_forget_hits(struct matcher_class *c, uint32_t n)
+{
+    while (c->first_hit && c->first_hit <= n)
+        c->first_hit = c->matcher->hits[c->first_hit - 1].next;
+    if (c->first_hit)
+        c->first_hit -= n;
+    c->last_hit = c->last_hit > n ? c->last_hit - n : 0;
+    c->resume_hit = c->resume_hit > n ? c->resume_hit - n : 0;
+    if (!c->first_hit && !c->matched)
+        class_forget(c);
+}
+
+/* Whoever waits for a turn is not far behind: he finds what he needs in the newer half. */
+static void forget_older_half(struct matcher *m)
+{
+    struct matcher_class *c, *next;
+    size_t n_runs = m->n_runs / 2;
+
+    if (n_runs == 0) {
+        matcher_forget(m);
+        return;
+    }
+    uint32_t n_hits = (uint32_t)m->runs[n_runs - 1].hits_to;
+    for (c = LIST_FIRST(&m->holding); c; c = next) {
+        next = LIST_NEXT(c, holding);
+        class_forget_hits(c, n_hits);
+    }
+    m->seen_first = m->runs[n_runs - 1].last + 1;
+    m->n_hits -= n_hits;
+    memmove(m->hits, m->hits + n_hits, m->n_hits * sizeof *m->hits);
+    for (size_t i = 0; i < m->n_hits; i++)
+        if (m->hits[i].next)
+            m->hits[i].next -= n_hits;
+    for (size_t i = 0; i < n_runs; i++)
+        chunk_unref(m->runs[i].chunk);
+    m->n_runs -= n_runs;
+    memmove(m->runs, m->runs + n_runs, m->n_runs * sizeof *m->runs);
+    for (size_t i = 0; i < m->n_runs; i++)
+        m->runs[i].hits_to -= n_hits;
 }
 
 void matcher_pass(struct matcher *m, uint64_t through)
@@ -339,8 +381,8 @@ int matcher_look(struct matcher *m, const struct journal_run *run,
     struct look look = {.matcher = m, .on_hit = on_hit, .data = data};
 
     assert(run->first == m->through + 1);
-    if (m->n_runs == MATCHER_MAX_RUNS || m->n_hits >= MATCHER_MAX_HITS / 2)
-        matcher_forget(m);
+    while (m->n_runs == MATCHER_MAX_RUNS || m->n_hits >= MATCHER_MAX_HITS / 2)
+        forget_older_half(m);
     if (!m->seen_first)
         m->seen_first = run->first;
     m->through = run->last;
@@ -351,7 +393,8 @@ int matcher_look(struct matcher *m, const struct journal_run *run,
     if (rc)
         matcher_forget(m);
     else if (m->n_hits > look.n_hits_before)
-        m->runs[m->n_runs++] = chunk_ref(run->chunk);
+        m->runs[m->n_runs++] =
+            (struct matcher_held){.chunk = chunk_ref(run->chunk), .last = run->last, .hits_to = m->n_hits};
     return rc;
 }
 

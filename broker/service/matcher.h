@@ -26,7 +26,7 @@ struct subscription;
 #define MATCHER_MAX_BYTES                                                                                              \
     ((size_t)64 * 1024 * 1024) /* of the keys of distinct filters; the filters take as much again */
 
-/* Remembered at most: then the oldest are forgotten, all at once. */
+/* Remembered at most: then the older half is forgotten. */
 #define MATCHER_MAX_HITS  (1024u * 1024)
 #define MATCHER_MAX_RUNS  64u
 #define MATCHER_MAX_NOTED 65536u /* hits of records that are not committed */
@@ -60,6 +60,13 @@ struct matcher_hit {
     uint32_t next; /* the class's next hit: index + 1, 0 = none */
 };
 
+/* What holds their bytes. */
+struct matcher_held {
+    struct chunk *chunk;
+    uint64_t last;  /* record of it */
+    size_t hits_to; /* its hits lie before this one */
+};
+
 struct matcher_noted {
     uint64_t sequence;
     struct matcher_class *class;
@@ -75,7 +82,7 @@ struct matcher {
     uint64_t seen_first;
     struct matcher_hit *hits;
     size_t n_hits, hits_cap, n_runs;
-    struct chunk *runs[MATCHER_MAX_RUNS]; /* hold their bytes */
+    struct matcher_held runs[MATCHER_MAX_RUNS];
     /* Accepted records noted_first..noted_last were looked at; none when noted_first is larger. Their hits lie at
      * noted[noted_head..noted_tail), in the order of the records. */
     uint64_t noted_first, noted_last;

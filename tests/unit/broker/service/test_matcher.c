@@ -369,3 +369,40 @@ Test(matcher, a_record_that_cannot_be_noted_is_looked_at)
     assert_takes(a, 103 + MATCHER_MAX_NOTED, 103 + MATCHER_MAX_NOTED, 65536, "", 103 + MATCHER_MAX_NOTED);
     matcher_leave(a), matcher_leave(other);
 }
+
+Test(matcher, of_what_is_remembered_the_older_half_goes)
+{
+    struct matcher_class *a = join(203), *b = join(204), *rare = join(205);
+    const unsigned codes[] = {203, 402, 204}, with_rare[] = {203, 205, 204};
+    uint64_t first = 101;
+
+    /* Somebody has taken the first ones, and somebody asks for too little at a time. */
+    look(first, with_rare, 3);
+    assert_takes(a, first, first + 2, 65536, "101", 103);
+    assert_takes(rare, first, first + 2, 65536, "102", 103);
+    first += 3;
+    for (unsigned i = 1; i < MATCHER_MAX_RUNS; i++, first += 3)
+        look(first, codes, 3);
+    assert_takes(b, 101, first, 1, "103", 105);
+    cr_assert(is_remembered(a, 101));
+    look(first, codes, 3);
+    first += 3;
+
+    uint64_t half = 101 + 3 * (MATCHER_MAX_RUNS / 2);
+    char wanted[32];
+    cr_assert_not(is_remembered(a, half - 1));
+    cr_assert_not(is_remembered(b, half - 1));
+    snprintf(wanted, sizeof wanted, "%u", (unsigned)half);
+    assert_takes(a, half, first - 1, 1, wanted, half + 2);
+    snprintf(wanted, sizeof wanted, "%u", (unsigned)half + 2);
+    assert_takes(b, half, first - 1, 1, wanted, half + 4);
+    snprintf(wanted, sizeof wanted, "%u", (unsigned)first - 3);
+    assert_takes(a, first - 3, first - 1, 65536, wanted, first - 1);
+    assert_takes(rare, half, first - 1, 65536, "", first - 1);
+    /* And on and on. */
+    for (unsigned i = 0; i < 3 * MATCHER_MAX_RUNS; i++, first += 3)
+        look(first, codes, 3);
+    snprintf(wanted, sizeof wanted, "%u", (unsigned)first - 1);
+    assert_takes(b, first - 3, first - 1, 65536, wanted, first - 1);
+    matcher_leave(a), matcher_leave(b), matcher_leave(rare);
+}
