@@ -62,16 +62,28 @@ static inline bool eight_plain(uint64_t word)
            !has_less(word ^ eight_of('%'), 1);
 }
 
+/* Less than eight bytes, put together in a register. */
+static inline bool short_plain(const uint8_t *p, size_t len)
+{
+    if (len >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, sizeof low);
+        memcpy(&high, p + len - sizeof high, sizeof high);
+        return eight_plain(low | (uint64_t)high << 32);
+    }
+    if (len == 0)
+        return true;
+    uint32_t three = p[0] | (uint32_t)p[len / 2] << 8 | (uint32_t)p[len - 1] << 16;
+    return eight_plain((eight_of('x') & ~(uint64_t)0xffffff) | three);
+}
+
 /* As names nearly always are: nothing in it needs an escape. The last bytes are looked at in a word that may overlap.
  */
 static bool is_plain(struct text text)
 {
-    uint64_t word = eight_of('x');
-    if (text.len < sizeof word) {
-        if (text.len)
-            memcpy(&word, text.ptr, text.len);
-        return eight_plain(word);
-    }
+    uint64_t word;
+    if (text.len < sizeof word)
+        return short_plain((const uint8_t *)text.ptr, text.len);
     for (size_t i = 0; i + sizeof word < text.len; i += sizeof word) {
         memcpy(&word, text.ptr + i, sizeof word);
         if (!eight_plain(word))
