@@ -160,7 +160,8 @@ class Run:
                                          f"{player.get(agent.ACKED)} of {player.get(agent.MADE)}")
             player.kill()
         epoch, newest = self.wait_newest(storm, limit_s)
-        self.wait(storm, lambda: all(s.get(subscriber.PLACE) >= newest for s in self.subscribers), limit_s)
+        self.wait(storm, lambda: all(s.get(subscriber.EPOCH) == epoch and s.get(subscriber.PLACE) >= newest
+                                     for s in self.subscribers), limit_s)
         self.world.board.set(worlds.OVER, 1)
         for player in self.subscribers:
             player.kill()

@@ -19,7 +19,7 @@ LUN_RESET, DEVICE_ADDED = 203, 401
 CODES = [201, 202, 203, 204, 301, 302, 401, 402, 407, 408]  # none of the broker's own
 
 SUBSCRIBERS = {
-    "auditor": {"auditor": True, "start": ("oldest",)},
+    "auditor": {"auditor": True, "start": ("oldest",), "resume_at_oldest": True},
     "all": {"start": ("oldest",), "resume_at_oldest": True},
     "watch": {"watch": True},
     "host": {"filter": {"hosts": ["agent-2"]}, "mark": 250, "start": ("oldest",)},

@@ -8,6 +8,7 @@ import heapq
 import itertools
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -32,7 +33,7 @@ class Storm:
         self.busy = set()  # who is being harmed, and how
         self.next = time.monotonic() + 3
         self.kinds = [(self.kill_broker, 5), (self.end_broker_at_a_step, 3), (self.stop_broker_orderly, 2),
-                      (self.let_commits_fail, 2),
+                      (self.let_commits_fail, 2), (self.begin_a_new_log, 1),
                       (self.freeze_broker, 3), (self.freeze_player, 5), (self.kill_player, 4), (self.cut_network, 6)]
         if disk.can_be_full:
             self.kinds.append((self.fill_disk, 4))
@@ -96,6 +97,14 @@ class Storm:
         if self.take("broker"):
             self.note("SIGTERM", "broker")
             self.broker.terminate()
+            self.restart_later()
+
+    def begin_a_new_log(self):
+        """As when its disk is replaced: another epoch, and nothing of the old one."""
+        if self.take("broker"):
+            self.note("new log", "broker")
+            self.broker.terminate()
+            shutil.rmtree(self.broker.data, ignore_errors=True)
             self.restart_later()
 
     def freeze_broker(self):

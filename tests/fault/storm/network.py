@@ -107,21 +107,18 @@ class Proxies:
     def __init__(self, n_hosts):
         self.target = None
         self.silent, self.broken = set(), set()
-        self.listeners = [None]
-        for host in range(1, n_hosts + 1):
-            listener = socket.create_server(("127.0.0.1", 0))
-            self.listeners.append(listener)
+        self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(n_hosts + 1)]
 
     def start(self):
         """After everybody was forked: threads do not survive that."""
-        for host in range(1, len(self.listeners)):
+        for host in range(len(self.listeners)):  # that of the hub is never cut: the broker's port changes
             threading.Thread(target=self._accept, args=(host,), daemon=True).start()
 
     def serves(self, address):
         self.target = address
 
     def address(self, host):
-        return f"127.0.0.1:{self.listeners[host].getsockname()[1]}" if host else self.target
+        return f"127.0.0.1:{self.listeners[host].getsockname()[1]}"
 
     def enter(self, host):
         pass

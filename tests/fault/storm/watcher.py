@@ -25,12 +25,15 @@ def die_with_parent():
 
 
 class Watcher(subscriber.Subscriber):
-    def watch(self, epoch, sequence):
-        """One life of the program, beginning behind a position. Returns what it said on standard error."""
+    def begin(self, epoch, sequence):
         self.stream += 1
         self.write("open", req={"policy": "LAG", "mark": 0, "start": ["position", epoch, sequence]})
         self.write("watching", E=epoch, at=sequence)
         self.moved_to(epoch, sequence)
+
+    def watch(self, epoch, sequence):
+        """One life of the program, beginning behind a position. Returns what it said on standard error."""
+        self.begin(epoch, sequence)
         program = subprocess.Popen(
             [PROGRAM, "watch", "-o", "ndjson", "--since", f"{epoch:x}.{sequence}", "--insecure", "--broker",
              self.world.network.address(self.player.host)],
@@ -38,7 +41,7 @@ class Watcher(subscriber.Subscriber):
         os.set_blocking(program.stderr.fileno(), False)
         said = b""
         for line in program.stdout:
-            self.take_line(json.loads(line), epoch)
+            epoch = self.take_line(json.loads(line), epoch)
             said = (said + (program.stderr.read() or b""))[-4000:]  # it must not fill the pipe
         program.wait()
         said += program.stderr.read() or b""
@@ -46,14 +49,21 @@ class Watcher(subscriber.Subscriber):
         return said.decode(errors="replace")
 
     def take_line(self, value, epoch):
+        """Returns the epoch of the log it is in now."""
         if "gap" in value:
             gap = json_format.ParseDict(value["gap"], events_pb2.Gap())
-            self.take(events_pb2.EventBatch(correlator=self.name.encode(), gap=gap))
+            if gap.to.epoch != epoch:  # another log, and that is told: another stream
+                epoch = gap.to.epoch
+                self.write("end", code="WATCH", details="a new log", ours=True)
+                self.begin(epoch, gap.to.sequence)
+            else:
+                self.take(events_pb2.EventBatch(correlator=self.name.encode(), gap=gap))
         elif "code" in value:
             event = json_format.ParseDict(value, event_pb2.Event())
             sequence = event.sequence
             self.write("ev", x=[sequence, subscriber.crc_of(event)])
             self.moved_to(epoch, sequence)
+        return epoch
 
     def play(self):
         if not self.place():
@@ -61,9 +71,9 @@ class Watcher(subscriber.Subscriber):
         while not self.world.over():
             epoch, sequence = self.place()
             said = self.watch(epoch, sequence)
-            gone = re.search(r"holds records (\d+)\.\.", said)
+            gone = re.search(r"the log ([0-9a-f]+) holds records (\d+)\.\.", said)
             if gone:
-                self.moved_to(epoch, int(gone[1]) - 1)
+                self.moved_to(int(gone[1], 16), int(gone[2]) - 1)
             time.sleep(0.2)
 
 
