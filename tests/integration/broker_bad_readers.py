@@ -18,8 +18,9 @@ LAG, LIVE, DISCONNECT = (events_pb2.SLOW_READER_POLICY_LAG, events_pb2.SLOW_READ
 LARGEST = 2 ** 64 - 1
 # Freed memory that a sanitizer holds back would hide what the broker holds.
 LEAN = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"}
-# What nobody may exceed by more than reasons: some MiB of noise, times two to three under a sanitizer.
-ROOM_KIB = 48 << 10
+# What a storm may leave behind: some MiB of noise, several times that under a sanitizer. Ten thousand streams that are not
+# forgotten would be more, and so would what they are to be sent.
+ROOM_KIB = 96 << 10
 
 
 class Witness:
@@ -215,6 +216,26 @@ def test_the_largest_windows_unread_are_bounded_by_the_broker():
         witness.check()
 
 
+def test_who_is_late_is_ended_also_when_nothing_more_happens():
+    """One commit, more than the queue of a stream that has no window; then silence."""
+    with Broker() as broker, FakeAgent(broker) as agent:
+        broker.wait_newest(1)
+        with RawReader(broker.address, Request(slow_reader_policy=DISCONNECT, lag_limit=1), window=0) as reader:
+            admin = broker.admin()
+            wait_until(lambda: admin.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(), timeout=LIMIT_S).subscriptions,
+                       "the subscription")
+            agent.publish(*[make_event(agent.host, agent.epoch, n, summary="z" * 250) for n in range(1, 2501)])
+            agent.wait_acked(2500)
+            wait_until(lambda: broker.counters()["sensebus_subscriptions_too_slow_total"] == 1, "the end")
+            reader.send(window_update(1, WINDOW_MAX) + window_update(0, WINDOW_MAX - WINDOW_DEFAULT))
+            reader.read_until(lambda r: r.first.trailers is not None, "what it is told")
+            check_equal(reader.first.status(), grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+            last = reader.first.sequences[-1]
+            check(last < 2501, "it was sent everything")
+            check_equal(reader.first.sequences, list(range(2, last + 1)))
+            check_equal(reader.first.controls("closed")[0].position.sequence, last, "where to go on")
+
+
 # ---------------------------------------------------------------------------------------------------- storms
 
 def storm(reader, n):
@@ -247,8 +268,9 @@ def test_a_storm_of_cancels_leaves_the_sibling_alone():
             check_equal(reader.goaway, None, "GOAWAY")
             grown = resident_kib(broker.process.pid) - before
             check(grown < ROOM_KIB, f"{grown} KiB more after the storm")
-        listed = broker.admin().ListSubscriptions(admin_pb2.ListSubscriptionsRequest(), timeout=LIMIT_S).subscriptions
-        check_equal(len(listed), 1, "subscriptions left")
+        admin = broker.admin()
+        wait_until(lambda: len(admin.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(), timeout=LIMIT_S)
+                               .subscriptions) == 1, "they are forgotten")
 
 
 def test_storms_on_several_connections_end_only_those_that_go_too_far():
@@ -315,7 +337,7 @@ def test_metadata_has_a_bound_in_bytes_and_many_keys_harm_nobody():
         with RawReader(broker.address, Request()) as reader:  # who does not heed what the server said it takes
             reader.read_until(lambda r: r.first.n_batches >= 2, "the sibling")
             extra = [(f"x-{n}", "v" * 80) for n in range(150)]  # one frame of less than 16 KiB, a list of more
-            floods = [reader.call(b"", extra=extra) for _ in range(500)]
+            floods = [reader.call(b"", extra=extra) for _ in range(200)]
             reader.flush()
             reader.read_until(lambda r: all(ended_with(s) for s in floods), "every answer")
             check(all(s.status() or s.reset for s in floods), "a flood was taken")
@@ -340,8 +362,10 @@ def test_a_block_of_headers_that_never_ends_is_ended():
                     reader.pump()
                     if reader.ended:
                         break
-                    if len(reader.waiting) > 1 << 20:
+                    while len(reader.waiting) > 1 << 20 and not reader.ended:
                         time.sleep(0.01)
+                        reader.write_some()
+                        reader.pump()
                 check(reader.ended, "32 MB of headers were read")
             witness.check(10)
         grown = resident_kib(broker.process.pid) - before

