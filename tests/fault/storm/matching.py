@@ -3,12 +3,15 @@
 
 A filter is a dict with members of message Filter; a record is a history.RECORD tuple.
 """
+import functools
+
 from history import RECORD
 
 CODE, SEVERITY, BITS, HOST = (RECORD.index(name) for name in ("code", "severity", "bits", "host"))
 ADAPTER, TARGET, LUN, DESIGNATOR = (RECORD.index(name) for name in ("adapter", "target", "lun", "designator"))
 
 
+@functools.lru_cache(maxsize=65536)
 def glob_matches(pattern, text):
     """'*' any run of characters, '?' one."""
     if not pattern:

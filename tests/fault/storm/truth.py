@@ -14,6 +14,7 @@ SEQ, CRC, TIME, SOURCE, AGENT, EPOCH, N, CODE, BITS = (
     RECORD.index(m) for m in ("seq", "crc", "time", "source", "host", "epoch", "n", "code", "bits"))
 LOSS_FIRST, LOSS_LAST = RECORD.index("loss_first"), RECORD.index("loss_last")
 SOURCE_BROKER, EVENTS_LOST = 9, 901
+BLOCK = 1024  # records
 
 
 class Log:
@@ -23,7 +24,7 @@ class Log:
         self.records = []
         self.final = None    # newest record at the end of the run; None: the epoch ended before, its tail is not known
         self.tail = {}       # crc of records behind the known ones
-        self.by_filter = {}  # filter → sequences that match
+        self.by_filter = {}  # filter and block → sequences that match
         self.times = None
 
     def newest(self):
@@ -35,18 +36,23 @@ class Log:
             return self.records[sequence - 1][CRC]
         return self.tail.get(sequence)
 
-    def matching(self, asked):
-        key = repr(asked)
-        if key not in self.by_filter:
-            self.by_filter[key] = [r[SEQ] for r in self.records if matching.matches(asked, r)]
-        return self.by_filter[key]
-
     def matches_between(self, asked, after, through):
         """Sequences of the matches in after + 1 .. through."""
         if not asked:
             return range(after + 1, min(through, len(self.records)) + 1)
-        found = self.matching(asked)
+        through = min(through, len(self.records))
+        found = []
+        for block in range(after // BLOCK, (through + BLOCK - 1) // BLOCK):
+            found += self._matches_in(asked, block)
         return found[bisect.bisect_right(found, after):bisect.bisect_right(found, through)]
+
+    def _matches_in(self, asked, block):
+        """Only what streams went over is looked at, each once for each filter."""
+        key = repr(asked), block
+        if key not in self.by_filter:
+            self.by_filter[key] = [r[SEQ] for r in self.records[block * BLOCK:(block + 1) * BLOCK]
+                                   if matching.matches(asked, r)]
+        return self.by_filter[key]
 
     def bits(self, sequences):
         bits = 0
