@@ -81,69 +81,87 @@ static int write_batches(struct journal *j, struct store_txn *txn, const struct 
     return 0;
 }
 
-/* The oldest stored values, as retention looks at them. The last one shown ends where the next begins. */
-static int trim_look(struct store_cursor *c, const struct journal_state *state,
-                     struct retention_batch out[RETENTION_STEP_BATCHES], uint32_t out_bits[RETENTION_STEP_BATCHES],
-                     size_t *out_n)
+/* The oldest stored values, as retention looks at them. */
+struct trim {
+    struct retention_batch oldest[RETENTION_STEP_BATCHES];
+    uint32_t bits[RETENTION_STEP_BATCHES];
+    size_t n;
+    uint64_t through; /* what retention says may go; 0 = nothing */
+};
+
+/* At most `cap` of them. The last one ends where the next begins. */
+static int trim_look(struct store_cursor *c, const struct journal_state *state, size_t cap, struct trim *t)
 {
-    size_t n = 0;
     int rc;
 
+    t->n = 0;
     for (rc = store_cursor_first(c); !rc; rc = store_cursor_next(c)) {
         struct journal_value_header header = {0};
         uint64_t first;
         memcpy(&first, c->key.data, sizeof first);
-        if (n > 0)
-            out[n - 1].n_records = first - out[n - 1].first_sequence;
-        if (n == RETENTION_STEP_BATCHES)
+        if (t->n > 0)
+            t->oldest[t->n - 1].n_records = first - t->oldest[t->n - 1].first_sequence;
+        if (t->n == cap)
             break;
         if (c->value.len >= sizeof header)
             memcpy(&header, c->value.data, sizeof header);
-        out[n] = (struct retention_batch){
+        t->oldest[t->n] = (struct retention_batch){
             .first_sequence = first,
             .n_records = state->newest - first + 1,
             .bytes = c->value.len,
             .newest_time_ns = header.newest_time_ns,
         };
-        out_bits[n++] = header.aix_bits;
+        t->bits[t->n++] = header.aix_bits;
     }
-    *out_n = n;
     return rc == UV_ENOENT ? 0 : rc;
 }
 
-/* Remove what retention says from the old end, and report the new one. What this transaction adds (`added_from` on)
- * stays: nobody has seen it yet. */
+/* What may go of the `cap` oldest? What this transaction adds (`added_from` on) stays: nobody has seen it yet. */
+static int trim_judge(struct store_cursor *c, const struct journal_write *w, const struct journal_state *state,
+                      uint64_t added_from, size_t cap, struct trim *t)
+{
+    t->through = 0;
+    int rc = trim_look(c, state, cap, t);
+    if (rc || t->n == 0)
+        return rc;
+    struct retention_log log = {
+        .newest_sequence = added_from < state->newest ? added_from : state->newest,
+        .n_records = state->newest - t->oldest[0].first_sequence + 1,
+        .bytes = state->log_bytes,
+    };
+    t->through = retention_step(&w->retention, &log, t->oldest, t->n, w->now_ns);
+    return 0;
+}
+
+/* Remove what retention says from the old end, and report the new one. */
 static int write_trim(struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
                       struct journal_state *state)
 {
-    struct retention_batch oldest[RETENTION_STEP_BATCHES];
-    uint32_t bits[RETENTION_STEP_BATCHES];
     struct store_cursor cursor = {0};
-    size_t n = 0, i = 0;
+    struct trim t;
+    size_t i = 0;
     int rc = store_cursor_open(txn, j->log_table, &cursor);
     if (rc)
         return rc;
 
     w->n_trimmed = 0;
-    w->oldest = 0;
-    w->trim_more = false;
-    rc = trim_look(&cursor, state, oldest, bits, &n);
-    if (!rc && n > 0) {
-        struct retention_log log = {
-            .newest_sequence = added_from < state->newest ? added_from : state->newest,
-            .n_records = state->newest - oldest[0].first_sequence + 1,
-            .bytes = state->log_bytes,
-        };
-        uint64_t through = retention_step(&w->retention, &log, oldest, n, w->now_ns);
-        for (; !rc && i < n && oldest[i].first_sequence + oldest[i].n_records - 1 <= through; i++) {
-            rc = store_delete(txn, j->log_table, &oldest[i].first_sequence, sizeof oldest[i].first_sequence);
-            state->log_bytes -= state->log_bytes < oldest[i].bytes ? state->log_bytes : oldest[i].bytes;
-            state->trimmed_bits |= bits[i];
-            w->n_trimmed += oldest[i].n_records;
-        }
-        w->trim_more = i == RETENTION_STEP_BATCHES;
-        w->oldest = i < n ? oldest[i].first_sequence : oldest[n - 1].first_sequence + oldest[n - 1].n_records;
+    /* Most transactions remove nothing, and the oldest value alone says so: the others lie on pages that nobody else
+     * looks at. */
+    rc = trim_judge(&cursor, w, state, added_from, 1, &t);
+    if (!rc && t.through)
+        rc = trim_judge(&cursor, w, state, added_from, RETENTION_STEP_BATCHES, &t);
+    for (; !rc && i < t.n && t.oldest[i].first_sequence + t.oldest[i].n_records - 1 <= t.through; i++) {
+        rc = store_delete(txn, j->log_table, &t.oldest[i].first_sequence, sizeof t.oldest[i].first_sequence);
+        state->log_bytes -= state->log_bytes < t.oldest[i].bytes ? state->log_bytes : t.oldest[i].bytes;
+        state->trimmed_bits |= t.bits[i];
+        w->n_trimmed += t.oldest[i].n_records;
     }
+    w->trim_more = i == RETENTION_STEP_BATCHES;
+    w->oldest = 0;
+    if (i < t.n)
+        w->oldest = t.oldest[i].first_sequence;
+    else if (t.n > 0)
+        w->oldest = t.oldest[t.n - 1].first_sequence + t.oldest[t.n - 1].n_records;
     store_cursor_close(&cursor);
     return rc;
 }
