@@ -5,17 +5,22 @@
  * file that both sides map (allocations.py): the test says in it what fails, the program counts. Without it, or while
  * `armed` is 0, nothing fails.
  *
- * Not failed: what libuv asks for with realloc. It has one such place that cannot fail, the table of descriptors that
- * grows with the largest one, and ends the process there. */
+ * Not failed is what can have no answer: what libuv asks for with realloc (one such place, the table of descriptors
+ * that grows with the largest one, ends the process) and what the dynamic linker asks for (the start of a thread, of
+ * which libuv's pool takes no failure); under a sanitizer also what libc asks for itself (the sanitizer's part in that
+ * start).
+ */
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <uv.h>
@@ -42,6 +47,42 @@ struct control {
 
 static struct control *control;
 
+static struct range {
+    uintptr_t first, end;
+} never_failed[2];
+
+/* The place in memory of an object whose callers never fail. */
+static int note_object(struct dl_phdr_info *object, size_t size, void *data)
+{
+    struct range *range = object->dlpi_addr == getauxval(AT_BASE) ? &never_failed[0] : &never_failed[1];
+    struct range here = {.first = object->dlpi_addr, .end = object->dlpi_addr};
+    uintptr_t in_libc = (uintptr_t)getpid;
+    (void)size;
+    (void)data;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        uintptr_t end = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr + object->dlpi_phdr[i].p_memsz;
+        if (object->dlpi_phdr[i].p_type == PT_LOAD && end > here.end)
+            here.end = end;
+    }
+#ifdef ALLOCATOR_OF_SANITIZER
+    bool is_libc = in_libc >= here.first && in_libc < here.end;
+#else
+    bool is_libc = false;
+    (void)in_libc;
+#endif
+    if (range == &never_failed[0] || is_libc)
+        *range = here;
+    return 0;
+}
+
+static bool is_never_failed(const void *caller)
+{
+    for (size_t i = 0; i < sizeof never_failed / sizeof *never_failed; i++)
+        if ((uintptr_t)caller >= never_failed[i].first && (uintptr_t)caller < never_failed[i].end)
+            return true;
+    return false;
+}
+
 static void *never_fails(void *memory, size_t size)
 {
     return REAL(realloc)(memory, size);
@@ -54,6 +95,7 @@ __attribute__((constructor)) static void start(void)
     if (!path)
         return;
     backtrace(frames, 1); /* loads what it needs now */
+    dl_iterate_phdr(note_object, NULL);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         abort();
@@ -74,9 +116,9 @@ static uint64_t mixed(uint64_t seed, uint64_t n)
     return z ^ (z >> 31);
 }
 
-static bool fails_now(void)
+static bool fails_now(const void *caller)
 {
-    if (!control || !control->armed)
+    if (!control || !control->armed || is_never_failed(caller))
         return false;
     uint64_t n = ++control->counted, one_in = control->one_in;
     if (n != control->fail_at && !(one_in > 0 && mixed(control->seed, n) % one_in == 0))
@@ -95,17 +137,17 @@ static bool fails_now(void)
 
 void *malloc(size_t size)
 {
-    return fails_now() ? NULL : REAL(malloc)(size);
+    return fails_now(__builtin_return_address(0)) ? NULL : REAL(malloc)(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return fails_now() ? NULL : REAL(calloc)(n, size);
+    return fails_now(__builtin_return_address(0)) ? NULL : REAL(calloc)(n, size);
 }
 
 void *realloc(void *memory, size_t size)
 {
-    return fails_now() ? NULL : REAL(realloc)(memory, size);
+    return fails_now(__builtin_return_address(0)) ? NULL : REAL(realloc)(memory, size);
 }
 
 /* Sanitizers allocate by themselves in these. */

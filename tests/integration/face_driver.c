@@ -69,6 +69,7 @@ static struct sb *open_handle(void)
     char err[512];
     if (sb_open(address, NULL, &sb, err, sizeof err) < 0) {
         printf("sb_open %s: %s: %s\n", address, strerror(errno), err);
+        fflush(stdout);
         _Exit(1);
     }
     return sb;
