@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/target/orders.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/registry.h"
+
+#define DEFAULT_BLOCKS 131072 /* 64 MiB */
+
+static enum orders_result say(char *reply, enum orders_result result, const char *text)
+{
+    snprintf(reply, ORDERS_REPLY_BYTES, "%s", text);
+    return result;
+}
+
+static enum orders_result from_errno(char *reply, int rc)
+{
+    switch (rc) {
+    case 0: return ORDERS_DONE;
+    case UV_ENOENT: return say(reply, ORDERS_FAILED, "there is no such unit");
+    case UV_EEXIST: return say(reply, ORDERS_FAILED, "that unit is there already");
+    case UV_EINVAL: return say(reply, ORDERS_FAILED, "the size is out of range");
+    case UV_EALREADY: return say(reply, ORDERS_FAILED, "nobody is registered on that unit");
+    case UV_ENOBUFS: return say(reply, ORDERS_FAILED, "too much sense waits on that unit already");
+    default: return say(reply, ORDERS_FAILED, uv_strerror(rc));
+    }
+}
+
+static enum orders_result from_count(char *reply, size_t n)
+{
+    if (n == 0)
+        return say(reply, ORDERS_FAILED, "there is no session");
+    snprintf(reply, ORDERS_REPLY_BYTES, "%zu sessions", n);
+    return ORDERS_DONE;
+}
+
+static enum alua alua_state(const char *word)
+{
+    static const struct {
+        const char *word;
+        enum alua state;
+    } states[] = {{"non-optimized", ALUA_NON_OPTIMIZED},
+                  {"standby", ALUA_STANDBY},
+                  {"unavailable", ALUA_UNAVAILABLE},
+                  {"offline", ALUA_OFFLINE},
+                  {"transition", ALUA_TRANSITION}};
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(states[i].word, word) == 0)
+            return states[i].state;
+    return ALUA_OPTIMIZED;
+}
+
+static enum orders_result send_async(struct server *s, const struct verb *v, char *reply)
+{
+    uint8_t segment[2 + VERB_DATA_MAX];
+    struct session_async message = {.event = (uint8_t)v->number, .lun = (uint16_t)v->lun};
+
+    if (v->number > UINT8_MAX)
+        return say(reply, ORDERS_FAILED, "events are 0 to 255");
+    memcpy(message.parameters, v->parameters, sizeof(message.parameters));
+    put_be(segment, v->data_len, 2);
+    memcpy(segment + 2, v->data, v->data_len);
+    message.data = v->has_sense ? segment : v->data;
+    message.data_len = v->data_len > 0 && v->has_sense ? 2 + v->data_len : v->data_len;
+    return from_count(reply, server_async(s, &message));
+}
+
+static enum orders_result script(struct server *s, int lun, const uint8_t *sense, size_t len, char *reply)
+{
+    if (server_n_sessions(s) == 0)
+        return say(reply, ORDERS_FAILED, "there is no session");
+    return from_errno(reply, device_script(&s->device, (uint64_t)lun, sense, len));
+}
+
+/* The sense that becomes this code, by the registry: unit attentions first, then the other keys. */
+static bool sense_of_code(uint32_t code, uint8_t sense[SENSE_FIXED_BYTES])
+{
+    static const uint8_t keys[] = {KEY_UNIT_ATTENTION, 0x0b, KEY_NOT_READY, 0x03, 0x01, 0x04};
+
+    for (size_t k = 0; k < sizeof(keys); k++)
+        for (unsigned asc = 0; asc <= UINT16_MAX; asc++)
+            for (unsigned deferred = 0; deferred < 2; deferred++) {
+                uint8_t response = (uint8_t)(0x70 + deferred);
+
+                if (registry_classify_sense(response, keys[k], (uint8_t)(asc >> 8), (uint8_t)asc) == code) {
+                    sense_fixed(sense, response, keys[k], (uint16_t)asc);
+                    return true;
+                }
+            }
+    return false;
+}
+
+static enum orders_result raise_code(struct server *s, const struct verb *v, char *reply)
+{
+    const struct registry_entry *entry = registry_find_name(v->word, strlen(v->word));
+    uint8_t sense[SENSE_FIXED_BYTES];
+    enum orders_result result;
+
+    if (!entry)
+        return say(reply, ORDERS_FAILED, "there is no such event code");
+    if (sense_of_code(entry->code, sense)) {
+        result = script(s, v->lun, sense, sizeof(sense), reply);
+        if (result == ORDERS_DONE)
+            snprintf(reply, ORDERS_REPLY_BYTES, "sense %d %x/%02x/%02x", v->lun, sense[2], sense[12], sense[13]);
+        return result;
+    }
+    for (unsigned event = 0; event < 256; event++)
+        if (registry_classify_async((uint8_t)event) == entry->code) {
+            const struct verb async = {.kind = VERB_ASYNC, .lun = v->lun, .number = event};
+
+            return send_async(s, &async, reply);
+        }
+    return say(reply, ORDERS_FAILED, "no sense data and no Asynchronous Message has this code");
+}
+
+static enum orders_result expect(const struct server *s, const struct verb *v, char *reply)
+{
+    size_t n = 0;
+
+    if (strcmp(v->word, "sessions") == 0)
+        n = server_n_sessions(s);
+    else
+        for (size_t i = 0; i < s->device.n_ports; i++)
+            if (s->device.ports[i]->connected)
+                n += attention_count(&s->device.ports[i]->attentions);
+    if (n == v->number)
+        return ORDERS_DONE;
+    snprintf(reply, ORDERS_REPLY_BYTES, "expected %" PRIu64 " %s, there are %zu", v->number, v->word, n);
+    return ORDERS_LATER;
+}
+
+static enum orders_result describe(const struct server *s, char *reply)
+{
+    const struct device *d = &s->device;
+    size_t at = server_describe(s, reply, ORDERS_REPLY_BYTES);
+
+    for (size_t i = 0; i < d->n_units && at < ORDERS_REPLY_BYTES; i++) {
+        const struct unit *u = d->units[i];
+
+        at += (size_t)snprintf(reply + at, ORDERS_REPLY_BYTES - at,
+                               "unit %u blocks=%" PRIu64 "x%u protected=%d offline=%d access=%x registered=%zu\n",
+                               u->number, u->n_blocks, u->block_bytes, unit_is_write_protected(u), u->offline,
+                               (unsigned)u->alua, u->reservation.n);
+    }
+    return ORDERS_DONE;
+}
+
+static enum orders_result refuse(struct server *s, uint64_t status, const char *moved_to, char *reply)
+{
+    if (status > UINT16_MAX)
+        return say(reply, ORDERS_FAILED, "a status is class and detail, 0x0000 to 0xffff");
+    if (moved_to && snprintf(s->moved_to, sizeof(s->moved_to), "%s", moved_to) >= (int)sizeof(s->moved_to))
+        return say(reply, ORDERS_FAILED, "the address is too long");
+    s->target.refuse = (uint16_t)status;
+    s->target.moved_to = moved_to ? s->moved_to : NULL;
+    return ORDERS_DONE;
+}
+
+/* Verbs about one unit. */
+static int run_on_unit(struct device *d, const struct verb *v)
+{
+    uint64_t lun = (uint64_t)v->lun;
+
+    switch (v->kind) {
+    case VERB_ADD: return device_add_unit(d, lun, v->number ? v->number : DEFAULT_BLOCKS, 512);
+    case VERB_ALUA: return device_set_alua(d, lun, alua_state(v->word));
+    case VERB_ATTENTION: return device_establish(d, v->lun, v->asc, NULL);
+    case VERB_HEALTH: return device_set_health(d, lun, v->asc);
+    case VERB_OFFLINE: return device_set_offline(d, lun, v->on);
+    case VERB_PREEMPT: return device_preempt(d, lun);
+    case VERB_PROTECT: return device_protect(d, lun, v->on);
+    case VERB_REMOVE: return device_remove_unit(d, lun);
+    case VERB_RESET: return device_reset(d, v->lun);
+    case VERB_RESIZE: return device_resize(d, lun, v->number);
+    default: return device_establish(d, v->lun, ASC_THIN_THRESHOLD, NULL);
+    }
+}
+
+static enum orders_result reboot(struct server *s, const struct verb *v)
+{
+    server_reboot(s, v->ms);
+    return ORDERS_DONE;
+}
+
+static enum orders_result drop(struct server *s, const struct verb *v)
+{
+    server_drop(s, v->word[0] == 'f' ? SERVER_FIN : SERVER_RST);
+    return ORDERS_DONE;
+}
+
+enum orders_result orders_run(struct server *s, const struct verb *v, char reply[ORDERS_REPLY_BYTES])
+{
+    bool off = strcmp(v->word, "off") == 0;
+
+    reply[0] = '\0';
+    switch (v->kind) {
+    case VERB_ASYNC: return send_async(s, v, reply);
+    case VERB_DROP: return drop(s, v);
+    case VERB_EXPECT: return expect(s, v, reply);
+    case VERB_GARBAGE: return from_count(reply, server_garbage(s, v->data, v->data_len));
+    case VERB_HANG: server_hang(s, v->on); return ORDERS_DONE;
+    case VERB_PING: return from_count(reply, server_ping(s));
+    case VERB_RAISE: return raise_code(s, v, reply);
+    case VERB_REBOOT: return reboot(s, v);
+    case VERB_REDIRECT: return refuse(s, off ? 0 : LOGIN_MOVED_TEMPORARILY, off ? NULL : v->word, reply);
+    case VERB_REFUSE: return refuse(s, v->number, NULL, reply);
+    case VERB_REJECT:
+        return v->number > UINT8_MAX ? say(reply, ORDERS_FAILED, "reasons are 0 to 255")
+                                     : from_count(reply, server_reject(s, (uint8_t)v->number));
+    case VERB_SENSE: return script(s, v->lun, v->data, v->data_len, reply);
+    case VERB_SLOW: server_slow(s, v->ms); return ORDERS_DONE;
+    case VERB_STATE: return describe(s, reply);
+    case VERB_STATSN:
+        return v->number > UINT32_MAX ? say(reply, ORDERS_FAILED, "a skew has 32 bits")
+                                      : from_count(reply, server_skew(s, (uint32_t)v->number));
+    default: return from_errno(reply, run_on_unit(&s->device, v));
+    }
+}
