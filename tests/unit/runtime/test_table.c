@@ -69,3 +69,24 @@ Test(table, agrees_with_a_plain_array)
     }
     free(items);
 }
+
+Test(table, takes_hashes_of_its_user)
+{
+    static struct item items[100];
+    const uint64_t seed[2] = {1, 2};
+    struct table t;
+    table_init(&t, 7);
+    /* Of three, so that most collide. */
+    for (size_t i = 0; i < 100; i++) {
+        snprintf(items[i].name, sizeof items[i].name, "item %zu", i);
+        cr_assert_eq(table_add_hashed(&t, i % 3, items[i].name, strlen(items[i].name), &items[i]), 0);
+    }
+    for (size_t i = 0; i < 100; i += 2)
+        cr_assert_eq(table_remove_hashed(&t, i % 3, items[i].name, strlen(items[i].name)), &items[i]);
+    for (size_t i = 0; i < 100; i++)
+        cr_assert_eq(table_get_hashed(&t, i % 3, items[i].name, strlen(items[i].name)), i % 2 ? &items[i] : NULL);
+    table_deinit(&t);
+    cr_assert_eq(table_hash(seed, "ab", 2), table_hash(seed, "ab", 2));
+    cr_assert_neq(table_hash(seed, "ab", 2), table_hash(seed, "ab\0", 3));
+    cr_assert_neq(table_hash(seed, "ab", 2), table_hash((const uint64_t[2]){1, 3}, "ab", 2));
+}
