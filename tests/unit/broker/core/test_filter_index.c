@@ -7,6 +7,7 @@
 
 #include "broker/core/filter_index.h"
 #include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/chance.h"
 #include "tests/lib/failing_alloc.h"
 
 static char err[160];
@@ -70,17 +71,16 @@ TestSuite(filter_index, .init = setup, .fini = teardown);
 
 /* ---- random filters and events out of a small world, so that they meet often */
 
-static unsigned random_state;
+static struct chance luck;
 
 static unsigned pick(unsigned n)
 {
-    random_state = random_state * 1103515245 + 12345;
-    return (random_state >> 16) % n;
+    return chance_below(&luck, n);
 }
 
 static bool chance(unsigned percent)
 {
-    return pick(100) < percent;
+    return chance_percent(&luck, percent);
 }
 
 static const char *const hosts[] = {"", "node-1", "node-2", "node-3", "node-*", "n?de-1"};
@@ -226,7 +226,7 @@ static void live(unsigned rounds, unsigned n_filters, unsigned seed)
     struct owner *owners = calloc(n_filters, sizeof *owners);
     size_t n_matches = 0;
 
-    random_state = seed;
+    luck = chance_from(seed);
     for (unsigned round = 0; round < rounds; round++) {
         struct random_filter r;
         struct owner *changed = &owners[pick(n_filters)];

@@ -22,6 +22,7 @@
 #include "proto/event_view.h"
 #include "sensebus/v1/event.pb-c.h"
 #include "sensebus/v1/events.pb-c.h"
+#include "tests/lib/chance.h"
 #include "tests/lib/failing_alloc.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
@@ -63,7 +64,8 @@ static struct log_directory directory;
 static struct grpc_call *calls[MAX_CALLS];
 static struct record records[MAX_RECORDS + 1];
 static const struct grpc_method *methods;
-static uint64_t random_state, seed, step, now_ns, n_sent, n_gaps_told;
+static struct chance luck;
+static uint64_t seed, step, now_ns, n_sent, n_gaps_told;
 static bool is_settling;
 static unsigned reads_until_failure; /* of the log, 0 = none fails */
 
@@ -79,10 +81,7 @@ static unsigned reads_until_failure; /* of the log, 0 = none fails */
 
 static unsigned below(unsigned n)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state >> 11) % n;
+    return chance_below(&luck, n);
 }
 
 static bool one_in(unsigned n)
@@ -658,7 +657,7 @@ static void play_step(void)
 static void play(uint64_t with_seed, uint64_t n_steps)
 {
     seed = with_seed;
-    random_state = with_seed * 0x9e3779b97f4a7c15u + 1;
+    luck = chance_from(with_seed);
     now_ns = 1000000000;
     memset(&broker, 0, sizeof broker);
     memset(records, 0, sizeof records);
