@@ -292,7 +292,7 @@ VARIANTS = [
     Memory("W7", "1000 subscribers", [LimitRelay, Sensebus, *BROKERS], 1000),
     Memory("W7", "1000 subscribers, TLS", [SensebusTls], 1000),
     Memory("W7", "5000 subscribers", [LimitRelay, Sensebus, Nats, JetStream, Redis, Mosquitto], 5000),
-    Memory("W7", "10000 subscribers", [Sensebus], 9990),
+    Memory("W7", "10000 subscribers", [Sensebus], 10000),
     Idle("W8", "1000 subscribers", [LimitRelay, Sensebus, *BROKERS], 1000),
     Idle("W8", "5000 subscribers", [LimitRelay, Sensebus, Nats, JetStream, Redis, Mosquitto], 5000),
 ]
