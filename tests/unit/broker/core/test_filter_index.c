@@ -394,33 +394,59 @@ Test(filter_index, stands_where_it_is_least_crowded)
 
 Test(filter_index, moves_when_the_crowd_does)
 {
+    enum { N = 40, CROWD = 50 };
+    static char texts[20 * N][16];
+    static char *hosts_of_all[20 * N];
     struct event_view event = {.code = 203};
     size_t n_found;
 
     /* A crowd under each host, so that those who could stand there stand under the same designators. */
-    for (unsigned i = 0; i < MANY; i++)
-        add_long_lists(&many[i], 0, 20 * (1 + i));
-    for (unsigned i = 0; i < MANY; i++) {
+    for (unsigned i = 0; i < 20 * N; i++) {
+        snprintf(texts[i], sizeof texts[i], "node-%u", i);
+        hosts_of_all[i] = texts[i];
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
         Sensebus__V1__Filter m = SENSEBUS__V1__FILTER__INIT;
-        char *host = (char *)"node-3";
-        uint32_t category = 2;
-        m.hosts = &host;
-        m.categories = &category;
-        m.n_hosts = m.n_categories = 1;
-        add(&many[MANY + i], &m);
+        m.hosts = hosts_of_all;
+        m.n_hosts = 20 * N;
+        add(&many[N + i], &m);
     }
-    for (unsigned i = 0; i < MANY; i++) {
-        drop(&many[i]);
+    for (unsigned i = 0; i < N; i++)
         add_long_lists(&many[i], 20 * i, 0);
-    }
-    for (unsigned i = 0; i < MANY; i++)
-        drop(&many[MANY + i]);
-    event.host = text("node-45");
+    event.host = text("elsewhere");
     event.device.designator = text("naa.3");
-    cr_assert_leq(find(&event, &n_found), 4);
+    cr_assert_geq(find(&event, &n_found), N - 2);
+    for (unsigned i = 0; i < CROWD; i++)
+        drop(&many[N + i]);
+    cr_assert_leq(find(&event, &n_found), 2);
+    event.host = text("node-45");
+    cr_assert_leq(find(&event, &n_found), 3);
     cr_assert_eq(n_found, 1);
-    for (unsigned i = 0; i < MANY; i++)
+    for (unsigned i = 0; i < N; i++)
         drop(&many[i]);
+}
+
+Test(filter_index, long_lists_take_no_more_places_than_entries)
+{
+    static char texts[1024][16];
+    static char *hosts_of_all[1024];
+    static Sensebus__V1__Code codes[1024];
+    Sensebus__V1__Filter m = SENSEBUS__V1__FILTER__INIT;
+    struct owner o = {0};
+
+    for (unsigned i = 0; i < 1024; i++) {
+        snprintf(texts[i], sizeof texts[i], "node-%u", i);
+        hosts_of_all[i] = texts[i];
+        codes[i] = (Sensebus__V1__Code)(1 + i);
+    }
+    m.hosts = hosts_of_all;
+    m.codes = codes;
+    m.n_hosts = m.n_codes = 1024;
+    o.filter = compile(&m);
+    failing_alloc_after(1024 + 100);
+    cr_assert_eq(filter_index_add(&ix, o.filter, &o, &o.entry), 0);
+    cr_assert_not(failing_alloc_stop());
+    drop(&o);
 }
 
 Test(filter_index, an_event_is_looked_up_in_few_shapes_whatever_is_asked)
@@ -458,13 +484,13 @@ Test(filter_index, an_event_is_looked_up_in_few_shapes_whatever_is_asked)
     }
     cr_assert_eq(find(&event, &n_found), 0);
     /* When most have gone there is room: each of the rest is looked up by all that it names. */
-    while (n > 40)
-        drop(&many[--n]);
+    unsigned rest = n - 40;
+    for (unsigned i = 0; i < rest; i++)
+        drop(&many[i]);
     event.device.designator = text("naa.1");
-    event.host = text("node-2");
-    cr_assert_eq(find(&event, &n_found), 1); /* the one that names the designator alone */
-    cr_assert_eq(n_found, 1);
-    while (n > 0)
+    event.host = text("node-1");
+    cr_assert_eq(find(&event, &n_found), 0);
+    while (n > rest)
         drop(&many[--n]);
 }
 
