@@ -200,6 +200,16 @@ static void on_abort_all(void *data, int number)
             session_abort(&c->session, number);
 }
 
+/* PREEMPT AND ABORT of another session. */
+static void on_abort_port(void *data, uint32_t port, uint16_t number)
+{
+    const struct server *s = data;
+
+    for (struct connection *c = s->connections; c; c = c->next)
+        if (!c->ending && c->session.port && c->session.port->id == port)
+            session_abort(&c->session, number);
+}
+
 static void on_cold_reset(void *data)
 {
     struct connection *self = data;
@@ -389,6 +399,8 @@ static void on_server_handle_closed(uv_handle_t *handle)
 
 int server_init(struct server *s, uv_loop_t *loop, const struct server_options *options)
 {
+    int rc;
+
     *s = (struct server){.loop = loop};
     s->target = (struct session_target){
         .device = &s->device,
@@ -398,7 +410,10 @@ int server_init(struct server *s, uv_loop_t *loop, const struct server_options *
                   .own_secret = options->own_secret},
     };
     s->target.rules.target_name = s->device.name;
-    return device_init(&s->device, options->name, options->memory_bytes);
+    rc = device_init(&s->device, options->name, options->memory_bytes);
+    s->device.on_abort = on_abort_port;
+    s->device.data = s;
+    return rc;
 }
 
 int server_listen(struct server *s, const struct sockaddr *address)

@@ -326,6 +326,9 @@ static void spread(struct device *d, const struct port *port, const struct unit 
 {
     if (effects->mode_changed)
         device_establish(d, u->number, ASC_MODE_CHANGED, port);
+    for (size_t n = 0; n < effects->notices.n && effects->aborts && d->on_abort; n++)
+        if (effects->notices.items[n].asc == ASC_REGISTRATIONS_PREEMPTED)
+            d->on_abort(d->data, effects->notices.items[n].port, u->number);
     for (size_t n = 0; n < effects->notices.n; n++)
         for (size_t i = 0; i < d->n_ports; i++)
             if (d->ports[i]->id == effects->notices.items[n].port)

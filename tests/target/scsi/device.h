@@ -37,6 +37,9 @@ struct device {
     uint64_t n_left;
     bool power_cycled; /* since it was made: new ports hear POWER ON OCCURRED */
     struct memory_budget memory;
+    /* PREEMPT AND ABORT: the commands of this port that wait for data on this unit end. Set by the owner, or NULL. */
+    void (*on_abort)(void *data, uint32_t port, uint16_t number);
+    void *data;
     uint64_t n_commands;
 };
 

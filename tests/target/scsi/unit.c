@@ -105,7 +105,10 @@ void unit_execute(struct unit *u, const struct unit_context *context, const stru
     case UNIT_SYNCHRONIZE_CACHE_16: unit_synchronize(u, request, reply); break;
     case UNIT_LOG_SENSE: log_sense(u, request, reply); break;
     case UNIT_PERSISTENT_RESERVE_IN: unit_reserve_in(u, context, request, reply); break;
-    case UNIT_PERSISTENT_RESERVE_OUT: unit_reserve_out(u, context, request, reply, &effects->notices); break;
+    case UNIT_PERSISTENT_RESERVE_OUT:
+        unit_reserve_out(u, context, request, reply, &effects->notices);
+        effects->aborts = (request->cdb[1] & 0x1f) == PROUT_PREEMPT_AND_ABORT;
+        break;
     case UNIT_MAINTENANCE_IN: port_groups(u, request, reply); break;
     default: reply_check(reply, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
     }

@@ -70,6 +70,7 @@ struct unit {
 /* What a command did that concerns other initiator ports. */
 struct unit_effects {
     bool mode_changed;
+    bool aborts; /* PREEMPT AND ABORT: commands of the ports in `notices` end */
     struct reservation_notices notices;
 };
 

@@ -209,6 +209,30 @@ Test(device, another_initiator_preempts)
     cr_assert_eq(reply.status, SCSI_RESERVATION_CONFLICT);
 }
 
+static uint32_t aborted_port;
+static uint16_t aborted_number;
+
+static void on_abort(void *data, uint32_t port, uint16_t number)
+{
+    (void)data;
+    aborted_port = port;
+    aborted_number = number;
+}
+
+Test(device, preempt_and_abort_ends_the_commands_of_who_was_preempted)
+{
+    const uint8_t enroll_a[24] = {[15] = 7}, enroll_b[24] = {[15] = 8}, preempt[24] = {[7] = 8, [15] = 7};
+
+    d.on_abort = on_abort;
+    run_with(a, 5, (const uint8_t[]){0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0}, 10, enroll_a, 24);
+    run_with(b, 5, (const uint8_t[]){0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0}, 10, enroll_b, 24);
+    run_with(b, 5, (const uint8_t[]){0x5f, 5, 3, 0, 0, 0, 0, 0, 24, 0}, 10, preempt, 24);
+    cr_assert_eq(reply.status, SCSI_GOOD);
+    cr_assert(aborted_port == a->id && aborted_number == 5);
+    run(a, 5, TUR);
+    cr_assert_eq(asc(), ASC_REGISTRATIONS_PREEMPTED);
+}
+
 Test(device, access_states_decide_what_is_ready)
 {
     device_set_alua(&d, 5, ALUA_STANDBY);
