@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What sensebus-target causes, the agent tells: a cause, and the event that it becomes, with its sense."""
+import re
+
 from target_program import Target
 
 from agent_program import *
@@ -119,6 +121,21 @@ def test_a_target_that_refuses():
         seen.expect(("NEXUS_LOST", None), ("LOGIN_FAILED", None))
         target.tell("refuse", 0)
         seen.expect(("NEXUS_RESTORED", None))
+
+
+def test_the_scenario_of_the_manual():
+    with open(os.path.join(os.environ["SENSEBUS_SOURCE"], "docs/target.md"), encoding="utf-8") as file:
+        scenario, = re.findall(r"^```\n(# controller-failover.*?)^```", file.read(), re.M | re.S)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(scenario)
+        file.flush()
+        with Target("--scenario", file.name) as target, Broker() as broker, \
+                Agent(broker, targets=[target.url()], poll="50ms"), \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            wait_until(lambda: "scenario done" in target.log() or not target.running(), "the end of the scenario")
+            check("scenario done" in target.log(), target.log())
+            told = ("ALUA_STATE_CHANGED", "NEXUS_LOST", "NEXUS_RESTORED", "POWER_ON")
+            subscription.wait(lambda s: set(told) <= {brief(e)[0] for e in s.events()}, f"{told}")
 
 
 def test_a_slow_target_is_waited_for():
