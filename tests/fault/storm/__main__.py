@@ -5,8 +5,8 @@
 
 Four agents publish, twenty subscribers of all policies read, an auditor reads the whole log; the broker is killed, stopped,
 starved of disk, its clients are frozen, killed and cut off, in an order that the seed decides. What each process sees goes to
-one history (history.py); at the end checker.py judges it. Ends 0 when nothing is wrong, 1 with the violations, 77 when this
-machine cannot run it.
+one history (history.py); at the end checker.py judges it. Ends 0 when nothing is wrong, 1 with the violations, else it could
+not be run.
 """
 import argparse
 import os
@@ -52,11 +52,10 @@ def read_arguments():
 
 
 def make_network(arguments):
-    if not arguments.proxies:
-        try:
-            return network.Namespaces(N_HOSTS)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"no namespaces of our own here ({error}): connections are cut by proxies", flush=True)
+    why_not = "as asked" if arguments.proxies else network.Namespaces.why_not()
+    if why_not is None:
+        return network.Namespaces(N_HOSTS)
+    print(f"no namespaces of our own ({why_not}): connections are cut by proxies", flush=True)
     return network.Proxies(N_HOSTS)
 
 
