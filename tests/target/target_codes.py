@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every row of proto/events.tsv that an iSCSI target can raise, raised by sensebus-target: each arrives once, as its own
-code and with its own sense. A row that is marked so and that nothing here raises is an error."""
+"""Every row of proto/events.tsv that an iSCSI target can raise, raised by sensebus-target: each arrives once, as its
+own code and with its own sense. A row that is marked so and that nothing here raises is an error."""
 import csv
 import re
 
@@ -9,7 +9,7 @@ from target_agent import Seen, sense_of, watched
 
 from sensebus_testlib import *
 
-TABLE = os.path.join(os.environ.get("SENSEBUS_SOURCE", os.path.join(os.path.dirname(__file__), "../..")), "proto/events.tsv")
+TABLE = os.path.join(os.environ["SENSEBUS_SOURCE"], "proto/events.tsv")
 PAIR = re.compile(r"\b([0-9A-F]{2})/([0-9A-F]{2}|\*)(?![0-9A-F])")
 BATCH = 16  # senses that wait at once
 LUN = 1

@@ -77,7 +77,8 @@ class Initiator:
 
 def test_garbage_ends_the_connection_and_nothing_else():
     with Target() as target, Initiator(target) as good:
-        for data in (b"GET / HTTP/1.0\r\n\r\n" * 10, b"\xff" * 48, bytes([0x43, 0x87, 0, 0, 0, 0xFF, 0xFF, 0xFF]) + bytes(40)):
+        too_long = bytes([0x43, 0x87, 0, 0, 0, 0xFF, 0xFF, 0xFF]) + bytes(40)
+        for data in (b"GET / HTTP/1.0\r\n\r\n" * 10, b"\xff" * 48, too_long):
             with Initiator(target, login=False) as bad:
                 bad.sock.sendall(data)
                 check(bad.is_closed())

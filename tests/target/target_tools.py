@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""sensebus-target with libiscsi's own tools, which know nothing of it: discovery, inquiry, CHAP, and the conformance suite."""
+"""sensebus-target with libiscsi's own tools, which know nothing of it: discovery, inquiry, CHAP, the conformance suite."""
 import os
 import re
 import shutil
@@ -17,7 +17,8 @@ TOOLS = ("iscsi-ls", "iscsi-inq", "iscsi-readcapacity16", "iscsi-test-cu")
 
 def run(*command, expected=0):
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, errors="replace")
-    check((result.returncode == 0) == (expected == 0), f"{command}: {result.returncode} {result.stdout} {result.stderr}")
+    check((result.returncode == 0) == (expected == 0),
+          f"{command}: {result.returncode} {result.stdout} {result.stderr}")
     return result.stdout
 
 
@@ -77,8 +78,8 @@ def test_a_scenario_runs_and_ends():
                                     ("after soon drop rst\n", 2, "line 1: after")):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(lines)
-            result = subprocess.run([PATH, "--listen", "127.0.0.1:0", "--scenario", path, "--exit"], capture_output=True,
-                                    text=True, check=False, timeout=LIMIT_S)
+            result = subprocess.run([PATH, "--listen", "127.0.0.1:0", "--scenario", path, "--exit"],
+                                    capture_output=True, text=True, check=False, timeout=LIMIT_S)
             check_equal(result.returncode, status, f"exit status: {result.stderr}")
             check(text in result.stdout + result.stderr, result.stdout + result.stderr)
 
