@@ -1,44 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The normal path: Login Requests go to login.h until the full feature phase; then each request that is the next in
- * CmdSN order is answered at once. A command with data to come is a task: it takes the immediate data, asks for the
- * rest by R2T, one at a time, and is executed when all is there.
+ * CmdSN order is answered at once. Commands, and the data that they wait for, are task.h's.
  *
  * What breaks the protocol is rejected; when the two sides can no longer agree on numbers, the session ends. */
 #include "tests/target/iscsi/session.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "agent/iscsi/digest.h"
 #include "agent/iscsi/pdu.h"
 #include "runtime/crc32c.h"
+#include "tests/target/iscsi/answer.h"
+#include "tests/target/iscsi/task.h"
 
-#define IMMEDIATE      0x40
-#define FLAG_READ      0x40
-#define FLAG_WRITE     0x20
-#define RESIDUAL_UNDER 0x02
-#define RESIDUAL_OVER  0x04
-
-enum reject_reason {
-    REJECT_SNACK = 0x03,
-    REJECT_PROTOCOL = 0x04,
-    REJECT_NOT_SUPPORTED = 0x05,
-    REJECT_INVALID_FIELD = 0x09,
-};
+#define IMMEDIATE 0x40
 
 void session_init(struct session *s, const struct session_target *target, uint16_t tsih,
                   const uint8_t challenge[LOGIN_CHALLENGE_BYTES], const struct session_events *events, void *data)
 {
     *s = (struct session){.target = target, .events = events, .data = data, .tsih = tsih, .statsn = 1};
     login_init(&s->login, &target->rules, challenge);
-}
-
-static void task_end(struct session_task *task)
-{
-    free(task->data);
-    *task = (struct session_task){0};
 }
 
 void session_deinit(struct session *s)
@@ -48,18 +31,6 @@ void session_deinit(struct session *s)
     if (s->port)
         device_detach(s->target->device, s->port);
     s->port = NULL;
-}
-
-size_t session_abort(struct session *s, int number)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < SESSION_WINDOW; i++)
-        if (s->tasks[i].used && (number == DEVICE_ALL_UNITS || device_lun_number(s->tasks[i].lun) == number)) {
-            task_end(&s->tasks[i]);
-            n++;
-        }
-    return n;
 }
 
 void session_digests(const struct session *s, bool *out_header, bool *out_data)
@@ -92,8 +63,7 @@ static uint32_t next_statsn(struct session *s)
     return s->statsn++;
 }
 
-/* An answer's header: opcode, F bit, task tag of the request. */
-static void head(uint8_t header[PDU_HEADER_BYTES], enum pdu_opcode opcode, uint32_t itt)
+void answer_head(uint8_t header[PDU_HEADER_BYTES], enum pdu_opcode opcode, uint32_t itt)
 {
     memset(header, 0, PDU_HEADER_BYTES);
     header[0] = (uint8_t)opcode;
@@ -101,8 +71,7 @@ static void head(uint8_t header[PDU_HEADER_BYTES], enum pdu_opcode opcode, uint3
     pdu_put32(header + PDU_AT_ITT, itt);
 }
 
-/* Fill in lengths and command numbers, add digests and padding, and send. StatSN is the caller's. */
-static void send_pdu(struct session *s, uint8_t header[PDU_HEADER_BYTES], const uint8_t *data, size_t len)
+void answer_send(struct session *s, uint8_t header[PDU_HEADER_BYTES], const uint8_t *data, size_t len)
 {
     static const uint8_t padding[4];
     bool header_digest, data_digest;
@@ -133,26 +102,26 @@ static void send_pdu(struct session *s, uint8_t header[PDU_HEADER_BYTES], const 
     }
 }
 
-static void send_with_status(struct session *s, uint8_t header[PDU_HEADER_BYTES], const uint8_t *data, size_t len)
+void answer_send_with_status(struct session *s, uint8_t header[PDU_HEADER_BYTES], const uint8_t *data, size_t len)
 {
     pdu_put32(header + PDU_AT_STATSN, next_statsn(s));
-    send_pdu(s, header, data, len);
+    answer_send(s, header, data, len);
 }
 
-static void reject(struct session *s, enum reject_reason reason, const uint8_t *rejected)
+void answer_reject(struct session *s, enum reject_reason reason, const uint8_t *rejected)
 {
     uint8_t header[PDU_HEADER_BYTES];
 
-    head(header, PDU_REJECT, PDU_NO_TAG);
+    answer_head(header, PDU_REJECT, PDU_NO_TAG);
     header[PDU_AT_RESPONSE] = (uint8_t)reason;
-    send_with_status(s, header, rejected, rejected ? PDU_HEADER_BYTES : 0);
+    answer_send_with_status(s, header, rejected, rejected ? PDU_HEADER_BYTES : 0);
 }
 
 void session_reject(struct session *s, uint8_t reason)
 {
     const uint8_t nothing[PDU_HEADER_BYTES] = {0};
 
-    reject(s, reason, nothing);
+    answer_reject(s, reason, nothing);
 }
 
 int session_async(struct session *s, const struct session_async *message)
@@ -161,14 +130,14 @@ int session_async(struct session *s, const struct session_async *message)
 
     if (message->data_len > s->login.terms.max_send_bytes)
         return UV_EINVAL;
-    head(header, PDU_ASYNC_MESSAGE, PDU_NO_TAG);
+    answer_head(header, PDU_ASYNC_MESSAGE, PDU_NO_TAG);
     device_put_lun(header + PDU_AT_LUN, message->lun);
     pdu_put32(header + PDU_AT_TTT, PDU_NO_TAG);
     header[PDU_AT_ASYNC_EVENT] = message->event;
     header[PDU_AT_ASYNC_VCODE] = message->vcode;
     for (int i = 0; i < 3; i++)
         put_be(header + PDU_AT_ASYNC_PARAMETERS + 2 * i, message->parameters[i], 2);
-    send_with_status(s, header, message->data, message->data_len);
+    answer_send_with_status(s, header, message->data, message->data_len);
     return 0;
 }
 
@@ -176,12 +145,12 @@ void session_ping(struct session *s)
 {
     uint8_t header[PDU_HEADER_BYTES];
 
-    head(header, PDU_NOP_IN, PDU_NO_TAG);
+    answer_head(header, PDU_NOP_IN, PDU_NO_TAG);
     if (++s->last_ttt == PDU_NO_TAG)
         s->last_ttt = 1;
     pdu_put32(header + PDU_AT_TTT, s->last_ttt);
     pdu_put32(header + PDU_AT_STATSN, s->statsn); /* not advanced: RFC 7143 section 11.19 */
-    send_pdu(s, header, NULL, 0);
+    answer_send(s, header, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------ login */
@@ -191,7 +160,7 @@ static void send_login(struct session *s, const uint8_t *request, const struct l
     uint8_t header[PDU_HEADER_BYTES];
     uint8_t flags = (uint8_t)(answer->stage << 2);
 
-    head(header, PDU_LOGIN_RESPONSE, pdu_get32(request + PDU_AT_ITT));
+    answer_head(header, PDU_LOGIN_RESPONSE, pdu_get32(request + PDU_AT_ITT));
     if (answer->transit)
         flags |= (uint8_t)(PDU_FINAL | answer->next_stage);
     header[PDU_AT_FLAGS] = flags;
@@ -199,7 +168,7 @@ static void send_login(struct session *s, const uint8_t *request, const struct l
     if (answer->transit && answer->next_stage == LOGIN_FULL_FEATURE)
         put_be(header + 14, s->tsih, 2);
     put_be(header + PDU_AT_LOGIN_CLASS, answer->status, 2);
-    send_with_status(s, header, answer->keys.bytes, answer->keys.len);
+    answer_send_with_status(s, header, answer->keys.bytes, answer->keys.len);
 }
 
 static enum session_verdict refuse_login(struct session *s, const uint8_t *request, enum login_status status)
@@ -258,201 +227,6 @@ static enum session_verdict receive_login(struct session *s, const struct framer
     return SESSION_GOES_ON;
 }
 
-/* ------------------------------------------------------------------------------------------------ SCSI commands */
-
-static void set_residual(uint8_t header[PDU_HEADER_BYTES], uint32_t expected, size_t actual)
-{
-    if (actual == expected)
-        return;
-    header[PDU_AT_FLAGS] |= actual > expected ? RESIDUAL_OVER : RESIDUAL_UNDER;
-    put_be(header + 44, actual > expected ? actual - expected : expected - actual, 4);
-}
-
-/* Data-In in pieces that the initiator takes, bursts ended by F, the status in the last. */
-static void send_data_in(struct session *s, uint32_t itt, uint32_t expected, const struct scsi_reply *reply)
-{
-    size_t len = reply->data_len < expected ? reply->data_len : expected, most = s->login.terms.max_send_bytes, n;
-    size_t burst = 0;
-    uint32_t datasn = 0;
-
-    for (size_t at = 0; at < len; at += n) {
-        uint8_t header[PDU_HEADER_BYTES];
-        size_t left_in_burst = s->login.terms.max_burst_bytes - burst;
-
-        n = len - at < most ? len - at : most;
-        n = n < left_in_burst ? n : left_in_burst;
-        burst += n;
-        head(header, PDU_DATA_IN, itt);
-        pdu_put32(header + PDU_AT_TTT, PDU_NO_TAG);
-        pdu_put32(header + 36, datasn++);
-        pdu_put32(header + PDU_AT_BUFFER_OFFSET, (uint32_t)at);
-        if (at + n == len) {
-            header[PDU_AT_FLAGS] |= PDU_HAS_STATUS;
-            set_residual(header, expected, reply->data_len);
-            send_with_status(s, header, reply->data + at, n);
-            return;
-        }
-        if (burst < s->login.terms.max_burst_bytes)
-            header[PDU_AT_FLAGS] = 0;
-        else
-            burst = 0;
-        send_pdu(s, header, reply->data + at, n);
-    }
-}
-
-static void send_scsi_response(struct session *s, uint32_t itt, uint32_t expected, uint8_t flags,
-                               const struct scsi_reply *reply)
-{
-    uint8_t header[PDU_HEADER_BYTES], segment[2 + SENSE_MAX_BYTES];
-    size_t len = 0, actual = flags & FLAG_WRITE ? reply->data_out_len : reply->data_len;
-
-    head(header, PDU_SCSI_RESPONSE, itt);
-    header[PDU_AT_STATUS] = (uint8_t)reply->status;
-    set_residual(header, flags & (FLAG_READ | FLAG_WRITE) ? expected : 0, actual);
-    if (reply->status == SCSI_CHECK_CONDITION) {
-        put_be(segment, reply->sense_len, 2);
-        memcpy(segment + 2, reply->sense, reply->sense_len);
-        len = 2 + reply->sense_len;
-    }
-    send_with_status(s, header, segment, len);
-}
-
-static void execute(struct session *s, const uint8_t *lun, const uint8_t *cdb, uint32_t itt, uint32_t expected,
-                    uint8_t flags, const uint8_t *data, size_t len)
-{
-    struct scsi_request request = {.data = data, .data_len = len};
-    struct scsi_reply reply = {0};
-
-    memcpy(request.cdb, cdb, sizeof(request.cdb));
-    device_execute(s->target->device, s->port, lun, &request, &reply);
-    if (reply.status == SCSI_GOOD && reply.data_len > 0 && flags & FLAG_READ && expected > 0)
-        send_data_in(s, itt, expected, &reply);
-    else
-        send_scsi_response(s, itt, expected, flags, &reply);
-    reply_deinit(&reply);
-}
-
-/* Ask for the next burst. */
-static void send_r2t(struct session *s, struct session_task *task)
-{
-    uint32_t left = task->expected - task->len, most = s->login.terms.max_burst_bytes;
-    uint32_t n = left < most ? left : most;
-    uint8_t header[PDU_HEADER_BYTES];
-
-    head(header, PDU_R2T, task->itt);
-    memcpy(header + PDU_AT_LUN, task->lun, 8);
-    pdu_put32(header + PDU_AT_TTT, task->ttt);
-    pdu_put32(header + PDU_AT_STATSN, s->statsn); /* not advanced */
-    pdu_put32(header + 36, task->r2tsn++);
-    pdu_put32(header + 40, task->len);
-    pdu_put32(header + 44, n);
-    task->burst_end = task->len + n;
-    task->next_datasn = 0;
-    send_pdu(s, header, NULL, 0);
-}
-
-static void task_go_on(struct session *s, struct session_task *task)
-{
-    if (task->len < task->expected) {
-        send_r2t(s, task);
-        return;
-    }
-    execute(s, task->lun, task->cdb, task->itt, task->expected, FLAG_WRITE, task->data, task->len);
-    task_end(task);
-}
-
-static struct session_task *find_task(struct session *s, uint32_t itt)
-{
-    for (size_t i = 0; i < SESSION_WINDOW; i++)
-        if (s->tasks[i].used && s->tasks[i].itt == itt)
-            return &s->tasks[i];
-    return NULL;
-}
-
-static struct session_task *free_task(struct session *s)
-{
-    for (size_t i = 0; i < SESSION_WINDOW; i++)
-        if (!s->tasks[i].used)
-            return &s->tasks[i];
-    return NULL;
-}
-
-/* A command with Data-Out to come. Returns false when there is no room for it. */
-static bool begin_task(struct session *s, const struct framer_pdu *pdu, uint32_t expected)
-{
-    struct session_task *task = free_task(s);
-    uint8_t *data = task ? malloc(expected) : NULL;
-
-    if (!data)
-        return false;
-    *task = (struct session_task){.used = true, .itt = pdu_get32(pdu->bytes + PDU_AT_ITT), .expected = expected};
-    task->data = data;
-    task->ttt = ++s->last_ttt == PDU_NO_TAG ? s->last_ttt = 1 : s->last_ttt;
-    task->len = (uint32_t)pdu->data_len;
-    memcpy(task->lun, pdu->bytes + PDU_AT_LUN, sizeof(task->lun));
-    memcpy(task->cdb, pdu->bytes + PDU_AT_CDB, sizeof(task->cdb));
-    if (pdu->data_len > 0)
-        memcpy(data, pdu->data, pdu->data_len);
-    task_go_on(s, task);
-    return true;
-}
-
-/* Without a look at the unit; KEY_NONE: try again. */
-static void refuse_command(struct session *s, uint32_t itt, uint32_t expected, enum sense_key key, enum asc asc)
-{
-    struct scsi_reply reply = {.status = SCSI_BUSY};
-
-    if (key != KEY_NONE)
-        reply_check(&reply, key, asc);
-    send_scsi_response(s, itt, expected, FLAG_WRITE, &reply);
-}
-
-static void receive_command(struct session *s, const struct framer_pdu *pdu)
-{
-    const uint8_t *header = pdu->bytes;
-    uint8_t flags = header[PDU_AT_FLAGS] & (FLAG_READ | FLAG_WRITE);
-    uint32_t itt = pdu_get32(header + PDU_AT_ITT), expected = pdu_get32(header + PDU_AT_EXPECTED_LENGTH);
-
-    if (flags == (FLAG_READ | FLAG_WRITE) || itt == PDU_NO_TAG || find_task(s, itt) ||
-        (pdu->data_len > 0 && (!(flags & FLAG_WRITE) || !s->login.terms.immediate_data || pdu->data_len > expected)))
-        reject(s, REJECT_PROTOCOL, header);
-    else if (!(flags & FLAG_WRITE))
-        execute(s, header + PDU_AT_LUN, header + PDU_AT_CDB, itt, expected, flags, NULL, 0);
-    else if (expected > UNIT_TRANSFER_BYTES)
-        refuse_command(s, itt, expected, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_CDB);
-    else if (pdu->data_len == expected)
-        execute(s, header + PDU_AT_LUN, header + PDU_AT_CDB, itt, expected, flags, pdu->data, pdu->data_len);
-    else if (!begin_task(s, pdu, expected))
-        refuse_command(s, itt, expected, KEY_NONE, ASC_NONE);
-}
-
-/* Only what was asked for is taken, in order (DataPDUInOrder is Yes); else the command is aborted. Data of a command
- * that is gone is dropped. */
-static void receive_data_out(struct session *s, const struct framer_pdu *pdu)
-{
-    const uint8_t *header = pdu->bytes;
-    struct session_task *task = find_task(s, pdu_get32(header + PDU_AT_ITT));
-    bool final = header[PDU_AT_FLAGS] & PDU_FINAL;
-
-    if (!task)
-        return;
-    if (pdu_get32(header + PDU_AT_TTT) != task->ttt || pdu_get32(header + PDU_AT_BUFFER_OFFSET) != task->len ||
-        pdu_get32(header + 36) != task->next_datasn || pdu->data_len > task->burst_end - task->len ||
-        (final && task->len + pdu->data_len != task->burst_end)) {
-        struct session_task failed = *task;
-
-        task_end(task);
-        refuse_command(s, failed.itt, failed.expected, KEY_ABORTED_COMMAND, ASC_DATA_PHASE_ERROR);
-        return;
-    }
-    if (pdu->data_len > 0)
-        memcpy(task->data + task->len, pdu->data, pdu->data_len);
-    task->len += (uint32_t)pdu->data_len;
-    task->next_datasn++;
-    if (final)
-        task_go_on(s, task);
-}
-
 /* ------------------------------------------------------------------------------------------------ task management */
 
 enum management_function {
@@ -468,7 +242,7 @@ enum management_response { MANAGED = 0, NO_SUCH_TASK = 1, NO_SUCH_UNIT = 2, NO_R
 
 static enum management_response abort_task(struct session *s, const uint8_t *header)
 {
-    struct session_task *task = find_task(s, pdu_get32(header + 20));
+    struct session_task *task = task_find(s, pdu_get32(header + 20));
 
     if (!task)
         return NO_SUCH_TASK;
@@ -518,9 +292,9 @@ static enum session_verdict receive_management(struct session *s, const struct f
     uint8_t header[PDU_HEADER_BYTES];
     enum management_response response = manage(s, pdu->bytes);
 
-    head(header, PDU_TASK_MANAGEMENT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
+    answer_head(header, PDU_TASK_MANAGEMENT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
     header[PDU_AT_RESPONSE] = (uint8_t)response;
-    send_with_status(s, header, NULL, 0);
+    answer_send_with_status(s, header, NULL, 0);
     if ((pdu->bytes[PDU_AT_FLAGS] & PDU_FUNCTION) != MANAGE_COLD_RESET)
         return SESSION_GOES_ON;
     s->events->cold_reset(s->data);
@@ -539,10 +313,10 @@ static void receive_nop(struct session *s, const struct framer_pdu *pdu)
         s->n_pings_answered++;
         return;
     }
-    head(header, PDU_NOP_IN, itt);
+    answer_head(header, PDU_NOP_IN, itt);
     memcpy(header + PDU_AT_LUN, pdu->bytes + PDU_AT_LUN, 8);
     pdu_put32(header + PDU_AT_TTT, PDU_NO_TAG);
-    send_with_status(s, header, pdu->data, pdu->data_len < most ? pdu->data_len : most);
+    answer_send_with_status(s, header, pdu->data, pdu->data_len < most ? pdu->data_len : most);
 }
 
 static void put_targets(const struct session *s, const char *wanted, struct keys_out *out)
@@ -567,7 +341,7 @@ static void receive_text(struct session *s, const struct framer_pdu *pdu)
     struct key key;
 
     if ((pdu->bytes[PDU_AT_FLAGS] & (PDU_FINAL | PDU_CONTINUE)) != PDU_FINAL) {
-        reject(s, REJECT_NOT_SUPPORTED, pdu->bytes);
+        answer_reject(s, REJECT_NOT_SUPPORTED, pdu->bytes);
         return;
     }
     while ((result = keys_next(&text, &len, &key)) == KEYS_ITEM) {
@@ -577,12 +351,12 @@ static void receive_text(struct session *s, const struct framer_pdu *pdu)
             keys_put(&out, key.name, "NotUnderstood");
     }
     if (result == KEYS_BAD || out.overflow || out.len > s->login.terms.max_send_bytes) {
-        reject(s, REJECT_PROTOCOL, pdu->bytes);
+        answer_reject(s, REJECT_PROTOCOL, pdu->bytes);
         return;
     }
-    head(header, PDU_TEXT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
+    answer_head(header, PDU_TEXT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
     pdu_put32(header + PDU_AT_TTT, PDU_NO_TAG);
-    send_with_status(s, header, out.bytes, out.len);
+    answer_send_with_status(s, header, out.bytes, out.len);
 }
 
 static enum session_verdict receive_logout(struct session *s, const struct framer_pdu *pdu)
@@ -590,9 +364,9 @@ static enum session_verdict receive_logout(struct session *s, const struct frame
     uint8_t header[PDU_HEADER_BYTES], reason = pdu->bytes[PDU_AT_FLAGS] & PDU_FUNCTION;
     bool other_connection = reason == 1 && pdu_get16(pdu->bytes + 20) != s->cid;
 
-    head(header, PDU_LOGOUT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
+    answer_head(header, PDU_LOGOUT_RESPONSE, pdu_get32(pdu->bytes + PDU_AT_ITT));
     header[PDU_AT_RESPONSE] = reason > 1 ? 2 : other_connection ? 1 : 0; /* 2: no recovery; 1: no such connection */
-    send_with_status(s, header, NULL, 0);
+    answer_send_with_status(s, header, NULL, 0);
     return header[PDU_AT_RESPONSE] == 0 ? end(s, "logged out") : SESSION_GOES_ON;
 }
 
@@ -619,7 +393,7 @@ static enum session_verdict receive_full_feature(struct session *s, const struct
     enum session_verdict verdict;
 
     if (opcode > PDU_LOGOUT_REQUEST || opcode == PDU_LOGIN_REQUEST) {
-        reject(s, opcode == 0x10 ? REJECT_SNACK : REJECT_NOT_SUPPORTED, pdu->bytes);
+        answer_reject(s, opcode == 0x10 ? REJECT_SNACK : REJECT_NOT_SUPPORTED, pdu->bytes);
         return SESSION_GOES_ON;
     }
     verdict = count(s, pdu->bytes, &ignore);
@@ -627,15 +401,15 @@ static enum session_verdict receive_full_feature(struct session *s, const struct
         return verdict;
     if (pdu->header_len > PDU_HEADER_BYTES || (discovery && (opcode == PDU_SCSI_COMMAND || opcode == PDU_DATA_OUT ||
                                                              opcode == PDU_TASK_MANAGEMENT_REQUEST))) {
-        reject(s, discovery ? REJECT_PROTOCOL : REJECT_INVALID_FIELD, pdu->bytes);
+        answer_reject(s, discovery ? REJECT_PROTOCOL : REJECT_INVALID_FIELD, pdu->bytes);
         return SESSION_GOES_ON;
     }
     switch (opcode) {
     case PDU_NOP_OUT: receive_nop(s, pdu); break;
-    case PDU_SCSI_COMMAND: receive_command(s, pdu); break;
+    case PDU_SCSI_COMMAND: task_receive_command(s, pdu); break;
     case PDU_TASK_MANAGEMENT_REQUEST: return receive_management(s, pdu);
     case PDU_TEXT_REQUEST: receive_text(s, pdu); break;
-    case PDU_DATA_OUT: receive_data_out(s, pdu); break;
+    case PDU_DATA_OUT: task_receive_data_out(s, pdu); break;
     default: return receive_logout(s, pdu);
     }
     return SESSION_GOES_ON;
