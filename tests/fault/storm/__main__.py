@@ -46,7 +46,7 @@ def read_arguments():
     parser.add_argument("--mutant", type=int, default=0, help="put this fault of broker/core/mutant.h into the broker")
     parser.add_argument("--history", help="keep the history in this file")
     parser.add_argument("--proxies", action="store_true", help="cut connections in user space, not between namespaces")
-    parser.add_argument("--settle", type=float, default=60, help="seconds that everybody has at the end to read on (60)")
+    parser.add_argument("--settle", type=float, default=120, help="how long everybody may take at the end to read on (120)")
     parser.add_argument("--program", default=PROGRAM, help="the broker (the one with failpoints)")
     return parser.parse_args()
 

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 
 from sensebus_testlib import BUILD, Broker, Program, wait_until
 
@@ -25,6 +26,7 @@ class StormBroker(Broker):
         self.state = "down"  # starting, up, down
         self.may_end = False  # a failpoint kills it
         self.read = 0
+        self.begun = 0
 
     def begin(self, failpoint=None):
         """Start, and do not wait."""
@@ -35,6 +37,7 @@ class StormBroker(Broker):
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)
         self.arguments = self.fixed + ["--retain-records", str(self.chance.choice(RETAIN_RECORDS))]
+        self.begun = time.monotonic()
         Program.start(self)
         self.state = "starting"
 
@@ -52,7 +55,7 @@ class StormBroker(Broker):
         if self.state != "down" and not self.running():
             status, starting = self.process.returncode, self.state == "starting"
             self.state = "down"
-            if status == -signal.SIGKILL and self.may_end or starting and self.disk.is_full or \
+            if status == -signal.SIGKILL and self.may_end or starting and self.disk.was_full_since(self.begun) or \
                     starting and "SENSEBUS_FAILPOINT" in self.env:
                 self.begin()
             else:
@@ -79,7 +82,7 @@ class StormBroker(Broker):
             allowed.add(-signal.SIGKILL)
         self.state = "down"
         status = self.stop()
-        if status not in allowed and not self.disk.is_full:
+        if status not in allowed and not self.disk.was_full_since(self.begun):
             self.tell_death(status)
         self.see_reports()
 

@@ -177,6 +177,10 @@ class Disk:
         self.ballast = os.path.join(path, "ballast")
         self.can_be_full = megabytes > 0
         self.is_full = False
+        self.freed = 0  # when
+
+    def was_full_since(self, moment):
+        return self.is_full or self.freed >= moment
 
     def fill(self):
         self.is_full = True
@@ -191,6 +195,8 @@ class Disk:
         os.close(fd)
 
     def free(self):
+        if self.is_full:
+            self.freed = time.monotonic()
         self.is_full = False
         if os.path.exists(self.ballast):
             os.unlink(self.ballast)

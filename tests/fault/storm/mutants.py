@@ -3,7 +3,7 @@
 
     python3 tests/fault/storm/mutants.py [NUMBER ...]
 
-Each mutant is given runs with one seed after the other, longer each time, until one is found guilty. Ends 0 when all are.
+Each mutant is given runs with one seed after the other, longer each time, until one is found guilty. Ends 0 when all are, and a run without a mutant is clean.
 """
 import os
 import re
@@ -21,13 +21,17 @@ def known():
         return [(int(n), text) for n, text in re.findall(r"^ \*  (2\d\d)  (.*?)(?: \*/)?$", file.read(), re.M)]
 
 
+def storm(number, seconds, seed):
+    return subprocess.run([sys.executable, HERE, "--mutant", str(number), "--seconds", str(seconds), "--seed", str(seed),
+                           "--settle", "40"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+
+
 def try_mutant(number, text):
     """True when it is found."""
     begin = time.monotonic()
     for i, seconds in enumerate(SECONDS):
-        done = subprocess.run(
-            [sys.executable, HERE, "--mutant", str(number), "--seconds", str(seconds), "--seed", str(SEED + i), "--settle",
-             "10"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+        done = storm(number, seconds, SEED + i)
         if done.returncode not in (0, 1):
             print(f"mutant {number}: the run itself failed ({done.returncode}):\n{done.stdout}", flush=True)
             return False
@@ -46,6 +50,9 @@ def main():
     mutants = [(n, text) for n, text in known() if not wanted or n in wanted]
     if not mutants:
         sys.exit("no such mutant")
+    done = storm(0, SECONDS[0], SEED)
+    if done.returncode != 0:
+        sys.exit(f"without a mutant there is something wrong already:\n{done.stdout}")
     found = [n for n, text in mutants if try_mutant(n, text)]
     print(f"{len(found)} of {len(mutants)} mutants were found")
     sys.exit(0 if len(found) == len(mutants) else 1)
