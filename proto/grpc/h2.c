@@ -439,12 +439,19 @@ int h2_request(struct grpc_call *call, const char *path, const char *authority, 
     return 0;
 }
 
+/* The peer would wait for ever for what nghttp2 has no memory to say: the connection ends. */
+static void end_if_no_memory(struct h2 *h2, int rc)
+{
+    if (rc == NGHTTP2_ERR_NOMEM)
+        h2_fail(h2, H2_ENHANCE_YOUR_CALM, "out of memory");
+}
+
 void h2_resume(struct grpc_call *call)
 {
     if (call->stream_id == 0)
         return;
-    /* An error means that the body is not deferred: then it goes on by itself. */
-    nghttp2_session_resume_data(call->h2->session, call->stream_id);
+    /* Another error means that the body is not deferred: then it goes on by itself. */
+    end_if_no_memory(call->h2, nghttp2_session_resume_data(call->h2->session, call->stream_id));
     call->h2->host->wake(call->h2);
 }
 
@@ -452,7 +459,7 @@ void h2_consume(struct grpc_call *call, size_t len)
 {
     if (call->stream_id == 0 || len == 0)
         return;
-    nghttp2_session_consume_stream(call->h2->session, call->stream_id, len);
+    end_if_no_memory(call->h2, nghttp2_session_consume_stream(call->h2->session, call->stream_id, len));
     call->h2->host->wake(call->h2);
 }
 
@@ -463,8 +470,9 @@ void h2_detach(struct grpc_call *call)
         return;
     nghttp2_session_set_stream_user_data(h2->session, call->stream_id, NULL);
     bool is_refused = h2->side == H2_SERVER && call->status == GRPC_RESOURCE_EXHAUSTED;
-    nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, call->stream_id,
-                              is_refused ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_CANCEL);
+    int rc = nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, call->stream_id,
+                                       is_refused ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_CANCEL);
     call->stream_id = 0;
+    end_if_no_memory(h2, rc);
     h2->host->wake(h2);
 }

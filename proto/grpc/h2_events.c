@@ -163,7 +163,8 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     (void)flags;
     (void)data;
     /* A paused call holds back its own window; the connection's belongs to all. */
-    nghttp2_session_consume_connection(session, len);
+    if (nghttp2_session_consume_connection(session, len) == NGHTTP2_ERR_NOMEM)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (call)
         call_on_data(call, bytes, len);
     return 0;
@@ -187,8 +188,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
             return 0;
         call->trailers_sent = true;
         /* The rest of the request is not wanted; without this the stream would stay open. */
-        if (!call->remote_closed)
-            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+        if (!call->remote_closed && nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                                              NGHTTP2_NO_ERROR) == NGHTTP2_ERR_NOMEM)
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
     } else if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
                frame->rst_stream.error_code != NGHTTP2_CANCEL) {
         /* Resets that the peer provokes cost as much as resets that it sends. */
