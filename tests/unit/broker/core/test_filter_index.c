@@ -266,7 +266,7 @@ Test(filter_index, finds_what_evaluating_every_filter_finds)
     /* Few at a time; and so many that the shapes do not suffice. */
     for (unsigned i = 0; i < 4; i++)
         live(2000, 16, seed + i);
-    live(6000, 512, seed + 4);
+    live(3000, 512, seed + 4);
 }
 
 /* ---- cost */
