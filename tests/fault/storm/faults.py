@@ -14,7 +14,7 @@ import time
 
 from cast import HUB
 
-# One in so many moments of a run, seconds between two faults.
+# Between two faults.
 PAUSE_S = (0.1, 2.2)
 STEPS = ("commit.seal", "commit.sealed", "commit.work", "store.begin", "store.put", "store.commit", "disk.write",
          "disk.written", "disk.sync", "disk.meta", "store.committed", "commit.publish", "commit.published", "commit.told")

@@ -26,6 +26,9 @@ class Stream:
         self.place = None
         self.first = True            # nothing yet but Opened
         self.synced = self.closed = False
+        self.gone = None             # (epoch, sequence) that was asked for and is gone: a Gap has to come first
+        self.may_be_gone = []        # the same, one of these, when it is not known what was asked for
+        self.snapshot_due = False    # a snapshot has to come first
         self.snapshot = None         # sequences of a snapshot under way
         self.n_gaps = 0
 
@@ -102,7 +105,7 @@ class Judge:
             self.complain("not in order", f"{kind} after Closed")
         if stream.snapshot is not None and kind not in ("ev", "rec", "synced", "closed"):
             self.complain("not in order", f"{kind} inside a snapshot")
-        if stream.first and (hasattr(stream, "gone") and kind != "gap" or hasattr(stream, "snapshot_due") and kind != "snap"):
+        if stream.first and (stream.gone and kind != "gap" or stream.snapshot_due and kind != "snap"):
             self.complain("not in order", f"{kind} before the gap or the snapshot")
         getattr(self, "_stream_" + kind)(stream, fact)
         stream.first = stream.first and kind in ("opened", "watching")
@@ -146,7 +149,7 @@ class Judge:
             return {sequence}
         if not stream.request.get("resume_at_oldest"):
             self.complain("went on from a position that is gone", f"{sequence}, the oldest is {fact['oldest']}")
-        stream.gone = epoch, sequence  # a Gap has to follow
+        stream.gone = epoch, sequence
         return {fact["oldest"]}
 
     def _start_cursor(self, stream, fact, log, cursor):
@@ -154,8 +157,7 @@ class Judge:
         places = self.subscriber.tried[cursor] + ([moved] if moved else [])
         allowed = {sequence for epoch, sequence in places if epoch == fact["E"] and sequence >= fact["oldest"]}
         gone = [p for p in places if p[0] != fact["E"] or p[1] < fact["oldest"]]
-        if gone:
-            stream.may_be_gone = gone
+        stream.may_be_gone = gone
         if gone or not moved:
             allowed.add(fact["oldest"])
         return allowed
@@ -244,7 +246,7 @@ class Judge:
         stream.n_gaps += 1
         self.counts["gaps"] += 1
         self.counts["gaps of LIVE" if fact["stage"] == STAGE_SUBSCRIPTION else "gaps of retention"] += 1
-        if stream.first and (hasattr(stream, "gone") or hasattr(stream, "may_be_gone")):
+        if stream.first and (stream.gone or stream.may_be_gone):
             self._gap_at_start(stream, fact)
             return
         if stream.n_gaps > 2 + fact["t"] - stream.time:
@@ -257,15 +259,14 @@ class Judge:
         stream.place = max(stream.place, fact["to"])
 
     def _gap_at_start(self, stream, fact):
-        allowed = [stream.gone] if hasattr(stream, "gone") else stream.may_be_gone
+        allowed = [stream.gone] if stream.gone else stream.may_be_gone
         if (fact["f"], fact["from"]) not in [tuple(p) for p in allowed] or fact["to"] != stream.place:
             self.complain("a gap that is none", f"{fact['from']}..{fact['to']} at the beginning")
         elif fact["f"] == stream.epoch:
             self._gap_content(stream, self.known.logs[stream.epoch], fact)
         elif not fact["least"] or fact["count"] != 0:
             self.complain("a wrong count", f"{fact['count']} of another log")
-        for name in ("gone", "may_be_gone"):
-            stream.__dict__.pop(name, None)
+        stream.gone, stream.may_be_gone = None, []
 
     def _gap_content(self, stream, log, fact):
         if log.final is None and fact["to"] > log.newest():
@@ -296,9 +297,9 @@ class Judge:
 
     def _stream_snap(self, stream, fact):
         self.counts["snapshots"] += 1
-        if not hasattr(stream, "snapshot_due") or fact["at"] != stream.place:
+        if not stream.snapshot_due or fact["at"] != stream.place:
             self.complain("not in order", f"SnapshotBegin {fact['at']}, opened at {stream.place}")
-        stream.__dict__.pop("snapshot_due", None)
+        stream.snapshot_due = False
         stream.snapshot = []
 
     def _stream_synced(self, stream, fact):
