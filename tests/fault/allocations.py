@@ -201,7 +201,14 @@ class Scenario:
         admin.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(), timeout=STEP_LIMIT_S)
         self.wait_end(self.subscription(cursor="reader", stop_at_newest=True), "cursor")
 
+    def wait_inventory(self):
+        admin = admin_pb2_grpc.AdminStub(self.channel())
+        request = admin_pb2.ListDevicesRequest(hosts=[self.host])
+        wait_until(lambda: self.agent.ended.is_set() or admin.ListDevices(request, timeout=STEP_LIMIT_S).devices,
+                   "the inventory", STEP_LIMIT_S)
+
     def adapter(self):
+        self.wait_inventory()
         stream = AdapterStream(self.broker, channel=self.channel(), limit_s=STEP_LIMIT_S)
         self.opened.append(stream)
         session = self.asked(stream, start=A.Start(address=address(1, 0, host=self.host)))
