@@ -150,7 +150,7 @@ static void flight_succeeded(struct commit *c)
     struct commit_waiter *w;
     while ((w = TAILQ_FIRST(&b->waiters))) {
         TAILQ_REMOVE(&b->waiters, w, entry);
-        w->queued = false;
+        w->queue = NULL;
         w->cb(w);
     }
     if (c->wanted && b->n_records >= GATHER_RECORDS && c->open->bytes < GATHER_BYTES && TAILQ_EMPTY(&c->open->waiters))
@@ -296,25 +296,18 @@ int commit_put(struct commit *c, enum journal_table table, const void *key, size
 
 void commit_wait(struct commit *c, struct commit_waiter *w)
 {
-    assert(!w->queued);
-    w->queued = true;
-    TAILQ_INSERT_TAIL(&c->open->waiters, w, entry);
+    assert(!w->queue);
+    w->queue = &c->open->waiters;
+    TAILQ_INSERT_TAIL(w->queue, w, entry);
     want(c);
 }
 
-void commit_forget(struct commit_waiter *w, struct commit *c)
+void commit_forget(struct commit_waiter *w)
 {
-    if (!w->queued)
+    if (!w->queue) /* which may be that of the transaction whose waiters run just now */
         return;
-    struct commit_waiter *i;
-    struct commit_waiters *list = &c->open->waiters;
-    if (c->flight) {
-        TAILQ_FOREACH(i, &c->flight->waiters, entry)
-        if (i == w)
-            list = &c->flight->waiters;
-    }
-    TAILQ_REMOVE(list, w, entry);
-    w->queued = false;
+    TAILQ_REMOVE(w->queue, w, entry);
+    w->queue = NULL;
 }
 
 void commit_poke(struct commit *c)

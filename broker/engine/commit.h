@@ -22,6 +22,7 @@
 #define COMMIT_MAX_PUT_BYTES (16u * 1024 * 1024) /* waiting */
 
 struct commit;
+struct commit_waiters;
 
 struct commit_ops {
     /* A transaction is being closed: everything accepted, up to `through`, is in it. Add the puts that belong to it
@@ -38,7 +39,7 @@ struct commit_ops {
 struct commit_waiter {
     TAILQ_ENTRY(commit_waiter) entry;
     void (*cb)(struct commit_waiter *waiter);
-    bool queued;
+    struct commit_waiters *queue; /* the one it waits in; NULL: none */
 };
 TAILQ_HEAD(commit_waiters, commit_waiter);
 
@@ -93,7 +94,7 @@ int commit_put(struct commit *c, enum journal_table table, const void *key, size
 /* Run w->cb once everything accepted and put so far is on disk; never before this returns. */
 void commit_wait(struct commit *c, struct commit_waiter *w);
 /* Forget a waiter; accepts one that is not waiting. */
-void commit_forget(struct commit_waiter *w, struct commit *c);
+void commit_forget(struct commit_waiter *w);
 /* Write a transaction even if there is nothing new, for retention's sake. */
 void commit_poke(struct commit *c);
 

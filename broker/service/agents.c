@@ -618,7 +618,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
     snprintf(reason, sizeof reason, "stream ended: %s%s%s", grpc_status_name(status), message[0] ? ": " : "", message);
     session_leave(s, false, reason);
     session_drop_held(s);
-    commit_forget(&s->detach_written, &s->broker->commit);
+    commit_forget(&s->detach_written);
     TAILQ_REMOVE(&s->agents->sessions, s, entry);
     free(s);
 }

@@ -503,7 +503,7 @@ static void drain(struct broker *b)
     if (left_ms < LAST_WORDS_MS)
         left_ms = LAST_WORDS_MS < b->options.drain_grace_ms ? LAST_WORDS_MS : b->options.drain_grace_ms;
     b->state = BROKER_DRAINING;
-    commit_forget(&b->stopping_written, &b->commit);
+    commit_forget(&b->stopping_written);
     TAILQ_FOREACH(s, &b->events.all, all) /* those who keep up hear BROKER_STOPPING before their stream ends */
     subscription_turn(s);
     grpc_server_drain(b->server, (uint32_t)left_ms, on_drained, b);

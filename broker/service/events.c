@@ -129,7 +129,6 @@ void events_on_committed(struct events *e)
 /* Waits for its cursor's move to be on disk. */
 struct acknowledge {
     struct commit_waiter waiter;
-    struct broker *broker;
     struct grpc_call *call; /* NULL once it is gone */
     struct cursor_position position;
 };
@@ -156,7 +155,7 @@ static void on_acknowledge_close(struct grpc_call *call, void *data, int status,
     struct acknowledge *a = data;
 
     (void)call, (void)status, (void)message;
-    commit_forget(&a->waiter, &a->broker->commit);
+    commit_forget(&a->waiter);
     free(a);
 }
 
@@ -179,7 +178,6 @@ static void acknowledge_move(struct broker *b, struct grpc_call *call, const cha
                          rc == UV_ENOBUFS ? "too much waits for the disk" : "out of memory");
         return;
     }
-    a->broker = b;
     a->call = call;
     a->position = *next;
     a->waiter.cb = on_acknowledge_written;

@@ -275,8 +275,8 @@ Test(commit, waiters_run_once_after_everything_before_them)
     append(3, 3000);
     commit_wait(&commit, &second.waiter);
     commit_wait(&commit, &forgotten.waiter);
-    commit_forget(&forgotten.waiter, &commit);
-    commit_forget(&forgotten.waiter, &commit);
+    commit_forget(&forgotten.waiter);
+    commit_forget(&forgotten.waiter);
     settle();
     cr_assert_eq(first.n, 1);
     cr_assert_eq(first.committed_then, 2);
@@ -290,9 +290,36 @@ Test(commit, waiter_in_the_write_under_way_can_be_forgotten)
     struct counted_waiter w = {.waiter.cb = on_waited};
     commit_wait(&commit, &w.waiter);
     run_into_a_write();
-    commit_forget(&w.waiter, &commit);
+    commit_forget(&w.waiter);
     settle();
     cr_assert_eq(w.n, 0);
+}
+
+struct forgetting_waiter {
+    struct commit_waiter waiter;
+    struct commit_waiter *other;
+    unsigned n;
+};
+
+static void on_forgetting(struct commit_waiter *w)
+{
+    struct forgetting_waiter *f = (struct forgetting_waiter *)w;
+    f->n++;
+    commit_forget(f->other);
+}
+
+Test(commit, waiter_can_forget_the_next_one_of_the_same_write)
+{
+    struct counted_waiter forgotten = {.waiter.cb = on_waited}, later = forgotten;
+    struct forgetting_waiter first = {.waiter.cb = on_forgetting, .other = &forgotten.waiter};
+    commit_wait(&commit, &first.waiter);
+    commit_wait(&commit, &forgotten.waiter);
+    settle();
+    commit_wait(&commit, &later.waiter);
+    settle();
+    cr_assert_eq(first.n, 1);
+    cr_assert_eq(forgotten.n, 0);
+    cr_assert_eq(later.n, 1);
 }
 
 Test(commit, puts_alone_are_written)
