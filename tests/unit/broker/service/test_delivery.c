@@ -189,6 +189,7 @@ const char *__wrap_grpc_call_peer(const struct grpc_call *c);
 __attribute__((format(printf, 3, 4))) void __wrap_grpc_call_finish(struct grpc_call *c, int status, const char *format,
                                                                    ...);
 void __wrap_grpc_call_share(struct grpc_call *c, struct grpc_budget *budget);
+void __wrap_grpc_call_set_patient(struct grpc_call *c);
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out);
 uint64_t __wrap_clock_mono_ns(void);
 int __real_journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out);
@@ -249,6 +250,11 @@ void __wrap_grpc_call_finish(struct grpc_call *c, int status, const char *format
 void __wrap_grpc_call_share(struct grpc_call *c, struct grpc_budget *budget)
 {
     (void)c, (void)budget;
+}
+
+void __wrap_grpc_call_set_patient(struct grpc_call *c)
+{
+    (void)c;
 }
 
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out)
