@@ -6,6 +6,8 @@
 #include <uv.h>
 
 #include "broker/engine/journal.h"
+#include "broker/engine/journal_format.h"
+#include "broker/engine/journal_meta.h"
 
 #define LOADED_BATCHES   16u
 #define LOAD_AHEAD_BYTES (64u * 1024) /* small stored values are read together up to this */
@@ -150,6 +152,14 @@ int journal_loaded_read(struct journal *j, uint64_t sequence, bool ahead, struct
     if (!rc) {
         rc = load(j, &cursor, sequence, ahead, &fresh, out_damage);
         store_cursor_close(&cursor);
+    }
+    if (rc == JOURNAL_TRIMMED) { /* the gap that comes of it tells the bits of what is gone, published or not */
+        struct journal_state state;
+        int state_rc = journal_state_get(j, &txn, &state);
+        if (state_rc)
+            rc = state_rc;
+        else
+            j->trimmed_bits |= state.trimmed_bits;
     }
     store_abort(&txn);
     if (rc == JOURNAL_RUN)
