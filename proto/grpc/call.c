@@ -43,6 +43,7 @@ static void call_free(struct grpc_call *call)
     if (call->next)
         call->next->prev = call->prev;
     h2->n_calls--;
+    h2->n_patient -= call->patient;
     h2->kept_bytes -= call->kept_bytes;
     call_unary_left(call, call->out.n_bytes);
     h2->counters->calls_open--;
@@ -72,6 +73,12 @@ void grpc_call_share(struct grpc_call *call, struct grpc_budget *budget)
 {
     assert(!call->budget && !call->ended);
     call->budget = budget;
+}
+
+void grpc_call_set_patient(struct grpc_call *call)
+{
+    call->h2->n_patient += !call->patient;
+    call->patient = true;
 }
 
 /* `queued` bytes wait now. */

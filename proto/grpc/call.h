@@ -49,6 +49,7 @@ struct grpc_call {
     size_t kept_bytes; /* memory that received bytes are kept in: of a message not yet whole, or a unary request */
     size_t held_bytes; /* received while paused, not yet granted again */
     bool paused;
+    bool patient;  /* grpc_call_set_patient */
     bool discards; /* what still comes is of no interest */
 
     struct sendq out;

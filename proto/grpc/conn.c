@@ -40,7 +40,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t keepalive_due(const struct conn *c)
 {
-    return c->ping_ms ? c->ping_ms + c->limits->keepalive_timeout_ms : c->received_ms + c->limits->keepalive_ms;
+    bool is_patient = c->h2.n_calls > 0 && c->h2.n_patient == c->h2.n_calls;
+
+    if (c->ping_ms)
+        return c->ping_ms + c->limits->keepalive_timeout_ms;
+    return c->received_ms + (is_patient ? c->limits->patient_keepalive_ms : c->limits->keepalive_ms);
 }
 
 /* A write that the peer does not take is like a PING that it does not answer, even if it talks all the while. */

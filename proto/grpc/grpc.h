@@ -57,6 +57,7 @@ struct grpc_limits {
     uint32_t stream_window_bytes;     /* 1 MiB receive window of a call */
     uint32_t connection_window_bytes; /* 4 MiB receive window of a connection */
     uint32_t keepalive_ms;            /* 20,000: PING after this long without anything from the peer */
+    uint32_t patient_keepalive_ms;    /* 120,000: the same while all its calls are patient (grpc_call_set_patient) */
     uint32_t keepalive_timeout_ms;    /* 20,000: without an answer for this long the connection is dead */
     uint32_t handshake_ms;            /* 10,000 from accept to the peer's SETTINGS, TLS included */
     uint32_t control_burst;           /* 1,000: PING, SETTINGS and empty frames a connection may send at once … */
@@ -96,6 +97,10 @@ struct grpc_budget {
 };
 /* Once a call. What waits on it is counted there until its on_close begins. */
 void grpc_call_share(struct grpc_call *call, struct grpc_budget *budget);
+
+/* Nothing but memory hangs on how soon it is noticed that the peer is gone. A host that is gone is noticed by the
+ * kernel all the same (transport_accept). */
+void grpc_call_set_patient(struct grpc_call *call);
 
 /* Queued and not yet handed to the socket. */
 size_t grpc_call_queued_bytes(const struct grpc_call *call);

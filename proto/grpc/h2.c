@@ -33,6 +33,7 @@ struct grpc_limits h2_limits_resolve(const struct grpc_limits *limits)
     l.stream_window_bytes = or_default(l.stream_window_bytes, 1u << 20) & INT32_MAX;
     l.connection_window_bytes = or_default(l.connection_window_bytes, 4u << 20) & INT32_MAX;
     l.keepalive_ms = or_default(l.keepalive_ms, 20000);
+    l.patient_keepalive_ms = or_default(l.patient_keepalive_ms, 120000);
     l.keepalive_timeout_ms = or_default(l.keepalive_timeout_ms, 20000);
     l.handshake_ms = or_default(l.handshake_ms, 10000);
     l.control_burst = or_default(l.control_burst, 1000);

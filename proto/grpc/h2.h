@@ -49,6 +49,7 @@ struct h2 {
     enum h2_side side;
     struct grpc_call *calls;
     size_t n_calls;
+    size_t n_patient;            /* of them */
     struct grpc_call *attention; /* calls that h2_turn must look at, oldest first */
     struct grpc_call *attention_last;
     size_t kept_bytes;  /* sum of the calls' */

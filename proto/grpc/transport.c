@@ -2,9 +2,12 @@
 #include "proto/grpc/transport.h"
 
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "proto/grpc/secure.h"
 #include "runtime/tls.h"
@@ -32,6 +35,20 @@ static void name_tcp_peer(struct transport *t)
     uv_tcp_nodelay(&t->u.tcp, 1);
 }
 
+/* A peer whose host or network is gone, while nothing is on the way to it: the kernel ends the connection after 40 s.
+ * That costs no turn of the loop. A peer that only stands still, or owes an acknowledgement, is found by PING. */
+static void watch_peer(struct transport *t)
+{
+    static const int interval_s = 5, n_probes = 4;
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&t->u.handle, &fd) != 0)
+        return;
+    uv_tcp_keepalive(&t->u.tcp, 1, 20);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &n_probes, sizeof n_probes);
+}
+
 static int identify_unix_peer(struct transport *t)
 {
     uv_os_fd_t fd;
@@ -47,6 +64,7 @@ int transport_accept(struct transport *t, uv_stream_t *listener, const char *loc
     t->accepted = true;
     if (listener->type == UV_TCP) {
         name_tcp_peer(t);
+        watch_peer(t);
         return 0;
     }
     snprintf(t->peer, sizeof t->peer, "%s", local);

@@ -38,7 +38,7 @@ class Plan:
         self.repetitions = {"full": 5, "quick": 3, "smoke": 1}[size]
         self.paced_s = {"full": 10, "quick": 2, "smoke": 0.2}[size]
         self.replayed = {"full": 1_000_000, "quick": 200_000, "smoke": 2_000}[size]
-        self.idle_s = {"full": 30, "quick": 5, "smoke": 0.5}[size]
+        self.idle_s = {"full": 180, "quick": 5, "smoke": 0.5}[size]
         self.divide_subscribers = {"full": 1, "quick": 1, "smoke": 50}[size]
 
     def subscribers(self, n):

@@ -247,4 +247,5 @@ void subscription_accept(struct grpc_call *call, void *service)
     e->n_all++;
     grpc_call_accept(call, &ops, s);
     grpc_call_share(call, &account->budget);
+    grpc_call_set_patient(call);
 }

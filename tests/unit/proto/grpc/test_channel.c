@@ -228,6 +228,30 @@ Test(limits, keepalive_keeps_a_quiet_connection)
     pair_deinit(&pair);
 }
 
+/* A peer that answers nothing: who only has patient calls is left alone, until it has another one. */
+Test(channel, patient_calls_are_pinged_later)
+{
+    struct grpc_limits limits = {.keepalive_ms = 500, .keepalive_timeout_ms = 20, .patient_keepalive_ms = 3600000};
+    static const char settings[] = "\0\0\0\4\0\0\0\0\0";
+    struct outcome o = {0};
+    struct grpc_channel *channel;
+    struct probe patient = {0}, other = {0};
+    bare_peer_open(&bare_peer, settings, sizeof settings - 1);
+    cr_assert_eq(grpc_channel_open(&loop.loop, bare_peer.address, &(struct grpc_channel_options){.limits = &limits},
+                                   &ops, &o, &channel),
+                 0);
+    cr_assert(test_loop_until(&loop, &o.up));
+    cr_assert_eq(grpc_call_start(channel, "/a/b", 0, &probe_ops, &patient, &patient.call), 0);
+    grpc_call_set_patient(patient.call);
+    test_loop_for(&loop, 1500);
+    cr_assert_not(o.down);
+    cr_assert_eq(grpc_call_start(channel, "/a/b", 0, &probe_ops, &other, &other.call), 0);
+    cr_assert(test_loop_until(&loop, &o.down));
+    cr_assert(strstr(o.reason, "keepalive"), "%s", o.reason);
+    grpc_channel_close(channel);
+    bare_peer_close(&bare_peer);
+}
+
 Test(limits, client_starts_no_more_calls_than_allowed)
 {
     struct grpc_limits limits = {.max_streams = 2};
