@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@
 #include "runtime/store_files.h"
 #include "runtime/store_image.h"
 
-#define MAX_READERS 512
+#define MAX_READERS     512
+#define LOCK_FILE_BYTES ((MAX_READERS + 64) * 64) /* an entry takes 64 */
 
 struct store_table_name {
     char *name;
@@ -100,10 +102,25 @@ static int clear_mark(struct store *s)
 
 /* ---- the environment */
 
+/* LMDB writes its table of readers through a map, into a file that it only made long: on a full disk that is SIGBUS.
+ * Here it gets its blocks first, more than the table takes. */
+static int make_lock_file(const char *directory)
+{
+    char *path = store_files_path(directory, "lock.mdb");
+    int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    int rc = !path ? ENOMEM : fd < 0 ? errno : posix_fallocate(fd, 0, LOCK_FILE_BYTES);
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return rc;
+}
+
 static int make_empty(const char *directory)
 {
     MDB_env *env;
-    int rc = mdb_env_create(&env);
+    int rc = make_lock_file(directory);
+    if (rc == 0)
+        rc = mdb_env_create(&env);
     if (rc != 0)
         return rc;
     rc = mdb_env_open(env, directory, 0, 0600);
@@ -163,7 +180,7 @@ static int open_env(struct store *s)
     unsigned flags = MDB_NOTLS | (s->relaxed ? (unsigned)MDB_NOSYNC : 0);
     if ((rc = mdb_env_set_mapsize(env, map)) != 0 || (rc = mdb_env_set_maxdbs(env, s->max_tables)) != 0 ||
         (rc = mdb_env_set_maxreaders(env, MAX_READERS)) != 0 || (rc = mdb_env_set_userctx(env, s)) != 0 ||
-        (rc = mdb_env_open(env, s->path, flags, 0600)) != 0)
+        (rc = make_lock_file(s->path)) != 0 || (rc = mdb_env_open(env, s->path, flags, 0600)) != 0)
         rc = translate_write(s, rc);
     int n_stale;
     if (rc == 0)
