@@ -40,5 +40,5 @@ void events_stop(struct events *e);
 
 /* A record was accepted and scanned; it will be committed with this sequence. */
 void events_on_accepted(struct events *e, const struct event_view *event, uint64_t sequence);
-/* Records were committed. Those whose filter matches some have a turn: some at once, all others soon. */
+/* Records were committed. Those whose filter matches some have a turn: at once when they are few, or else soon. */
 void events_on_committed(struct events *e);
