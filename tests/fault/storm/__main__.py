@@ -152,9 +152,9 @@ class Run:
         self.world.board.set(worlds.CALM, 1)
         agents = self.agents
         self.wait(storm, lambda: self.broker.state == "up" and
-                  all(p.get(agent.ACKED) == p.get(agent.MADE) for p in agents), limit_s)
+                  all(p.get(agent.QUIET) and p.get(agent.ACKED) == p.get(agent.MADE) for p in agents), limit_s)
         for player in agents:
-            if player.get(agent.ACKED) != player.get(agent.MADE):
+            if not player.get(agent.QUIET) or player.get(agent.ACKED) != player.get(agent.MADE):
                 self.world.history.write("died", status="no acknowledgement", log=f"{player.name}: "
                                          f"{player.get(agent.ACKED)} of {player.get(agent.MADE)}")
             player.kill()

@@ -12,8 +12,8 @@ import zlib
 
 from sensebus_testlib import adapter_pb2, agents_pb2, code_pb2, event_pb2, grpc  # noqa: F401
 
-MADE, ACKED, EPOCH = 0, 1, 2  # of the board
-N_NUMBERS = 3
+MADE, ACKED, EPOCH, QUIET = 0, 1, 2, 3  # of the board; QUIET: it makes no more
+N_NUMBERS = 4
 SPOOL = 2500        # then it makes no more until something is acknowledged
 WINDOW = 1500        # sent and not acknowledged
 PER_MESSAGE = 60
@@ -106,6 +106,7 @@ class Agent:
             if due >= 1 and self.made() - self.acked() < SPOOL:
                 self.make_some(min(int(due), 200))
                 due = min(due - int(due), 1000) if due < 200 else due - 200
+        self.player.set(QUIET, 1)
 
     # ---- sending
 
