@@ -23,6 +23,8 @@ struct source_ops {
     /* The hook lost an unknown number of events between the two wall times: told as EVENTS_LOST, and every source is
      * asked to resync. `reason` in words. */
     void (*on_lost)(void *data, uint32_t source, uint64_t from_wall_ns, uint64_t to_wall_ns, const char *reason);
+    /* Perhaps something was lost: every source is asked to resync, and nothing is told unless that finds something. */
+    void (*on_doubt)(void *data, uint32_t source);
     /* state is enum SourceState; `reason` says why it is not ARMED and what to grant or load, "" else. */
     void (*on_coverage)(void *data, uint32_t source, uint32_t state, const char *reason);
 };
@@ -44,6 +46,9 @@ struct source_api {
     /* Something was lost, here or elsewhere: compare what is with what was known, and tell the difference as synthetic
      * observations. NULL where a source has no state to compare. */
     void (*resync)(struct source *s);
+    /* Another source told this: the state that it tells is known from now on, and no difference any more. NULL where a
+     * source keeps no state. */
+    void (*heard)(struct source *s, const struct observation *observation);
     /* Wall time of the last proof that it sees anything; 0 = never. */
     uint64_t (*last_proof)(const struct source *s);
     /* What could be armed here and now, without arming it: for
