@@ -155,8 +155,7 @@ class Run:
                   all(p.get(agent.QUIET) and p.get(agent.ACKED) == p.get(agent.MADE) for p in agents), limit_s)
         for player in agents:
             if not player.get(agent.QUIET) or player.get(agent.ACKED) != player.get(agent.MADE):
-                self.world.history.write("died", status="no acknowledgement", log=f"{player.name}: "
-                                         f"{player.get(agent.ACKED)} of {player.get(agent.MADE)}")
+                self.world.history.write("unacked", a=player.name, n=player.get(agent.ACKED), made=player.get(agent.MADE))
             player.kill()
         epoch, newest = self.wait_newest(storm, limit_s)
         self.wait(storm, lambda: all(s.get(subscriber.EPOCH) == epoch and s.get(subscriber.PLACE) >= newest
@@ -168,7 +167,7 @@ class Run:
         self.broker.terminate()
         damage = self.broker.verify()
         if damage:
-            self.world.history.write("died", status="verify", log=damage)
+            self.world.history.write("damage", log=damage)
 
     def wait_newest(self, storm, limit_s):
         """Until nothing comes any more: that the agents are gone is told in the log too."""
@@ -187,7 +186,7 @@ class Run:
         if pid == 0:
             channel = grpc.insecure_channel(self.broker.address)
             try:
-                info = admin_pb2_grpc.AdminStub(channel).GetBroker(admin_pb2.GetBrokerRequest(), timeout=20)
+                info = admin_pb2_grpc.AdminStub(channel).GetBroker(admin_pb2.GetBrokerRequest(), timeout=60)
                 os.write(writer, f"{info.newest.epoch} {info.newest.sequence}".encode())
             finally:
                 os._exit(0)
@@ -196,7 +195,7 @@ class Run:
         os.close(reader)
         os.waitpid(pid, 0)
         if not text:
-            self.broker.tell_death("does not answer")
+            self.broker.tell_silence()
             return 0, 0
         return tuple(int(word) for word in text.split())
 

@@ -66,6 +66,9 @@ class StormBroker(Broker):
     def tell_death(self, status):
         self.world.history.write("died", status=status, log=self.log()[-1500:])
 
+    def tell_silence(self):
+        self.world.history.write("mute", log=self.log()[-1500:])
+
     def kill(self):
         self.state = "down"
         super().kill()
@@ -93,7 +96,7 @@ class StormBroker(Broker):
             text = file.read()
             self.read = file.tell()
         if "Sanitizer" in text or "runtime error" in text:
-            self.world.history.write("died", status="sanitizer", log=text[-3000:])
+            self.world.history.write("report", log=text[-3000:])
 
     def send_signal(self, number):
         if self.running():

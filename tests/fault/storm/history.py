@@ -8,6 +8,10 @@ on something writes it down first. A process that is killed may leave a torn lin
     run       seed, agents, subscribers
     fault     what, who: something was done to somebody ("start": the broker serves again)
     died      status, log: the broker ended by itself
+    report    log: a sanitizer found something in the broker
+    mute      log: the broker does not answer, and nothing is wrong any more
+    unacked   a, n, made: at rest the agent has an acknowledgement of n, and has made more
+    damage    log: what `sensebus-store verify` says of the log at the end
     made      a, e, x: agent `a` made events in its epoch `e`; x: list of [number, crc, is bad]
     hello     a, e, oldest: a stream of the agent begins
     welcome   a, e, E, n: the broker knows everything up to n; E is the epoch of its log

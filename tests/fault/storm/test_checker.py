@@ -285,6 +285,10 @@ MUTATIONS = {
     "an end that was not asked for": (lambda s: s.one("open", "slow", 2)["req"].pop("stop_at_newest"), "too early"),
     "a strange batch": (lambda s: s.before(s.one("mark"), "strange", s="host", i=1, what="no member"), "contract"),
     "the broker dies by itself": (lambda s: s.before(s.one("mark"), "died", status=-6, log="assert"), "by itself"),
+    "a sanitizer finds something": (lambda s: s.before(s.one("mark"), "report", log="heap-use-after-free"), "sanitizer"),
+    "the broker says nothing at the end": (lambda s: s.before(s.one("rest"), "mute", log=""), "does not answer"),
+    "an agent is never answered": (lambda s: s.before(s.one("rest"), "unacked", a="a", n=30, made=31), "never acknowledged"),
+    "the file of the log is damaged": (lambda s: s.before(s.one("rest"), "damage", log="page 7"), "is damaged"),
     "no end": (lambda s: s.remove(s.one("rest")), "no end"),
 }
 

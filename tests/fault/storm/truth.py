@@ -101,6 +101,18 @@ class Truth:
     def _on_died(self, fact):
         self.complain("the broker ended by itself", f"status {fact['status']}: {fact['log']}")
 
+    def _on_report(self, fact):
+        self.complain("a sanitizer's report", fact["log"])
+
+    def _on_mute(self, fact):
+        self.complain("the broker does not answer", fact["log"])
+
+    def _on_unacked(self, fact):
+        self.complain("never acknowledged", f"{fact['a']}: {fact['n']} of {fact['made']} at rest")
+
+    def _on_damage(self, fact):
+        self.complain("the log is damaged", fact["log"])
+
     def _agent(self, fact):
         return self.agents[fact["a"], fact["e"]]
 
