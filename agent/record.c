@@ -36,10 +36,41 @@ static void fill_address(const struct record *r, Sensebus__V1__Address *a)
     sensebus__v1__address__init(a);
     a->adapter = borrowed(r->place.adapter);
     a->controller = r->place.adapter ? r->place.controller : -1;
-    a->bus = -1; /* iSCSI has none */
     a->target = r->place.target;
     a->lun = r->place.lun;
-    a->lun_raw = r->place.lun >= 0 ? inventory_lun_raw((uint16_t)r->place.lun) : 0;
+    if (r->place.kernel) {
+        a->bus = r->place.kernel->bus;
+        a->lun_raw = r->place.kernel->lun_raw;
+    } else {
+        a->bus = -1; /* iSCSI has none */
+        a->lun_raw = r->place.lun >= 0 ? inventory_lun_raw((uint16_t)r->place.lun) : 0;
+    }
+}
+
+/* False when nothing is known of it. */
+static bool fill_device(const struct record_place *place, Sensebus__V1__Device *d)
+{
+    const struct record_kernel *kernel = place->kernel;
+
+    if (!place->target_name && !kernel)
+        return false;
+    message_device(d, place->identity, place->target_name, place->portal);
+    if (kernel) {
+        d->transport = (Sensebus__V1__Transport)kernel->transport;
+        d->n_kernel_names = kernel->n_names;
+        d->kernel_names = (char **)kernel->names; /* never written */
+    }
+    return true;
+}
+
+static void fill_loss(const struct record_gap *gap, Sensebus__V1__Loss *l)
+{
+    sensebus__v1__loss__init(l);
+    l->stage = (Sensebus__V1__LossStage)gap->stage;
+    l->count = gap->count;
+    l->at_least = gap->at_least;
+    l->aix_bits = gap->aix_bits;
+    l->reason = borrowed(gap->reason);
 }
 
 /* A native part and the text that it points to. */
@@ -94,6 +125,9 @@ static void summarise(const struct record *r, const struct registry_entry *entry
 
     if (sense && sense->decoded.response_code && sense->message.text[0])
         snprintf(what, sizeof what, "%s (%02X/%02X)", sense->message.text, sense->decoded.asc, sense->decoded.ascq);
+    else if (r->gap)
+        snprintf(what, sizeof what, "%s%llu event%s lost: %s", r->gap->at_least ? "at least " : "",
+                 (unsigned long long)r->gap->count, r->gap->count == 1 ? "" : "s", borrowed(r->gap->reason));
     else
         snprintf(what, sizeof what, "%s", detail && detail[0] ? detail : entry->meaning);
     where[0] = 0;
@@ -101,6 +135,10 @@ static void summarise(const struct record *r, const struct registry_entry *entry
         snprintf(where, sizeof where, " on LUN %d of %s", (int)r->place.lun, r->place.target_name);
     else if (r->place.target_name)
         snprintf(where, sizeof where, " at %s", r->place.target_name);
+    else if (r->place.kernel && r->place.kernel->n_names > 0)
+        snprintf(where, sizeof where, " on %s", r->place.kernel->names[0]);
+    else if (r->place.kernel && r->place.adapter)
+        snprintf(where, sizeof where, " at %s", r->place.adapter);
     cut_utf8(what);
     used = strlen(what);
     memcpy(out, what, used);
@@ -164,6 +202,7 @@ int record_encode(const struct record *r, struct record_bytes *out)
     Sensebus__V1__Native *evidence_list[RECORD_MAX_EVIDENCE];
     Sensebus__V1__Address address;
     Sensebus__V1__Device device;
+    Sensebus__V1__Loss loss;
     struct native_part native;
     struct message_sense sense;
     char summary[RECORD_SUMMARY_BYTES];
@@ -171,7 +210,7 @@ int record_encode(const struct record *r, struct record_bytes *out)
     int rc;
 
     assert(entry);
-    *out = (struct record_bytes){.aix_bits = entry->aix_bits}; /* a loss must know them, too */
+    *out = (struct record_bytes){.aix_bits = entry->aix_bits | r->more_bits | (r->gap ? r->gap->aix_bits : 0)};
     if (n_evidence > 0 && !(evidence = calloc(n_evidence, sizeof *evidence)))
         return UV_ENOMEM;
 
@@ -185,9 +224,13 @@ int record_encode(const struct record *r, struct record_bytes *out)
         event.mode = (Sensebus__V1__Mode)r->mode;
     fill_address(r, &address);
     event.address = &address;
-    if (r->place.target_name) {
-        message_device(&device, r->place.identity, r->place.target_name, r->place.portal);
+    event.aix_bits |= r->more_bits;
+    if (fill_device(&r->place, &device))
         event.device = &device;
+    if (r->gap) {
+        fill_loss(r->gap, &loss);
+        event.loss = &loss;
+        event.aix_bits |= loss.aix_bits;
     }
     if (r->native.name) {
         fill_native(&r->native, &native);

@@ -18,14 +18,24 @@ struct identity;
 #define RECORD_HOST_BYTES    254
 #define RECORD_BOOT_ID_BYTES 40
 
+/* What the host's own kernel knows of a place. */
+struct record_kernel {
+    uint32_t transport; /* enum Transport, 0 = not known */
+    int32_t bus;        /* channel, -1 if the place has none */
+    uint64_t lun_raw;   /* as on the wire, 0 if the place has none */
+    const char *const *names;
+    size_t n_names;
+};
+
 /* Where it happened. */
 struct record_place {
-    const char *adapter;              /* "iscsi0" */
-    int32_t controller;               /* number of the adapter */
-    int32_t target;                   /* alias that the agent assigned, -1 if none */
-    int64_t lun;                      /* -1 when the scope is wider than a unit */
-    const char *target_name, *portal; /* NULL when not known */
-    const struct identity *identity;  /* of the unit, NULL when not known */
+    const char *adapter;                /* "iscsi0", "host3" */
+    int32_t controller;                 /* number of the adapter */
+    int32_t target;                     /* alias that the agent assigned, -1 if none */
+    int64_t lun;                        /* -1 when the scope is wider than a unit */
+    const char *target_name, *portal;   /* NULL when not known */
+    const struct identity *identity;    /* of the unit, NULL when not known */
+    const struct record_kernel *kernel; /* NULL: a session of the agent's own, which is iSCSI and has no bus */
 };
 
 /* The reporter's own words. */
@@ -37,6 +47,15 @@ struct record_native {
     uint32_t parameters[3];
     size_t n_parameters;
     const char *detail; /* NULL or words; made valid UTF-8 */
+};
+
+/* What EVENTS_LOST says beside its code. */
+struct record_gap {
+    uint32_t stage; /* enum LossStage */
+    uint64_t count;
+    bool at_least;     /* more may be missing than `count` */
+    uint32_t aix_bits; /* OR of those of what is missing */
+    const char *reason;
 };
 
 struct record {
@@ -52,10 +71,12 @@ struct record {
     const uint8_t *sense; /* NULL when there is none */
     size_t sense_len;
     bool synthetic;
-    const char *session_id;     /* of the Adapter face, when the record is for this session alone; else NULL */
-    const char *origin_session; /* of the Adapter face, which asked for what happened; else NULL */
-    uint64_t count;             /* 0 and 1: one */
-    uint64_t first_wall_ns;     /* of the first, when count > 1 */
+    const char *session_id;       /* of the Adapter face, when the record is for this session alone; else NULL */
+    const char *origin_session;   /* of the Adapter face, which asked for what happened; else NULL */
+    uint64_t count;               /* 0 and 1: one */
+    uint64_t first_wall_ns;       /* of the first, when count > 1 */
+    uint32_t more_bits;           /* AIX bits beside those of the code */
+    const struct record_gap *gap; /* of EVENTS_LOST, else NULL */
 };
 
 /* Fill the native part from sense data: name, key, ASC and ASCQ. `opcode` of the command it answered, -1 unknown.

@@ -219,6 +219,49 @@ Test(record, every_code_of_the_registry_can_be_encoded)
     }
 }
 
+Test(record, a_device_of_the_kernel_carries_its_names_transport_and_numbers)
+{
+    static const char *const names[] = {"3:1:2:16640", "sdc", "mpathb"};
+    struct record_kernel kernel = {
+        .transport = SENSEBUS__V1__TRANSPORT__TRANSPORT_FC, .bus = 1, .lun_raw = 0x4100000000000000, .names = names};
+    struct record r = on_unit(NULL);
+    Sensebus__V1__Event *e;
+
+    r.place = (struct record_place){.adapter = "host3", .controller = 3, .target = 2, .lun = 256, .kernel = &kernel};
+    kernel.n_names = 3;
+    e = encoded(&r);
+    cr_assert_eq(e->address->bus, 1);
+    cr_assert_eq(e->address->lun, 256);
+    cr_assert_eq(e->address->lun_raw, 0x4100000000000000);
+    cr_assert_eq(e->device->transport, SENSEBUS__V1__TRANSPORT__TRANSPORT_FC);
+    cr_assert_eq(e->device->n_kernel_names, 3);
+    cr_assert_str_eq(e->device->kernel_names[2], "mpathb");
+    cr_assert_str_eq(e->summary, "mode pages changed on 3:1:2:16640");
+    done(e);
+}
+
+Test(record, a_gap_says_how_much_is_missing_and_its_bits)
+{
+    struct record_gap gap = {.stage = SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_KERNEL,
+                             .count = 3,
+                             .at_least = true,
+                             .aix_bits = 4,
+                             .reason = "the queue was full"};
+    struct record r = on_unit(NULL);
+    Sensebus__V1__Event *e;
+
+    r.code = SENSEBUS__V1__CODE__EVENTS_LOST;
+    r.more_bits = 1;
+    r.gap = &gap;
+    e = encoded(&r);
+    cr_assert_eq(e->aix_bits, 5);
+    cr_assert_eq(e->loss->count, 3);
+    cr_assert(e->loss->at_least);
+    cr_assert_eq(e->loss->stage, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_KERNEL);
+    cr_assert_str_eq(e->summary, "at least 3 events lost: the queue was full on LUN 300 of iqn.t");
+    done(e);
+}
+
 Test(record, a_loss_says_what_and_how_much)
 {
     struct record_loss loss = {.first = 5, .last = 104, .aix_bits = 6, .wall_ns = 9, .reason = "full"};
