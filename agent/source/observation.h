@@ -29,6 +29,7 @@ struct observation {
     const uint8_t *sense;        /* NULL when there is none */
     size_t sense_len;
     const char *target_name, *portal; /* where the hook names them (iSCSI name or WWPN), else NULL */
-    bool synthetic;                   /* found by comparing states, not told */
-    uint32_t count;                   /* of equal native records that the hook folded into this one; 0 and 1: one */
+    const char *object; /* the kernel's own name of what the place cannot tell apart: "session2", "rport-3:0-1" */
+    bool synthetic;     /* found by comparing states, not told */
+    uint32_t count;     /* of equal native records that the hook folded into this one; 0 and 1: one */
 };

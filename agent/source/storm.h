@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Storm control: equal conditions in a burst are told twice instead of a thousand times, and nothing is lost.
+ *
+ * The first of a kind is told at once. Equal ones that follow are held, and told as one update: how many, first and
+ * last time, OR of the bits, the distinct sense data as evidence. While the storm lasts the next update comes after
+ * twice the time, up to hold_max_ms. Each device may say so many records at once and so many a second: what is more
+ * is held, too, so that one bad disk cannot hide another.
+ *
+ * Equal means the same key (storm_key_text prints it): code, source, scope, mode, synthetic, place with target name and
+ * designator, sense key, ASC and ASCQ (of records without sense: name, code and subcode of the native record).
+ * Records of one session of the Adapter face, and those of category SERVICE, are never held.
+ *
+ * Invariants: the counts that come out are the counts that went in, except what is told as lost (EVENTS_LOST with count
+ * and bits, only when one device has max_keys different kinds held at a time). What one device says comes out in the
+ * order of its last times. Pure: times are arguments, in ns of one clock that never goes back. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/record.h"
+
+struct storm;
+
+#define STORM_HOLD_MS     1000
+#define STORM_HOLD_MAX_MS 30000
+#define STORM_RATE        10
+#define STORM_BURST       50
+#define STORM_MAX_DEVICES 1024
+#define STORM_MAX_KEYS    32
+#define STORM_KEY_BYTES   512
+
+struct storm_options { /* 0 = the default */
+    uint32_t hold_ms, hold_max_ms;
+    uint32_t rate_per_s, burst; /* of one device */
+    size_t max_devices;         /* remembered; when full the one that was quiet longest tells what it holds, and goes */
+    size_t max_keys;            /* of one device; when full, kinds of one code are told as one */
+    uint64_t seed;              /* any random number */
+};
+
+enum storm_verdict {
+    STORM_TELL, /* first what storm_next has, then this record */
+    STORM_HELD, /* it is in the storm now, and comes out of storm_next later */
+};
+
+/* NULL when there is no memory. */
+struct storm *storm_new(const struct storm_options *options);
+/* What is held is forgotten: call storm_finish and drain first. NULL is fine. */
+void storm_free(struct storm *s);
+
+/* The record stays the caller's. Drain storm_next after each call. */
+enum storm_verdict storm_take(struct storm *s, const struct record *r, uint64_t now_ns);
+/* The next record to tell, or NULL. It lives until the next call with this storm. */
+const struct record *storm_next(struct storm *s, uint64_t now_ns);
+/* When storm_next has something next; UINT64_MAX = never. */
+uint64_t storm_deadline(const struct storm *s);
+/* All that is held is due, whatever the limits: for the end. */
+void storm_finish(struct storm *s);
+
+struct storm_counts {
+    uint64_t taken, told,
+        held;         /* records in; records out, which is told at once and from storm_next; conditions held */
+    uint64_t limited; /* held though the first of their kind, because their device said too much */
+    uint64_t lost;    /* conditions told as lost */
+    size_t devices, keys;
+};
+struct storm_counts storm_count(const struct storm *s);
+
+/* The key in words: "MODE_PARAMETERS_CHANGED|TRACE|host3 3:0:0:4|naa.6001405…|6/2A/01". Returns `buf`. */
+const char *storm_key_text(const struct record *r, char buf[STORM_KEY_BYTES]);
