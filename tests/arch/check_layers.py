@@ -24,12 +24,13 @@ WRAPPERS = [  # foreign header, the only files that may include it
     (r"openssl/", r"runtime/tls"),
     (r"cyaml/", r"broker/config\.c$"),
     (r"yaml\.h", r"broker/config_tree\.c$"),
-    (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|runtime)/"),
+    (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|agent/source|runtime)/"),
 ]
 
 # Pure rules: no loop, socket, clock, file, log or random source. (uv.h only for its error numbers.)
 PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(record|identify|inventory|poll)\.|"
                   r"^agent/iscsi/(framer|crc32c)\.|"
+                  r"^agent/source/(uevent_message|sysfs_changes)\.|"
                   r"^agent/target/(buffers|change|feed_message|receive|snapshot|tgtd_text)\.")
 IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
 IMPURE_CALL = re.compile(r"\b(time|clock_gettime|gettimeofday|rand|random|getenv|uv_hrtime|uv_now)\s*\(")
