@@ -24,8 +24,8 @@
 #include <string.h>
 
 #include "agent/ask.h"
+#include "agent/async_event.h"
 #include "agent/survey.h"
-#include "proto/registry.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
 #include "sensebus/v1/event.pb-c.h"
@@ -446,33 +446,6 @@ static void leave(struct watch *w)
 
 /* ------------------------------------------------------------------------------------------------ async messages */
 
-static const char *async_text(uint8_t event)
-{
-    switch (event) {
-    case 0: return "SCSI asynchronous event";
-    case 1: return "target requests logout";
-    case 2: return "target will drop this connection";
-    case 3: return "target will drop all connections";
-    case 4: return "target requests parameter negotiation";
-    case 5: return "all active tasks of the logical unit are terminated";
-    case 255: return "vendor specific";
-    default: return "reserved event";
-    }
-}
-
-/* The code of the message, and whether it has sense that is good for one. */
-static uint32_t async_code(const struct iscsi_async_message *m, bool *out_sensed)
-{
-    struct sense s;
-    uint32_t code;
-
-    *out_sensed = m->event == 0 && m->sense && sense_decode(m->sense, m->sense_len, &s) == 0;
-    if (!*out_sensed)
-        return registry_classify_async(m->event);
-    code = registry_classify_sense(s.response_code, s.key, s.asc, s.ascq);
-    return code ? code : SENSEBUS__V1__CODE__UNCLASSIFIED;
-}
-
 /* What we know of the unit may be old now. */
 static void act_on_async_sense(struct watch *w, struct unit *u, const struct iscsi_async_message *m)
 {
@@ -498,27 +471,20 @@ static uint32_t time2wait_ms(uint16_t seconds)
 static void on_async(struct iscsi_session *s, void *data, const struct iscsi_async_message *m)
 {
     struct watch *w = data;
-    bool sensed, has_lun = m->event == 0 || m->event == 5;
+    bool sensed;
     struct record r = {
-        .code = async_code(m, &sensed),
+        .code = async_event_code(m, &sensed),
         .wall_ns = clock_wall_ns(),
         .boot_ns = clock_boot_ns(),
         .sense = m->event == 0 ? m->sense : NULL,
         .sense_len = m->sense_len,
-        .native = {.name = "async-message",
-                   .code = m->event,
-                   .subcode = m->vcode,
-                   .raw = m->pdu,
-                   .raw_len = m->pdu_len,
-                   .parameters = {m->parameter1, m->parameter2, m->parameter3},
-                   .n_parameters = 3,
-                   .detail = async_text(m->event)},
+        .native = async_event_native(m),
     };
     struct unit *u = NULL, stranger = {.watch = w};
     uint16_t lun;
 
     (void)s;
-    if (has_lun && inventory_lun_flat(m->lun_raw, &lun)) {
+    if (async_event_has_lun(m) && inventory_lun_flat(m->lun_raw, &lun)) {
         u = watch_find_unit(w, lun);
         if (!u) {
             identity_init(&stranger.identity);

@@ -381,31 +381,13 @@ static enum inspector_verdict on_data_in(struct inspector *in, struct framer_pdu
 static enum inspector_verdict on_async_message(struct inspector *in, struct framer_pdu *pdu)
 {
     uint8_t *header = pdu->bytes;
-    const uint8_t *parameters = header + PDU_AT_ASYNC_PARAMETERS;
-    struct iscsi_async_message message = {
-        .event = header[PDU_AT_ASYNC_EVENT],
-        .vcode = header[PDU_AT_ASYNC_VCODE],
-        .parameter1 = pdu_get16(parameters),
-        .parameter2 = pdu_get16(parameters + 2),
-        .parameter3 = pdu_get16(parameters + 4),
-        .lun_raw = pdu_get64(header + PDU_AT_LUN),
-        .pdu = header,
-        .pdu_len = pdu->header_len + pdu->data_len,
-    };
-    const uint8_t *data = header + pdu->header_len;
+    struct iscsi_async_message message;
 
     if (!count_statsn(in, header))
         return INSPECTOR_REFUSE;
     /* Close the gap that the header digest leaves: the evidence is header and data, nothing of the transport. */
     memmove(header + pdu->header_len, pdu->data, pdu->data_len);
-    if (message.event == 0 && pdu->data_len > 2) {
-        size_t sense_len = pdu_get16(data);
-
-        if (sense_len > pdu->data_len - 2)
-            sense_len = pdu->data_len - 2;
-        message.sense = sense_len ? data + 2 : NULL;
-        message.sense_len = sense_len;
-    }
+    async_message_decode(header, pdu->header_len, pdu->header_len + pdu->data_len, &message);
     in->events->on_async(in->data, &message);
     return INSPECTOR_CONSUME;
 }

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "agent/iscsi/async_message.h"
+
 struct iscsi_session;
 
 /* Commands open at a time on one session, timed-out ones that the target still owes an answer included. */
@@ -22,17 +24,6 @@ struct iscsi_session;
 #define ISCSI_SESSION_MAX_MANAGEMENT 16
 /* The longest data of one command. */
 #define ISCSI_SESSION_MAX_TRANSFER_BYTES (1u << 20)
-
-/* RFC 7143 section 11.9. */
-struct iscsi_async_message {
-    uint8_t event, vcode;
-    uint16_t parameter1, parameter2, parameter3;
-    uint64_t lun_raw;     /* valid for event 0 and 5 */
-    const uint8_t *sense; /* event 0, may be NULL */
-    size_t sense_len;
-    const uint8_t *pdu; /* header and data segment as received */
-    size_t pdu_len;
-};
 
 enum iscsi_session_end {
     ISCSI_END_UNREACHABLE,  /* TCP connection refused, timed out or name not found */

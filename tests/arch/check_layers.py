@@ -28,8 +28,8 @@ WRAPPERS = [  # foreign header, the only files that may include it
 ]
 
 # Pure rules: no loop, socket, clock, file, log or random source. (uv.h only for its error numbers.)
-PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(record|identify|inventory|poll)\.|"
-                  r"^agent/iscsi/(framer|crc32c)\.|"
+PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(async_event|record|identify|inventory|poll)\.|"
+                  r"^agent/iscsi/(async_message|framer|crc32c)\.|"
                   r"^agent/source/(uevent_message|sysfs_changes)\.|"
                   r"^agent/target/(buffers|change|feed_message|receive|snapshot|tgtd_text)\.")
 IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
