@@ -46,9 +46,6 @@ struct source_api {
     /* Something was lost, here or elsewhere: compare what is with what was known, and tell the difference as synthetic
      * observations. NULL where a source has no state to compare. */
     void (*resync)(struct source *s);
-    /* Another source told this: the state that it tells is known from now on, and no difference any more. NULL where a
-     * source keeps no state. */
-    void (*heard)(struct source *s, const struct observation *observation);
     /* Wall time of the last proof that it sees anything; 0 = never. */
     uint64_t (*last_proof)(const struct source *s);
     /* What could be armed here and now, without arming it: for
