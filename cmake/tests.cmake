@@ -19,13 +19,16 @@ function(sensebus_unit_test name)
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${SENSEBUS_TEST_ENVIRONMENT}" TIMEOUT 300 LABELS unit)
 endfunction()
 
-# Any program or script as a test: sensebus_script_test(name LABEL label TIMEOUT s COMMAND …)
-# Exit status 77 means skipped.
+# Any program or script as a test: sensebus_script_test(name LABEL label TIMEOUT s [COST s] COMMAND …)
+# Exit status 77 means skipped. COST: about how long it takes, when that is long: of several at a time those begin first.
 function(sensebus_script_test name)
-  cmake_parse_arguments(arg "" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
+  cmake_parse_arguments(arg "" "LABEL;TIMEOUT;COST" "COMMAND" ${ARGN})
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABEL}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
     ENVIRONMENT "${SENSEBUS_TEST_ENVIRONMENT};SENSEBUS_BUILD=${PROJECT_BINARY_DIR};SENSEBUS_SOURCE=${PROJECT_SOURCE_DIR}")
+  if(arg_COST)
+    set_tests_properties(${name} PROPERTIES COST ${arg_COST})
+  endif()
 endfunction()
 
 # A fuzz target: with SENSEBUS_FUZZ a libFuzzer program; always a test that runs the corpus once.

@@ -16,7 +16,7 @@ def echo_server(program, *options, ends_by_itself=False):
         yield process
         if not ends_by_itself:
             process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=30)
+        status = process.wait(timeout=60)
         assert status == 0, f"the server ended with {status}"
     finally:
         if process.poll() is None:

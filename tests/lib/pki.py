@@ -7,7 +7,7 @@ import tempfile
 
 SOURCE = os.environ.get("SENSEBUS_SOURCE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 SENSEBUS = os.path.join(os.environ.get("SENSEBUS_BUILD", os.path.join(SOURCE, "build")), "clients", "sensebus")
-LIMIT_S = 60
+LIMIT_S = 180
 AUTHORITY = """[ca]
 default_ca = own
 [own]

@@ -34,7 +34,7 @@ def run(model, mutant, requests, flags, arguments):
         made = subprocess.run(generate, cwd=directory, capture_output=True, text=True)
         if made.returncode or not os.path.exists(os.path.join(directory, "pan.c")):
             sys.exit(f"spin does not take {model}:\n{made.stdout}{made.stderr}")
-        subprocess.run(["gcc", "-O2", "-w", "-DCOLLAPSE", "-DMEMLIM=2000", *flags, "-o", "pan", "pan.c"],
+        subprocess.run(["gcc", "-O1", "-w", "-DCOLLAPSE", "-DMEMLIM=2000", *flags, "-o", "pan", "pan.c"],
                        cwd=directory, check=True)
         done = subprocess.run(["./pan", *arguments, "-m300000", "-w22"], cwd=directory, capture_output=True, text=True,
                               timeout=600)
