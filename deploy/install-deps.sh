@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install what Sensebus needs, from Debian 12's own packages.
 #
-#   sh deploy/install-deps.sh [build|demo|test|containers|all]      default: build
+#   sh deploy/install-deps.sh [build|demo|test|containers|guest|all]      default: build
 #
 # build       compiler, generators and libraries
 # demo        build, and the iSCSI target and initiator tools that deploy/demo.sh drives
 # test        demo, and what tests/run.sh needs: test framework, sanitizers, fuzzer, stock gRPC clients
 # containers  what tests/containers/ needs: a container engine and a tool that makes base images
+# guest       build, and what tests/guest/ needs: an emulator, and what makes and uses SCSI devices in its Linux
 # all         test and containers
 #
 # When nothing is missing it changes nothing and needs neither root nor network. Services of the packages it installs
@@ -23,6 +24,7 @@ TEST="
     libcriterion-dev valgrind git spin openssl mandoc iproute2
     clang libclang-rt-14-dev llvm clang-tidy clang-format
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
+GUEST="qemu-system-x86 busybox-static kmod sg3-utils open-iscsi iproute2"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"
 
 say() { printf 'install-deps: %s\n' "$*"; }
@@ -42,9 +44,10 @@ build) wanted=$BUILD ;;
 demo) wanted="$BUILD $DEMO" ;;
 test) wanted="$BUILD $DEMO $TEST $(node_packages)" ;;
 containers) wanted=$CONTAINERS ;;
+guest) wanted="$BUILD $GUEST" ;;
 all) wanted="$BUILD $DEMO $TEST $CONTAINERS $(node_packages)" ;;
--h | --help) sed -n '3,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) printf 'usage: sh deploy/install-deps.sh [build|demo|test|containers|all]\n' >&2; exit 2 ;;
+-h | --help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+*) printf 'usage: sh deploy/install-deps.sh [build|demo|test|containers|guest|all]\n' >&2; exit 2 ;;
 esac
 
 command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 ||
