@@ -371,39 +371,6 @@ def test_a_request_that_is_too_large_is_refused():
             broker.read_all(filter=Filter(hosts=["h"] * 1025))
 
 
-def test_filters_of_all_subscriptions_are_bounded():
-    with Broker() as broker:
-        events = events_pb2_grpc.EventsStub(broker.channel())
-        calls, error = [], None
-
-        def subscribe(n):
-            hosts = [f"{n:04d}-{k:04d}-" + "h" * 240 for k in range(1024)]
-            exclude = [Filter(hosts=hosts[:-1] + [f"{n}-{e}"]) for e in range(8)]
-            call = events.Subscribe(events_pb2.SubscribeRequest(filter=Filter(hosts=hosts, exclude=exclude)),
-                                    timeout=10 * LIMIT_S)  # each has to last until the last is there
-            next(call)
-            return call
-
-        while error is None and len(calls) < 100:
-            try:
-                calls.append(subscribe(len(calls)))
-            except grpc.RpcError as refused:
-                error = refused
-        check(error is not None, "100 filters of 2 MiB were taken")
-        check_equal(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
-        check("filter" in error.details(), error.details())
-        check(len(calls) > 5, f"only {len(calls)} were taken")
-        calls.append(subscribe(0))  # an equal filter costs nothing more
-        for call in calls:
-            call.cancel()
-
-        def room():
-            with contextlib.suppress(grpc.RpcError):
-                return subscribe(1000)
-
-        wait_until(room, "room for another filter")
-
-
 def test_reflection_lists_what_is_served():
     import reflection_pb2
     import reflection_pb2_grpc
