@@ -2,14 +2,18 @@
 /* One condition that several hooks of this host saw becomes one event, with every native record of it as evidence.
  *
  * An observation opens an event, or joins one that is open: of the same place, by a rule of merge_rules.h that knows
- * both as one condition, within the window. The most exact hook leads: its code, place and native record are the
- * event's. An event is finished when every armed source that its rule waits for has spoken, or when its window ends.
+ * both as one condition, within the window. The most exact hook leads: its code and native record are the event's. An
+ * event is finished when every armed source that its rule waits for has spoken, or when its window ends.
  *
- * Invariants: what differs in place, in target name or in portal never meets. Every observation that was taken leaves
- * in exactly one finished event. At most `max_open` events and MERGE_MAX_BYTES of copies are open: when that is full
- * the oldest is finished early. What a poll finds out after the event was told confirms it, and is no event.
- * Pure: times are arguments, in ns of one clock that never goes back (CLOCK_BOOTTIME). Windows count the moments at
- * which the agent read the observations, not the hooks' own times. */
+ * Invariants: what differs in place, or in target name, portal or object where both tell it, never meets. Every
+ * observation that was taken leaves in exactly one finished event. Events of one place (or of one inside another) leave
+ * in the order in which they began. At most max_open events and MERGE_MAX_BYTES of copies are open: when that is full
+ * the oldest is finished early. Pure: times are arguments, in ns of one clock that never goes back (CLOCK_BOOTTIME);
+ * windows count the moments at which the agent read the observations, not the hooks' own times.
+ *
+ * A poll finds later what a hook told at once: when the newest state told of the place is what it found, that confirms
+ * the event, and is none. At most MERGE_MAX_TOLD states are remembered: when full the oldest is forgotten, and a poll
+ * may tell it again. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,35 +26,34 @@ struct merge;
 
 #define MERGE_WINDOW_MS       1000
 #define MERGE_CONFIRMATION_MS 15000
-#define MERGE_MAX_OPEN        256
-#define MERGE_MAX_BYTES       (2 << 20)
+#define MERGE_MAX_OPEN        1024
+#define MERGE_MAX_TOLD        1024
+#define MERGE_MAX_BYTES       ((size_t)2 << 20)
 #define MERGE_DETAIL_BYTES    512
 
-struct merge_options {
-    uint32_t window_ms;       /* 0 = MERGE_WINDOW_MS */
-    uint32_t confirmation_ms; /* for so long a poll only confirms what was told; more than the longest poll interval;
-                                 0 = MERGE_CONFIRMATION_MS */
-    size_t max_open;          /* 0 = MERGE_MAX_OPEN */
+struct merge_options { /* 0 = the default */
+    uint32_t window_ms;
+    uint32_t confirmation_ms; /* for so long a poll only confirms what was told: more than the longest poll interval */
+    size_t max_open;
 };
 
 enum merge_kind {
     MERGE_EVENT,        /* tell it */
     MERGE_CONFIRMATION, /* a poll found what was told already: count it, tell nothing */
-    MERGE_EVIDENCE,     /* observations without a code that found no event to belong to: count them, tell nothing */
+    MERGE_EVIDENCE,     /* without a code, and no event to belong to was found: count it, tell nothing */
 };
 
 /* A finished event. The caller frees it; all pointers are into it. */
 struct merged {
     enum merge_kind kind;
     const char *rule;        /* name of the rule that held, "" for what no rule knows */
-    struct observation lead; /* code, source, place, native, sense, names: what the leading hook saw, completed by the
-                                others where it is silent. Times are those of the earliest observation, native.detail
-                                says what else is known of the event. native.raw has at most RECORD_MAX_RAW bytes */
+    struct observation lead; /* what the leading hook saw, completed by the others where it is silent (sense, names).
+                                Times are the earliest of all; native.detail says what else is known of the event;
+                                native.raw has at most RECORD_MAX_RAW bytes, native.raw_len tells the full length */
     struct record_native evidence[RECORD_MAX_EVIDENCE]; /* the others, in the order seen */
     size_t n_evidence;
-    size_t n_observations; /* 1 + n_evidence + n_more */
-    size_t n_more;         /* further ones of the same condition that did not fit; the detail says so, too */
-    bool early;            /* finished before its time: too much was open */
+    size_t n_more; /* further ones of the same condition that did not fit; the detail says so, too */
+    bool early;    /* finished before its time: too much was open */
 };
 
 /* NULL when there is no memory. */
@@ -65,10 +68,10 @@ void merge_set_armed(struct merge *m, uint32_t source, bool armed);
 /* Take one observation; everything in it is copied. Returns 0, or UV_ENOMEM: then it was not taken, and the caller has
  * to tell it by itself or as lost. Drain with merge_next after each. */
 int merge_push(struct merge *m, const struct observation *o, uint64_t now_ns);
-/* The next finished event, in the order in which they began, or NULL. Free it with merged_free. */
+/* The next finished event, or NULL. Free it with merged_free. */
 struct merged *merge_next(struct merge *m, uint64_t now_ns);
 void merged_free(struct merged *e);
-/* When merge_next has something next, if nothing happens before; UINT64_MAX = never. Not after now when it has now. */
+/* When merge_next has something, if nothing happens before; 0 = now, UINT64_MAX = never. */
 uint64_t merge_deadline(const struct merge *m);
 /* Everything that is open is finished: for the end. */
 void merge_finish(struct merge *m);

@@ -14,33 +14,31 @@
 
 #include "agent/source/observation.h"
 
+#define MERGE_MAX_RULES 32
 #define MERGE_MAX_ROLES 8
 #define MERGE_MAX_CODES 10
 
-enum merge_patience {
-    MERGE_WAIT, /* the event is held for it while its source is armed, until the window ends */
-    MERGE_JOIN, /* taken when it comes while the event is open; nobody waits for it */
-    MERGE_POLL, /* likewise, and when it comes later it confirms the event that was told */
-};
-
 struct merge_role {
-    uint32_t source;  /* enum Source */
-    const char *name; /* the native name must begin so; NULL = any */
-    bool any_code;    /* also observations without a code, and with other codes of the rule */
-    bool many;        /* any number of observations; else one, and the next is another condition */
-    enum merge_patience patience;
-    const char *alone; /* what is known when roles before this one are armed and silent: goes into the detail */
+    uint32_t source;   /* enum Source; 0 ends the list */
+    uint32_t code;     /* enum Code; 0 = any of the rule's */
+    const char *name;  /* the native name begins so; NULL = any */
+    bool bare;         /* an observation without code: evidence only. Such a role has a name */
+    bool many;         /* any number of observations; else one, and the next is another condition */
+    bool poll;         /* what it finds when the event was told already only confirms it */
+    bool wait;         /* the event is held for it while its source is armed, until the window ends */
+    const char *alone; /* what it means when roles before this one are waited for and stay silent; NULL = nothing */
 };
 
 struct merge_rule {
     const char *name;
-    uint32_t codes[MERGE_MAX_CODES]; /* that are this condition; 0 ends the list */
+    uint32_t codes[MERGE_MAX_CODES]; /* 0 ends the list; none = every code that no other rule has for that source */
+    bool same_code;                  /* the codes are told apart: only equal ones are one condition */
+    const char *state; /* of rules whose codes tell different values of one state; NULL: each code is by itself */
     struct merge_role roles[MERGE_MAX_ROLES];
-    const char *why; /* for docs: one line */
+    const char *why; /* one line, for people */
 };
 
 size_t merge_rule_count(void);
 const struct merge_rule *merge_rule_at(size_t i);
 /* Index of the role of `o` in the rule, or -1. */
 int merge_rule_role(const struct merge_rule *rule, const struct observation *o);
-size_t merge_rule_roles(const struct merge_rule *rule);
