@@ -18,11 +18,12 @@ set -eu
 BUILD="
     gcc libc6-dev cmake ninja-build pkg-config python3
     protobuf-compiler protobuf-c-compiler
-    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libssl-dev libcyaml-dev libyaml-dev"
+    libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libmnl-dev libssl-dev libcyaml-dev libyaml-dev
+    clang bpftool libbpf-dev libtracefs-dev libtraceevent-dev"
 DEMO="tgt libiscsi-bin"
 TEST="
     libcriterion-dev valgrind git spin openssl mandoc iproute2
-    clang libclang-rt-14-dev llvm clang-tidy clang-format
+    libclang-rt-14-dev llvm clang-tidy clang-format
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 GUEST="qemu-system-x86 busybox-static kmod sg3-utils open-iscsi iproute2"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"

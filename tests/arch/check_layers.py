@@ -19,18 +19,21 @@ GENERATED = ("sensebus/v1/", "grpc/")  # headers made from .proto files: for pro
 WRAPPERS = [  # foreign header, the only files that may include it
     (r"nghttp2/", r"proto/grpc/"),
     (r"lmdb\.h", r"runtime/store\.c$"),
+    (r"libmnl/", r"agent/source/netlink\.c$"),
     (r"iscsi/", r"agent/iscsi/(session|discovery)\.c$"),
     (r"scsi/sg_", r"proto/sense\.c$"),
     (r"openssl/", r"runtime/tls"),
     (r"cyaml/", r"broker/config\.c$"),
     (r"yaml\.h", r"broker/config_tree\.c$"),
+    (r"bpf/", r"agent/source/trace/(bpf_hook|hook\.bpf)\.c$"),
+    (r"(tracefs|event-parse|kbuffer)\.h", r"agent/source/trace/tracefs_hook\.c$"),
     (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|agent/source|runtime)/"),
 ]
 
 # Pure rules: no loop, socket, clock, file, log or random source. (uv.h only for its error numbers.)
 PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(async_event|record|identify|inventory|poll)\.|"
                   r"^agent/iscsi/(async_message|framer|crc32c)\.|"
-                  r"^agent/source/(uevent_message|sysfs_changes)\.|"
+                  r"^agent/source/(fc_netlink_message|iscsi_netlink_message|iscsi_netlink_sessions|tcmu_message|uevent_message|sysfs_changes)\.|^agent/source/trace/(decode|fold)\.|"
                   r"^agent/target/(buffers|change|feed_message|receive|snapshot|tgtd_text)\.")
 IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
 IMPURE_CALL = re.compile(r"\b(time|clock_gettime|gettimeofday|rand|random|getenv|uv_hrtime|uv_now)\s*\(")
