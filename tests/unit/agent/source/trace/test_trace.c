@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/source/trace/trace.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sensebus/v1/agents.pb-c.h"
+
+static uv_loop_t loop;
+static struct source *source;
+static char root[64];
+static uint32_t state;
+static char reason[SOURCE_REASON_BYTES];
+static int n_told, n_stopped;
+
+static void on_observation(void *data, const struct observation *o)
+{
+    (void)data;
+    (void)o;
+}
+
+static void on_lost(void *data, uint32_t s, uint64_t from, uint64_t to, const char *why)
+{
+    (void)data;
+    (void)s;
+    (void)from;
+    (void)to;
+    (void)why;
+}
+
+static void on_coverage(void *data, uint32_t s, uint32_t new_state, const char *why)
+{
+    (void)data;
+    cr_assert_eq(s, trace_source_api.source);
+    state = new_state;
+    snprintf(reason, sizeof reason, "%s", why);
+    n_told++;
+}
+
+static const struct source_ops ops = {.on_observation = on_observation, .on_lost = on_lost, .on_coverage = on_coverage};
+
+static void on_stopped(void *data)
+{
+    (void)data;
+    n_stopped++;
+}
+
+static void make(const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    cr_assert_eq(mkdir(path, 0700), 0, "%s", path);
+}
+
+static void begin(void)
+{
+    snprintf(root, sizeof root, "/tmp/sensebus-trace.XXXXXX");
+    cr_assert_not_null(mkdtemp(root));
+    make("module");
+    make("kernel");
+    cr_assert_eq(uv_loop_init(&loop), 0);
+}
+
+static void end(void)
+{
+    static const char *const names[] = {"module/scsi_mod", "module", "kernel", ""};
+    char path[128];
+
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        rmdir(path);
+    }
+    if (uv_loop_close(&loop) != 0)
+        abort();
+}
+TestSuite(trace, .init = begin, .fini = end);
+
+static void start(void)
+{
+    struct source_options options = {.loop = &loop, .sysfs_root = root, .poll_ms = 5000};
+
+    cr_assert_eq(trace_source_api.start(&options, &ops, NULL, &source), 0);
+    cr_assert_eq(n_told, 0); /* no callback before it returned */
+}
+
+static void run_until_told(int n)
+{
+    while (n_told < n)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void stop(void)
+{
+    trace_source_api.stop(source, on_stopped, NULL);
+    cr_assert_eq(n_stopped, 0);
+    while (!n_stopped)
+        uv_run(&loop, UV_RUN_ONCE);
+    cr_assert_eq(n_stopped, 1);
+}
+
+Test(trace, waits_for_scsi_and_tries_by_itself_when_it_comes)
+{
+    start();
+    run_until_told(1);
+    cr_expect_eq(state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_expect(strstr(reason, "scsi_mod is not loaded"), "%s", reason);
+    make("module/scsi_mod");
+    run_until_told(2);
+    cr_expect_eq(state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_expect(strstr(reason, "BPF: "), "%s", reason);
+    cr_expect(strstr(reason, "is no tracefs: mount it"), "%s", reason);
+    cr_expect_eq(trace_source_api.last_proof(source), 0);
+    stop();
+}
+
+Test(trace, can_be_stopped_before_it_looked)
+{
+    start();
+    stop();
+    cr_expect_eq(n_told, 0);
+}
+
+Test(trace, checks_without_arming)
+{
+    struct source_options options = {.loop = &loop, .sysfs_root = root};
+
+    cr_expect_eq(trace_source_api.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_expect(strstr(reason, "scsi_mod is not loaded"), "%s", reason);
+    make("module/scsi_mod");
+    cr_expect_eq(trace_source_api.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_expect(strstr(reason, "BPF: ") && strstr(reason, "tracefs: "), "%s", reason);
+}
+
+/* The types of the running kernel, which on most machines of builders knows no SCSI, or does not let us in: either way
+ * the reason says it, and nothing breaks. */
+Test(trace, says_why_a_real_kernel_refuses)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/kernel/btf", root);
+    cr_assert_eq(symlink("/sys/kernel/btf", path), 0);
+    make("module/scsi_mod");
+    start();
+    run_until_told(1);
+    if (state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED)
+        cr_expect_str_eq(reason, "");
+    else
+        cr_expect(reason[0]);
+    stop();
+    unlink(path);
+}
