@@ -502,17 +502,15 @@ static void say(struct event *e, const char *format, ...)
     va_end(args);
 }
 
-/* What the silence of more exact hooks means. */
-static const char *alone(const struct merge *m, const struct event *e, const struct observation *lead)
+/* The role of the lead when more exact hooks that would have told it are silent, else NULL. */
+static const struct merge_role *alone(const struct merge *m, const struct event *e, const struct observation *lead)
 {
     const struct merge_rule *rule = rule_of(e);
     int role = rule ? merge_rule_role(rule, lead) : 0;
 
-    if (!rule || !rule->roles[role].alone)
-        return NULL;
-    for (int i = 0; i < role; i++)
+    for (int i = 0; rule && i < role; i++)
         if (rule->roles[i].wait && is_armed(m, rule->roles[i].source) && !has_role(e, rule, i))
-            return rule->roles[role].alone;
+            return &rule->roles[role];
     return NULL;
 }
 
@@ -537,7 +535,7 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     size_t lead = find_lead(e);
     const struct merge_rule *rule = rule_of(e);
     struct merged *out = &e->merged;
-    const char *silence;
+    const struct merge_role *silence = alone(m, e, &e->pieces[lead]->seen);
 
     out->rule = rule ? rule->name : "";
     out->lead = e->pieces[lead]->seen;
@@ -550,7 +548,7 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     }
     out->lead.wall_ns = e->wall_ns;
     out->lead.boot_ns = e->boot_ns;
-    if (e->code == 0)
+    if (e->code == 0 || (out->kind == MERGE_EVENT && silence && silence->weak))
         out->kind = MERGE_EVIDENCE;
     *(out->kind == MERGE_EVENT          ? &m->counts.events
       : out->kind == MERGE_CONFIRMATION ? &m->counts.confirmations
@@ -558,12 +556,11 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     if (out->kind == MERGE_EVENT)
         remember(m, e, &out->lead, now_ns);
 
-    silence = alone(m, e, &e->pieces[lead]->seen);
-    if (silence || e->n_more > 0) {
+    if ((silence && silence->alone) || e->n_more > 0) {
         if (out->lead.native.detail)
             say(e, "%s", out->lead.native.detail);
-        if (silence)
-            say(e, "%s", silence);
+        if (silence && silence->alone)
+            say(e, "%s", silence->alone);
         if (e->n_more > 0)
             say(e, "and %zu more native records of it", e->n_more);
         out->lead.native.detail = e->detail;

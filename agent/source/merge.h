@@ -40,7 +40,7 @@ struct merge_options { /* 0 = the default */
 enum merge_kind {
     MERGE_EVENT,        /* tell it */
     MERGE_CONFIRMATION, /* a poll found what was told already: count it, tell nothing */
-    MERGE_EVIDENCE,     /* without a code, and no event to belong to was found: count it, tell nothing */
+    MERGE_EVIDENCE,     /* no event by itself, and none to belong to was found: count it, tell nothing */
 };
 
 /* A finished event. The caller frees it; all pointers are into it. */

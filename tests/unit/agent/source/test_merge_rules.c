@@ -72,6 +72,8 @@ static void print_row(const struct merge_rule *rule, char *out, size_t cap)
             at += (size_t)snprintf(out + at, cap - at, " %s", registry_find(role->code)->name);
         if (role->bare)
             at += (size_t)snprintf(out + at, cap - at, " (evidence)");
+        if (role->weak)
+            at += (size_t)snprintf(out + at, cap - at, " (alone: evidence)");
         if (role->many)
             at += (size_t)snprintf(out + at, cap - at, " …");
     }
