@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source and its scan on a tree that looks like sysfs. */
+#include "agent/source/sysfs.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "sensebus/v1/agents.pb-c.h"
+#include "sensebus/v1/code.pb-c.h"
+#include "sensebus/v1/event.pb-c.h"
+#include "tests/lib/loop.h"
+#include "tests/unit/agent/source/fake_sysfs.h"
+#include "tests/unit/agent/source/recorder.h"
+
+#define DISK    "pseudo_0/adapter0/host0/target0:0:0/0:0:0:4"
+#define FC      "pci0000:00/host5"
+#define SESSION "platform/host3/session1/iscsi_session/session1"
+#define CODE(x) SENSEBUS__V1__CODE__##x
+
+static struct fake_sysfs tree;
+static struct test_loop loop;
+static struct recorder r;
+static struct source *source;
+
+static void setup(void)
+{
+    fake_sysfs_make(&tree);
+    test_loop_init(&loop);
+}
+
+static void teardown(void)
+{
+    if (source) {
+        sysfs_source.stop(source, recorder_stopped, &r);
+        test_loop_until(&loop, &r.stopped);
+    }
+    test_loop_deinit(&loop);
+    fake_sysfs_remove(&tree);
+}
+
+TestSuite(sysfs, .init = setup, .fini = teardown);
+
+static void start(uint32_t poll_ms)
+{
+    struct source_options options = {.loop = &loop.loop, .sysfs_root = tree.root, .poll_ms = poll_ms};
+
+    cr_assert_eq(sysfs_source.start(&options, &recorder_ops, &r, &source), 0);
+    cr_assert_eq(r.n_coverage, 0, "nothing before start returned");
+}
+
+static bool has_looked(void *data)
+{
+    (void)data;
+    return r.n_coverage > 0;
+}
+
+/* One look from now on. */
+static void wait_look(void)
+{
+    r.n_coverage = 0;
+    sysfs_source.resync(source);
+    cr_assert(test_loop_until_true(&loop, has_looked, NULL));
+}
+
+static void fill(void)
+{
+    fake_sysfs_add(&tree, "scsi_host", "pseudo_0/adapter0/host0/scsi_host/host0", "state", "running");
+    fake_sysfs_add(&tree, "scsi_device", DISK "/scsi_device/0:0:0:4", "device/state", "running");
+    fake_sysfs_add(&tree, "fc_host", FC "/fc_host/host5", "port_state", "Online");
+    fake_sysfs_add(&tree, "fc_remote_ports", FC "/rport-5:0-1/fc_remote_ports/rport-5:0-1", "port_state", "Online");
+    fake_sysfs_write(&tree, "devices/" FC "/rport-5:0-1/fc_remote_ports/rport-5:0-1/port_name", "0x5001438012345678");
+    fake_sysfs_add(&tree, "iscsi_session", SESSION, "state", "LOGGED_IN");
+    fake_sysfs_write(&tree, "devices/" SESSION "/targetname", "iqn.2026-01.example:disks");
+}
+
+Test(sysfs, each_difference_of_two_looks_is_one_observation)
+{
+    fill();
+    start(3600000);
+    wait_look();
+    cr_assert_eq(r.n, 0, "the first look");
+    cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+    cr_assert_str_eq(r.reason, "");
+    cr_assert_gt(sysfs_source.last_proof(source), 0);
+
+    fake_sysfs_write(&tree, "devices/" DISK "/scsi_device/0:0:0:4/device/state", "offline");
+    fake_sysfs_write(&tree, "devices/" FC "/rport-5:0-1/fc_remote_ports/rport-5:0-1/port_state", "Blocked");
+    fake_sysfs_write(&tree, "devices/" FC "/fc_host/host5/port_state", "Linkdown");
+    fake_sysfs_write(&tree, "devices/" SESSION "/state", "FAILED");
+    fake_sysfs_delete(&tree, "class/scsi_host/host0");
+    wait_look();
+    cr_assert_eq(r.n, 5);
+    cr_assert_eq(r.seen[0].o.code, CODE(ADAPTER_REMOVED));
+    cr_assert_eq(r.seen[0].o.place.host, 0);
+    cr_assert_eq(r.seen[0].o.place.channel, -1);
+    cr_assert_eq(r.seen[1].o.code, CODE(DEVICE_OFFLINE));
+    cr_assert_eq(r.seen[1].o.place.lun, 4);
+    cr_assert_eq(r.seen[2].o.code, CODE(LINK_DOWN));
+    cr_assert_eq(r.seen[3].o.code, CODE(TARGET_OFFLINE));
+    cr_assert_eq(r.seen[3].o.place.host, 5);
+    cr_assert_str_eq(r.seen[3].target_name, "naa.5001438012345678");
+    cr_assert_eq(r.seen[4].o.code, CODE(NEXUS_LOST));
+    cr_assert_eq(r.seen[4].o.place.host, 3, "from the path behind the link");
+    cr_assert_str_eq(r.seen[4].target_name, "iqn.2026-01.example:disks");
+
+    recorder_clear(&r);
+    wait_look();
+    cr_assert_eq(r.n, 0, "told once");
+}
+
+static bool has_two(void *data)
+{
+    (void)data;
+    return r.n == 2;
+}
+
+Test(sysfs, it_looks_again_and_again_by_itself)
+{
+    start(10);
+    cr_assert(test_loop_until_true(&loop, has_looked, NULL));
+    fake_sysfs_add(&tree, "scsi_host", "host7/scsi_host/host7", "state", "running");
+    fake_sysfs_add(&tree, "scsi_device", "host7/target7:0:0/7:0:0:0/scsi_device/7:0:0:0", "device/state", "running");
+    cr_assert(test_loop_until_true(&loop, has_two, NULL));
+}
+
+Test(sysfs, names_that_are_no_objects_of_the_scsi_layer_are_passed_over)
+{
+    fake_sysfs_write(&tree, "class/scsi_device/nonsense/device/state", "running");
+    fake_sysfs_write(&tree, "class/scsi_device/a_name_that_is_longer_than_any_of_the_kernels_own/x", "");
+    fake_sysfs_write(&tree, "class/scsi_host", "not a folder");
+    fake_sysfs_delete(&tree, "class/scsi_host");
+    start(3600000);
+    wait_look();
+    fake_sysfs_delete(&tree, "class/scsi_device");
+    wait_look();
+    cr_assert_eq(r.n, 0);
+    cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+}
+
+Test(sysfs, without_a_tree_the_coverage_says_so_and_what_was_known_stays_known)
+{
+    char reason[SOURCE_REASON_BYTES];
+    struct source_options options = {.sysfs_root = tree.root};
+
+    fill();
+    start(3600000);
+    wait_look();
+    cr_assert_eq(sysfs_source.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+    fake_sysfs_delete(&tree, "class");
+    wait_look();
+    cr_assert_eq(r.n, 0);
+    cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_assert_not_null(strstr(r.reason, "/class: no such file"));
+    cr_assert_eq(sysfs_source.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_assert_not_null(strstr(reason, "/class: no such file"));
+    fake_sysfs_write(&tree, "class/empty", "");
+    wait_look();
+    cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+    cr_assert_eq(r.n, 4, "host, device, remote port and session are gone");
+}
+
+Test(sysfs, stopping_in_the_middle_of_a_look_leaves_nothing)
+{
+    fill();
+    start(3600000);
+    sysfs_source.resync(source);
+    test_loop_for(&loop, 1);
+}
