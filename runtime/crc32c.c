@@ -47,6 +47,10 @@ uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t len)
 /* The processor has an instruction for this very polynomial (SSE 4.2). Its result takes three cycles, but one can begin
  * in each: so three blocks in a row are summed at the same time, and the sums are moved over what lies behind them. */
 #define BLOCK_BYTES 512u
+#define THREE_BYTES ((size_t)3 * BLOCK_BYTES)
+/* Bytes that are far away are asked for so much before they are copied: the processor itself does not look beyond a
+ * page. Less waits for memory, more is no faster. */
+#define AHEAD_BYTES (2 * THREE_BYTES)
 
 static uint32_t over_block[4][256]; /* a sum's byte k, moved over a block */
 static pthread_once_t over_block_once = PTHREAD_ONCE_INIT;
@@ -55,6 +59,14 @@ __attribute__((target("sse4.2"))) static inline uint64_t add_eight(uint64_t sum,
 {
     uint64_t eight;
     memcpy(&eight, p, sizeof eight);
+    return __builtin_ia32_crc32di(sum, eight);
+}
+
+__attribute__((target("sse4.2"))) static inline uint64_t copy_eight(uint64_t sum, uint8_t *to, const uint8_t *p)
+{
+    uint64_t eight;
+    memcpy(&eight, p, sizeof eight);
+    memcpy(to, &eight, sizeof eight);
     return __builtin_ia32_crc32di(sum, eight);
 }
 
@@ -82,9 +94,9 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_processor(uint32_t c
 {
     uint64_t sum = (uint32_t)~crc;
 
-    if (len >= (size_t)3 * BLOCK_BYTES)
+    if (len >= THREE_BYTES)
         pthread_once(&over_block_once, over_block_fill);
-    for (; len >= (size_t)3 * BLOCK_BYTES; p += (size_t)3 * BLOCK_BYTES, len -= (size_t)3 * BLOCK_BYTES) {
+    for (; len >= THREE_BYTES; p += THREE_BYTES, len -= THREE_BYTES) {
         uint64_t second = 0, third = 0;
         for (size_t i = 0; i < BLOCK_BYTES; i += 8) {
             sum = add_eight(sum, p + i);
@@ -101,13 +113,61 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_processor(uint32_t c
     return ~crc;
 }
 
+/* A line of each of three blocks. */
+static inline void ask_for(const uint8_t *p)
+{
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + BLOCK_BYTES);
+    __builtin_prefetch(p + (size_t)2 * BLOCK_BYTES);
+}
+
+__attribute__((target("sse4.2"))) static uint32_t copy_by_processor(uint32_t crc, uint8_t *to, const uint8_t *p,
+                                                                    size_t len)
+{
+    uint64_t sum = (uint32_t)~crc;
+
+    if (len >= THREE_BYTES)
+        pthread_once(&over_block_once, over_block_fill);
+    for (; len >= THREE_BYTES; p += THREE_BYTES, to += THREE_BYTES, len -= THREE_BYTES) {
+        uint64_t second = 0, third = 0;
+        const uint8_t *ahead = len >= AHEAD_BYTES + THREE_BYTES ? p + AHEAD_BYTES : p;
+        for (size_t i = 0; i < BLOCK_BYTES; i += 8) {
+            if (i % 64 == 0)
+                ask_for(ahead + i);
+            sum = copy_eight(sum, to + i, p + i);
+            second = copy_eight(second, to + BLOCK_BYTES + i, p + BLOCK_BYTES + i);
+            third = copy_eight(third, to + (size_t)2 * BLOCK_BYTES + i, p + (size_t)2 * BLOCK_BYTES + i);
+        }
+        sum = move_over_block(move_over_block(sum) ^ second) ^ third;
+    }
+    if (len > 0)
+        memcpy(to, p, len);
+    return crc32c_by_processor((uint32_t)~sum, to, len);
+}
+
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
 {
     return __builtin_cpu_supports("sse4.2") ? crc32c_by_processor(crc, bytes, len) : crc32c_by_table(crc, bytes, len);
+}
+
+uint32_t crc32c_copy(uint32_t crc, void *to, const void *bytes, size_t len)
+{
+    if (__builtin_cpu_supports("sse4.2"))
+        return copy_by_processor(crc, to, bytes, len);
+    if (len > 0)
+        memcpy(to, bytes, len);
+    return crc32c_by_table(crc, to, len);
 }
 #else
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len)
 {
     return crc32c_by_table(crc, bytes, len);
+}
+
+uint32_t crc32c_copy(uint32_t crc, void *to, const void *bytes, size_t len)
+{
+    if (len > 0)
+        memcpy(to, bytes, len);
+    return crc32c_by_table(crc, to, len);
 }
 #endif

@@ -164,17 +164,35 @@ void journal_batch_seal(struct journal_batch *b)
     journal_value_seal(b->first, &header, b->chunk->bytes, b->chunk->len);
 }
 
+static void set_range(struct journal_batch *b, uint64_t first, const struct journal_value_header *header)
+{
+    b->first = first;
+    b->last = first + header->n_records - 1;
+    b->newest_time_ns = header->newest_time_ns;
+    b->aix_bits = header->aix_bits;
+}
+
 bool journal_batch_check(uint64_t first, const struct store_value *value, struct journal_batch *out_batch)
 {
     struct journal_value_header header;
+    bool whole = journal_value_check(first, value, &header);
 
-    if (!journal_value_check(first, value, &header))
-        return false;
-    out_batch->first = first;
-    out_batch->last = first + header.n_records - 1;
-    out_batch->newest_time_ns = header.newest_time_ns;
-    out_batch->aix_bits = header.aix_bits;
-    return true;
+    if (whole)
+        set_range(out_batch, first, &header);
+    return whole;
+}
+
+bool journal_batch_copy(uint64_t first, const struct store_value *value, struct journal_batch *b)
+{
+    struct journal_value_header header;
+
+    assert(b->chunk->cap >= value->len);
+    bool whole = journal_value_copy(first, value, b->chunk->bytes, &header);
+    if (whole) {
+        b->chunk->len = value->len;
+        set_range(b, first, &header);
+    }
+    return whole;
 }
 
 /* ------------------------------------------------------------------------------------------------ reading */

@@ -52,6 +52,8 @@ size_t journal_batch_memory(const struct journal_batch *b);
 void journal_batch_seal(struct journal_batch *b);
 /* Is the stored value of key `first` whole? Fills everything of `out_batch` but chunk and index. */
 bool journal_batch_check(uint64_t first, const struct store_value *value, struct journal_batch *out_batch);
+/* The same of a copy that is made in b->chunk, which is empty and has room for it. */
+bool journal_batch_copy(uint64_t first, const struct store_value *value, struct journal_batch *b);
 
 /* Records from..through of it, `from` being one of them: as many as fit in `max_bytes`, but at least one. The run
  * references the chunk. Returns 0; UV_ENOMEM; UV_EIO when the bytes are not the records that the batch says it has. */

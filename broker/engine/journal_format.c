@@ -27,6 +27,12 @@ void journal_value_seal(uint64_t first, const struct journal_value_header *heade
     memcpy(bytes, &h, sizeof h);
 }
 
+static bool header_fits(uint64_t first, const struct journal_value_header *h)
+{
+    return h->version == VALUE_VERSION && h->reserved == 0 && h->n_records > 0 &&
+           h->n_records - 1 <= UINT64_MAX - first;
+}
+
 bool journal_value_check(uint64_t first, const struct store_value *value, struct journal_value_header *out_header)
 {
     struct journal_value_header h;
@@ -34,9 +40,24 @@ bool journal_value_check(uint64_t first, const struct store_value *value, struct
     if (value->len <= sizeof h)
         return false;
     memcpy(&h, value->data, sizeof h);
-    if (h.version != VALUE_VERSION || h.reserved != 0 || h.n_records == 0 || h.n_records - 1 > UINT64_MAX - first)
+    if (!header_fits(first, &h) || value_crc(first, value->data, value->len) != h.crc)
         return false;
-    if (value_crc(first, value->data, value->len) != h.crc)
+    *out_header = h;
+    return true;
+}
+
+bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t *to,
+                        struct journal_value_header *out_header)
+{
+    struct journal_value_header h;
+
+    if (value->len <= sizeof h)
+        return false;
+    memcpy(to, value->data, CRC_START);
+    uint32_t crc = crc32c_copy(crc32c(0, &first, sizeof first), to + CRC_START,
+                               (const uint8_t *)value->data + CRC_START, value->len - CRC_START);
+    memcpy(&h, to, sizeof h);
+    if (!header_fits(first, &h) || crc != h.crc)
         return false;
     *out_header = h;
     return true;

@@ -42,6 +42,9 @@ struct journal_state {
 void journal_value_seal(uint64_t first, const struct journal_value_header *header, uint8_t *bytes, size_t len);
 /* Is the stored value whole, and at its place? */
 bool journal_value_check(uint64_t first, const struct store_value *value, struct journal_value_header *out_header);
+/* The same of a copy that is made in `to`, which has room for it. */
+bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t *to,
+                        struct journal_value_header *out_header);
 
 /* The value of a pair as it is stored: `out` has room for value_len + JOURNAL_PAIR_EXTRA. */
 void journal_pair_seal(const void *key, size_t key_len, const void *value, size_t value_len, uint8_t *out);

@@ -68,11 +68,11 @@ int journal_cursor_find(struct store_cursor *c, uint64_t sequence, uint64_t *out
     return rc;
 }
 
-static void load_value(struct journal_batch *b, const struct store_value *value, size_t from)
+static void add_records(struct chunk *chunk, const struct store_value *value)
 {
-    size_t len = value->len - from;
-    memcpy(b->chunk->bytes + b->chunk->len, (const uint8_t *)value->data + from, len);
-    b->chunk->len += len;
+    size_t len = value->len - JOURNAL_HEADER_BYTES;
+    memcpy(chunk->bytes + chunk->len, (const uint8_t *)value->data + JOURNAL_HEADER_BYTES, len);
+    chunk->len += len;
 }
 
 /* Add the whole values behind `b`, at which the cursor is, as long as they follow one another and there is room. */
@@ -95,7 +95,7 @@ static void load_ahead(const struct journal *j, struct store_cursor *cursor, str
             memcpy(&next, cursor->key.data, sizeof next);
         if (!rc && next <= more.last) /* it is not what belongs here */
             return;
-        load_value(b, &value, JOURNAL_HEADER_BYTES);
+        add_records(b->chunk, &value);
         b->last = more.last;
         b->newest_time_ns = more.newest_time_ns;
         b->aix_bits |= more.aix_bits;
@@ -121,9 +121,7 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
     if (!b.chunk)
         return UV_ENOMEM;
-    load_value(&b, &cursor->value, 0);
-    struct store_value copy = {.data = b.chunk->bytes, .len = b.chunk->len};
-    bool whole = journal_batch_check(first, &copy, &b);
+    bool whole = journal_batch_copy(first, &cursor->value, &b);
     if (!whole || sequence > b.last || (next && b.last >= next)) {
         out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
         out_damage->last = next ? next - 1 : j->newest;

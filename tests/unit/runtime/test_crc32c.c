@@ -47,3 +47,19 @@ Test(crc32c, table_and_processor_agree_on_long_bytes)
     bytes[2000] ^= 4;
     cr_assert_eq(crc32c(0, bytes, sizeof bytes), crc32c_by_table(0, bytes, sizeof bytes));
 }
+
+Test(crc32c, copying_gives_the_same_bytes_and_the_same_sum)
+{
+    static uint8_t bytes[9 * 1536 + 700], copy[sizeof bytes + 16];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i * 37 + i * 71 + 5);
+    for (size_t len = 0; len <= sizeof bytes; len += len < 40 ? 1 : 211) {
+        size_t from = len < sizeof bytes - 7 ? len % 8 : 0;
+        memset(copy, 0xee, sizeof copy);
+        cr_assert_eq(crc32c_copy(9, copy + 5, bytes + from, len), crc32c(9, bytes + from, len), "%zu", len);
+        cr_assert_arr_eq(copy + 5, bytes + from, len);
+        cr_assert_eq(copy[4], 0xee);
+        cr_assert_eq(copy[5 + len], 0xee);
+    }
+    cr_assert_eq(crc32c_copy(9, NULL, NULL, 0), crc32c(9, "", 0));
+}
