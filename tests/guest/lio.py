@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's own target (LIO), made and taken away through configfs, and the kernel's iSCSI initiator."""
+import os
+import shutil
+import socket
+import subprocess
+
+from world import Daemon, Failed, devices, put, run, unload, until
+
+CONFIG = "/sys/kernel/config/target"
+BACKSTORE = f"{CONFIG}/core/fileio_0/d0"
+LOOP = f"{CONFIG}/loopback/naa.6001405000000001"
+LIO_NAME = "iqn.2026-01.org.sensebus:lio"
+LIO_PORTAL = "127.0.0.1:3260"
+LIO_TPG = f"{CONFIG}/iscsi/{LIO_NAME}/tpgt_1"
+INITIATOR = "iqn.2026-01.org.sensebus:guest"
+
+
+def load(*modules):
+    for module in modules:
+        run("modprobe", module)
+    if not os.path.isdir("/sys/kernel/config/target") and os.path.isdir("/sys/kernel/config"):
+        subprocess.run(["mount", "-t", "configfs", "configfs", "/sys/kernel/config"], check=False)
+    until(lambda: os.path.isdir(CONFIG), "configfs")
+
+
+def make_backstore(size=32 << 20):
+    load("target_core_mod", "target_core_file")
+    os.makedirs(BACKSTORE)
+    put(f"{BACKSTORE}/control", f"fd_dev_name=/tmp/lio.d0,fd_dev_size={size}")
+    put(f"{BACKSTORE}/enable", 1)
+
+
+def remove_backstore():
+    os.rmdir(BACKSTORE)
+    os.rmdir(os.path.dirname(BACKSTORE))
+    os.unlink("/tmp/lio.d0")
+
+
+def make_loop():
+    """A disk of LIO's on this machine itself (tcm_loop)."""
+    make_backstore()
+    load("tcm_loop")
+    os.makedirs(f"{LOOP}/tpgt_1/lun/lun_0")
+    put(f"{LOOP}/tpgt_1/nexus", "naa.6001405000000002")
+    os.symlink(BACKSTORE, f"{LOOP}/tpgt_1/lun/lun_0/d0")
+
+
+def remove_loop():
+    os.unlink(f"{LOOP}/tpgt_1/lun/lun_0/d0")
+    os.rmdir(f"{LOOP}/tpgt_1/lun/lun_0")
+    os.rmdir(f"{LOOP}/tpgt_1")
+    os.rmdir(LOOP)
+    os.rmdir(os.path.dirname(LOOP))
+    remove_backstore()
+
+
+def make_iscsi():
+    make_backstore()
+    load("iscsi_target_mod")
+    os.makedirs(f"{LIO_TPG}/lun/lun_0")
+    os.mkdir(f"{LIO_TPG}/np/{LIO_PORTAL}")
+    os.symlink(BACKSTORE, f"{LIO_TPG}/lun/lun_0/d0")
+    for name, value in (("authentication", 0), ("generate_node_acls", 1), ("demo_mode_write_protect", 0)):
+        put(f"{LIO_TPG}/attrib/{name}", value)
+    put(f"{LIO_TPG}/enable", 1)
+
+
+def remove_iscsi():
+    put(f"{LIO_TPG}/enable", 0)
+    os.unlink(f"{LIO_TPG}/lun/lun_0/d0")
+    os.rmdir(f"{LIO_TPG}/lun/lun_0")
+    os.rmdir(f"{LIO_TPG}/np/{LIO_PORTAL}")
+    os.rmdir(LIO_TPG)
+    os.rmdir(os.path.dirname(LIO_TPG))
+    os.rmdir(os.path.dirname(os.path.dirname(LIO_TPG)))
+    remove_backstore()
+
+
+class Initiator:
+    """iscsid and iscsiadm, with their files in memory. No other settings than the package's, but quicker ones."""
+
+    SETTINGS = {"node.startup": "manual", "node.session.timeo.replacement_timeout": 120,
+                "node.conn[0].timeo.noop_out_interval": 3600, "node.conn[0].timeo.login_timeout": 15,
+                "node.conn[0].timeo.logout_timeout": 15, "node.session.initial_login_retry_max": 1}
+
+    def __init__(self, log):
+        for directory in ("/etc/iscsi/nodes", "/etc/iscsi/send_targets"):
+            shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs("/etc/iscsi", exist_ok=True)
+        os.makedirs("/run/lock/iscsi", exist_ok=True)
+        with open("/etc/iscsi/iscsid.conf", "w", encoding="ascii") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in self.SETTINGS.items())
+        with open("/etc/iscsi/initiatorname.iscsi", "w", encoding="ascii") as file:
+            file.write(f"InitiatorName={INITIATOR}\n")
+        run("modprobe", "iscsi_tcp")
+        self.daemon = Daemon("iscsid", "-f", "-d", "1", log=log)
+        until(lambda: "can not connect" not in run("iscsiadm", "-m", "session", check=False), "iscsid")
+
+    def login(self, name, portal):
+        run("iscsiadm", "-m", "node", "-o", "new", "-T", name, "-p", portal)
+        run("iscsiadm", "-m", "node", "-T", name, "-p", portal, "-l")
+
+    def logout(self, name, portal):
+        run("iscsiadm", "-m", "node", "-T", name, "-p", portal, "-u")
+
+    def stop(self):
+        run("iscsiadm", "-m", "node", "-u", check=False)
+        until(lambda: not os.listdir("/sys/class/iscsi_session"), "the end of all sessions")
+        self.daemon.stop()
+
+
+def session_state():
+    """Of the one session: "LOGGED_IN" or what else the kernel says; None when there is none."""
+    root = "/sys/class/iscsi_session"
+    names = os.listdir(root) if os.path.isdir(root) else []
+    if not names:
+        return None
+    try:
+        with open(f"{root}/{names[0]}/state", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class OwnTarget:
+    """sensebus-target, which does what a verb says."""
+
+    NAME = "iqn.2026-01.org.sensebus:target"
+
+    def __init__(self, world, units=1):
+        self.program = f"{os.environ['SENSEBUS_BUILD']}/tests/target/sensebus-target"
+        self.control = f"{world.directory}/target"
+        self.portal = f"127.0.0.1:{free_port()}"
+        self.daemon = Daemon(self.program, "--listen", self.portal, "--units", str(units), "--control", self.control,
+                             log=f"{world.directory}/target.log")
+        until(lambda: os.path.exists(self.control), "sensebus-target")
+
+    def tell(self, *verb):
+        return run(self.program, *verb, "--control", self.control)
+
+    def stop(self):
+        if self.daemon.stop():
+            with open(self.daemon.log, encoding="utf-8", errors="replace") as file:
+                raise Failed(f"sensebus-target: {file.read()[-400:]}")
