@@ -261,11 +261,35 @@ static int on_sample(void *data, void *bytes, size_t len)
     return ++h->n_read >= HOOK_MAX_READ ? -ECANCELED : 0; /* this one is taken, the others stay */
 }
 
+/* Debian's own limit: kprobes are made with perf_event_open, which it closes to all but CAP_SYS_ADMIN. */
+static bool is_perf_closed(void)
+{
+    FILE *f = fopen("/proc/sys/kernel/perf_event_paranoid", "re");
+    int level = 0;
+
+    if (f) {
+        if (fscanf(f, "%d", &level) != 1)
+            level = 0;
+        fclose(f);
+    }
+    return level > 2;
+}
+
+static void note_blind(struct hook *h, enum program p, int error)
+{
+    size_t used = strlen(h->blind);
+
+    snprintf(h->blind + used, sizeof h->blind - used, "%s %s (%s)", used ? "," : "cannot see", programs[p].sees,
+             error == EACCES && is_perf_closed() ? "grant CAP_SYS_ADMIN, or sysctl kernel.perf_event_paranoid=2"
+                                                 : strerror(error));
+}
+
 static int attach(struct hook *h, char *reason, size_t reason_len)
 {
+    bool states = true; /* the two of them are one to whoever reads it */
+
     for (int i = 0; i < N_PROGRAMS; i++) {
         struct bpf_program *program = bpf_object__find_program_by_name(h->object, programs[i].name);
-        size_t used = strlen(h->blind);
 
         complaint[0] = 0;
         h->links[i] = program ? bpf_program__attach(program) : NULL;
@@ -276,8 +300,9 @@ static int attach(struct hook *h, char *reason, size_t reason_len)
                      complaint);
             return UV_ENOTSUP;
         }
-        snprintf(h->blind + used, sizeof h->blind - used, "%s %s (%s)", used ? "," : "cannot see", programs[i].sees,
-                 strerror(errno));
+        if (i != ON_UNBLOCK || states)
+            note_blind(h, (enum program)i, errno);
+        states = states && i != ON_SET_STATE;
     }
     return 0;
 }

@@ -19,13 +19,15 @@ static bool has_sense(const struct trace_record *r)
     return r->sense_len > 0 || r->has_key;
 }
 
-/* With sense it is this command that failed, and its retries are it again; without, it is the path to the device, and
- * all commands on it say the same. */
+/* When the device answers it is this command that failed, and its retries are it again; when the host does, it is the
+ * path to the device, and all commands on it say the same. */
 static bool same(const struct trace_record *a, const struct trace_record *b)
 {
+    bool answered = has_sense(a) || (a->kind == TRACE_DONE && (uint8_t)a->result != 0);
+
     if (a->kind != b->kind || a->result != b->result || !same_place(&a->place, &b->place) || !same_sense(a, b))
         return false;
-    return !has_sense(a) || (a->cdb_len == b->cdb_len && memcmp(a->cdb, b->cdb, a->cdb_len) == 0);
+    return !answered || (a->cdb_len == b->cdb_len && memcmp(a->cdb, b->cdb, a->cdb_len) == 0);
 }
 
 static uint64_t due(const struct trace_folded *h)

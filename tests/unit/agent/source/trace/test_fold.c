@@ -176,3 +176,19 @@ Test(fold, counts_every_record_it_took)
         left += count;
     cr_expect_eq(left, 1000);
 }
+
+/* Through a hook that does not tell the sense: a unit attention and a medium error look alike. */
+Test(fold, keeps_commands_apart_whose_sense_is_not_told)
+{
+    struct trace_record a = failed(10, 1, 0), b;
+
+    a.sense_len = 0;
+    memset(a.sense, 0, sizeof a.sense);
+    b = a;
+    b.cdb[0] = 0;
+    add(&a);
+    add(&b);
+    add(&a);
+    trace_fold_flush(&fold, UINT64_MAX, on_left, NULL);
+    cr_expect_str_eq(story, "0:1 x2\n0:1 x1\n");
+}
