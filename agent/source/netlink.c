@@ -18,6 +18,7 @@ struct netlink {
     struct mnl_socket *socket;
     uv_poll_t poll;
     uint64_t n_forged;
+    bool overrun;                  /* the queue was full, and is not empty yet */
     void (*on_closed)(void *data); /* set: closing */
     void *on_closed_data;
     uint8_t bytes[NETLINK_MAX_BYTES] __attribute__((aligned(8)));
@@ -201,19 +202,26 @@ static int take_datagram(struct netlink *n)
     return 0;
 }
 
+/* A queue that overflowed takes nothing until it is empty, and says so once (netlink_overrun of af_netlink.c): what was
+ * lost came after what is in it. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct netlink *n = poll->data;
 
-    (void)status; /* the error is what recvmsg says, too */
     (void)events;
+    if (status < 0) /* libuv stops at an error of the socket, which a full queue is; recvmsg says which */
+        uv_poll_start(poll, UV_READABLE, on_readable);
     for (int i = 0; i < MAX_IN_TURN && !n->on_closed; i++) {
         int rc = take_datagram(n);
 
-        if (rc == UV_ENOBUFS)
-            n->ops->on_lost(n->data, "the kernel's queue was full");
-        else if (rc < 0 && rc != UV_EINTR)
+        if (rc == UV_ENOBUFS) {
+            n->overrun = true;
+        } else if (rc < 0 && rc != UV_EINTR) {
+            if (n->overrun)
+                n->ops->on_lost(n->data, "the kernel's queue was full");
+            n->overrun = false;
             return;
+        }
     }
 }
 
