@@ -125,6 +125,7 @@ static void tell(const struct teller *t, const struct sysfs_object *o, uint32_t 
         .boot_ns = t->boot_ns,
         .native = {.name = "state", .detail = detail},
         .target_name = o->target_name,
+        .object = o->kind == SYSFS_RPORT || o->kind == SYSFS_SESSION ? o->name : NULL,
         .synthetic = true,
     };
 

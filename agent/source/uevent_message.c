@@ -163,14 +163,15 @@ static const struct {
  * when there is something to read in sysfs. Code 0: its own adapter is told, too. */
 static const struct {
     const char *subsystem, *devtype; /* "" = any */
+    bool named;                      /* the place does not tell two of them apart */
     uint32_t added, removed;
 } objects[] = {
-    {"scsi_host", "", SENSEBUS__V1__CODE__ADAPTER_ADDED, SENSEBUS__V1__CODE__ADAPTER_REMOVED},
-    {"scsi_device", "", SENSEBUS__V1__CODE__DEVICE_ADDED, SENSEBUS__V1__CODE__DEVICE_REMOVED},
-    {"scsi", "scsi_target", SENSEBUS__V1__CODE__TARGET_ONLINE, SENSEBUS__V1__CODE__TARGET_REMOVED},
-    {"fc_remote_ports", "", SENSEBUS__V1__CODE__TARGET_ONLINE, SENSEBUS__V1__CODE__TARGET_REMOVED},
-    {"iscsi_session", "", SENSEBUS__V1__CODE__SESSION_STARTED, SENSEBUS__V1__CODE__SESSION_STOPPED},
-    {"fc_host", "", 0, 0},
+    {"scsi_host", "", false, SENSEBUS__V1__CODE__ADAPTER_ADDED, SENSEBUS__V1__CODE__ADAPTER_REMOVED},
+    {"scsi_device", "", false, SENSEBUS__V1__CODE__DEVICE_ADDED, SENSEBUS__V1__CODE__DEVICE_REMOVED},
+    {"scsi", "scsi_target", false, SENSEBUS__V1__CODE__TARGET_ONLINE, SENSEBUS__V1__CODE__TARGET_REMOVED},
+    {"fc_remote_ports", "", true, SENSEBUS__V1__CODE__TARGET_ONLINE, SENSEBUS__V1__CODE__TARGET_REMOVED},
+    {"iscsi_session", "", true, SENSEBUS__V1__CODE__SESSION_STARTED, SENSEBUS__V1__CODE__SESSION_STOPPED},
+    {"fc_host", "", false, 0, 0},
 };
 
 static bool observe_attention(const struct uevent *u, char detail[UEVENT_DETAIL_BYTES], struct observation *out)
@@ -220,7 +221,7 @@ static bool observe_change(const struct uevent *u, char detail[UEVENT_DETAIL_BYT
 
 static bool observe_object(const struct uevent *u, char detail[UEVENT_DETAIL_BYTES], struct observation *out)
 {
-    const char *slash = strrchr(u->devpath, '/');
+    const char *slash = strrchr(u->devpath, '/'), *name = slash ? slash + 1 : u->devpath;
     bool added = strcmp(u->action, "add") == 0;
 
     if (!added && strcmp(u->action, "remove") != 0)
@@ -231,8 +232,8 @@ static bool observe_object(const struct uevent *u, char detail[UEVENT_DETAIL_BYT
             continue;
         out->native.name = "uevent";
         out->code = added ? objects[i].added : objects[i].removed;
-        snprintf(detail, UEVENT_DETAIL_BYTES, "%s %s %s", u->action, u->devtype[0] ? u->devtype : u->subsystem,
-                 slash ? slash + 1 : u->devpath);
+        out->object = objects[i].named ? name : NULL;
+        snprintf(detail, UEVENT_DETAIL_BYTES, "%s %s %s", u->action, u->devtype[0] ? u->devtype : u->subsystem, name);
         return true;
     }
     return false;

@@ -15,6 +15,7 @@ void recorder_observation(void *data, const struct observation *observation)
     snprintf(to->name, sizeof to->name, "%s", observation->native.name);
     snprintf(to->detail, sizeof to->detail, "%s", observation->native.detail ? observation->native.detail : "");
     snprintf(to->target_name, sizeof to->target_name, "%s", observation->target_name ? observation->target_name : "");
+    snprintf(to->object, sizeof to->object, "%s", observation->object ? observation->object : "");
     r->n++;
 }
 

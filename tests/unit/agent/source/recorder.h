@@ -8,7 +8,7 @@
 
 struct recorded {
     struct observation o; /* numbers; texts below */
-    char name[64], detail[256], target_name[256];
+    char name[64], detail[256], target_name[256], object[64];
 };
 
 struct recorder {

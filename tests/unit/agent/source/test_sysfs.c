@@ -102,6 +102,9 @@ Test(sysfs, each_difference_of_two_looks_is_one_observation)
     cr_assert_eq(r.seen[4].o.code, CODE(NEXUS_LOST));
     cr_assert_eq(r.seen[4].o.place.host, 3, "from the path behind the link");
     cr_assert_str_eq(r.seen[4].target_name, "iqn.2026-01.example:disks");
+    cr_assert_str_eq(r.seen[0].object, "");
+    cr_assert_str_eq(r.seen[3].object, "rport-5:0-1");
+    cr_assert_str_eq(r.seen[4].object, "session1");
 
     recorder_clear(&r);
     wait_look();

@@ -115,6 +115,10 @@ Test(uevent_message, what_comes_and_goes_is_told_once)
         cr_assert_eq(seen.code, rows[i].code, "%s", rows[i].path);
         check_place(rows[i].host, rows[i].channel, rows[i].target, rows[i].lun);
     }
+    cr_assert(observe("add", FC "/rport-5:0-1/fc_remote_ports/rport-5:0-1", "SUBSYSTEM=fc_remote_ports"));
+    cr_assert_str_eq(seen.object, "rport-5:0-1");
+    cr_assert(observe("add", DISK "/scsi_device/0:0:0:4", "SUBSYSTEM=scsi_device"));
+    cr_assert_null(seen.object);
     cr_assert_not(observe("add", DISK, "SUBSYSTEM=scsi;DEVTYPE=scsi_device"), "its class device is told");
     cr_assert_not(observe("bind", DISK, "SUBSYSTEM=scsi;DEVTYPE=scsi_device;DRIVER=sd"));
     cr_assert_not(observe("add", DISK "/block/sda", "SUBSYSTEM=block;DEVTYPE=disk"));
