@@ -106,7 +106,7 @@ for stage in $stages; do
     step unit suite dev -j "$more" -R '^(unit|arch|sim)[.]|^integration[.]broker_crowd$'
     ;;
   suite) # everything under address and undefined-behaviour sanitizers
-    step build-asan build asan && step suite suite asan -j "$more" -LE containers
+    step build-asan build asan && step suite suite asan -j "$more" -LE 'containers|guest'
     ;;
   fuzz) step fuzz fuzz_all ;;
   tsan) # Criterion cannot run under TSan: the daemons do, driven from outside

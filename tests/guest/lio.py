@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 
-from world import Daemon, Failed, devices, put, run, unload, until
+from world import Daemon, Failed, put, run, until
 
 CONFIG = "/sys/kernel/config/target"
 BACKSTORE = f"{CONFIG}/core/fileio_0/d0"
@@ -84,13 +84,14 @@ class Initiator:
                 "node.conn[0].timeo.noop_out_interval": 3600, "node.conn[0].timeo.login_timeout": 15,
                 "node.conn[0].timeo.logout_timeout": 15, "node.session.initial_login_retry_max": 1}
 
-    def __init__(self, log):
+    def __init__(self, log, settings=None):
         for directory in ("/etc/iscsi/nodes", "/etc/iscsi/send_targets"):
             shutil.rmtree(directory, ignore_errors=True)
         os.makedirs("/etc/iscsi", exist_ok=True)
         os.makedirs("/run/lock/iscsi", exist_ok=True)
         with open("/etc/iscsi/iscsid.conf", "w", encoding="ascii") as file:
-            file.writelines(f"{name} = {value}\n" for name, value in self.SETTINGS.items())
+            file.writelines(f"{name} = {value}\n" for name, value in
+                            dict(self.SETTINGS, **(settings or {})).items())
         with open("/etc/iscsi/initiatorname.iscsi", "w", encoding="ascii") as file:
             file.write(f"InitiatorName={INITIATOR}\n")
         run("modprobe", "iscsi_tcp")
@@ -133,12 +134,12 @@ class OwnTarget:
 
     NAME = "iqn.2026-01.org.sensebus:target"
 
-    def __init__(self, world, units=1):
+    def __init__(self, world, units=1, options=()):
         self.program = f"{os.environ['SENSEBUS_BUILD']}/tests/target/sensebus-target"
         self.control = f"{world.directory}/target"
         self.portal = f"127.0.0.1:{free_port()}"
         self.daemon = Daemon(self.program, "--listen", self.portal, "--units", str(units), "--control", self.control,
-                             log=f"{world.directory}/target.log")
+                             *options, log=f"{world.directory}/target.log")
         until(lambda: os.path.exists(self.control), "sensebus-target")
 
     def tell(self, *verb):

@@ -6,7 +6,7 @@ import os
 
 from lio import BACKSTORE, CONFIG, load, make_backstore, remove_backstore
 from row import Told, row
-from world import Failed, get, put, run, unload, until
+from world import Failed, get, put, run, until
 
 ENDS = ("ve0", "ve1")
 

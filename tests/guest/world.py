@@ -76,6 +76,10 @@ class Disk:
         return subprocess.Popen(["dd", f"if={self.node}", "of=/dev/null", "bs=512", f"skip={block}", "count=1",
                                  "iflag=direct"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def start_write(self, file):
+        return subprocess.Popen(["dd", f"if={file}", f"of={self.node}", "bs=64k", "oflag=direct"],
+                                stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def read(self, block=0):
         self.start_read(block).wait()
 
