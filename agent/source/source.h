@@ -46,6 +46,8 @@ struct source_api {
     /* Something was lost, here or elsewhere: compare what is with what was known, and tell the difference as synthetic
      * observations. NULL where a source has no state to compare. */
     void (*resync)(struct source *s);
+    /* While it is DEGRADED: does it still tell what merging waits for (sense)? NULL: it does. */
+    bool (*awaited)(const struct source *s);
     /* Wall time of the last proof that it sees anything; 0 = never. */
     uint64_t (*last_proof)(const struct source *s);
     /* What could be armed here and now, without arming it: for

@@ -390,6 +390,12 @@ static uint64_t hook_lost(struct hook *h)
     return lost + h->n_garbage;
 }
 
+static bool tells_sense(const struct hook *h)
+{
+    (void)h;
+    return true;
+}
+
 static const char *hook_blind(const struct hook *h)
 {
     return h->blind;
@@ -402,6 +408,7 @@ const struct hook_api bpf_hook_api = {
     .fd = hook_fd,
     .read = hook_read,
     .lost = hook_lost,
+    .tells_sense = tells_sense,
     .blind = hook_blind,
     .close = hook_close,
 };

@@ -29,6 +29,7 @@ struct hook_api {
     /* Records that were lost since the hook is open; where the kernel does not count them, at least one for each loss.
      */
     uint64_t (*lost)(struct hook *h);
+    bool (*tells_sense)(const struct hook *h);
     /* What it cannot see here and what to grant for that; "" when it sees everything. */
     const char *(*blind)(const struct hook *h);
     void (*close)(struct hook *h);

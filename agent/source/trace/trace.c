@@ -276,6 +276,11 @@ static void stop(struct source *s, void (*cb)(void *data), void *data)
         uv_close((uv_handle_t *)&s->poll, on_closed);
 }
 
+static bool awaited(const struct source *s)
+{
+    return s->hook && s->api->tells_sense(s->hook);
+}
+
 static uint64_t last_proof(const struct source *s)
 {
     return s->last_proof_ns;
@@ -286,6 +291,7 @@ const struct source_api trace_source_api = {
     .source = SELF,
     .start = start,
     .stop = stop,
+    .awaited = awaited,
     .last_proof = last_proof,
     .check = check,
 };

@@ -224,6 +224,11 @@ static int open_readers(struct hook *h, char *reason, size_t reason_len)
     return UV_ENOTSUP;
 }
 
+static bool tells_sense(const struct hook *h)
+{
+    return h->formats[0].fields[KEY] != NULL;
+}
+
 static int arm(struct hook *h, const char *folder, char *reason, size_t reason_len)
 {
     char name[64];
@@ -250,7 +255,7 @@ static int arm(struct hook *h, const char *folder, char *reason, size_t reason_l
     rc = open_readers(h, reason, reason_len);
     for (int i = 0; rc == 0 && i < N_POINTS; i++)
         rc = arm_point(h, i, reason, reason_len);
-    if (rc == 0 && !h->formats[0].fields[KEY]) {
+    if (rc == 0 && !tells_sense(h)) {
         size_t used = strlen(h->blind);
 
         snprintf(h->blind + used, sizeof h->blind - used, ", no sense (this kernel's trace points lack it)");
@@ -448,6 +453,7 @@ const struct hook_api tracefs_hook_api = {
     .fd = hook_fd,
     .read = hook_read,
     .lost = hook_lost,
+    .tells_sense = tells_sense,
     .blind = hook_blind,
     .close = hook_close,
 };
