@@ -60,6 +60,9 @@ def sense_segment(data):
     return struct.pack(">H", len(data)) + data
 
 
+LUNS_CHANGED = sense_segment(sense(6, 0x3F, 0x0E))
+
+
 def wire_lun(lun):
     return struct.pack(">H6x", lun if lun < 256 else 0x4000 | lun)
 
@@ -378,7 +381,10 @@ class Connection:
         cdb, lun = header[32:48], flat_lun(header[8:16])
         unit = self.target.units.get(lun)
         if cdb[0] == 0xA0:
-            luns = b"".join(wire_lun(n) for n in sorted(self.target.units))
+            with self.target.condition:  # who has read the list has been told of its change (SPC-4 6.33)
+                luns = b"".join(wire_lun(n) for n in sorted(self.target.units))
+                for other in self.target.units.values():
+                    other.senses = [s for s in other.senses if s != LUNS_CHANGED]
             self.data_in(header, struct.pack(">I4x", len(luns)) + luns, {})
         elif unit is None and cdb[0] == 0x12:
             self.data_in(header, bytes([0x7F]) + bytes(35), {})
@@ -591,18 +597,17 @@ class ScriptedTarget:
             self.units[lun].senses.append(as_bytes(data))
 
     def add_lun(self, lun, **properties):
-        with self.condition:
+        with self.condition:  # all of it: who is asked in between would not know what another has told
             others = list(self.units)
             self.units[lun] = Unit(lun, **properties)
-        for other in others:
-            self.queue_sense(other, sense(6, 0x3F, 0x0E))
+            for other in others:
+                self.queue_segment(other, LUNS_CHANGED)
 
     def remove_lun(self, lun):
         with self.condition:
             del self.units[lun]
-            others = list(self.units)
-        for other in others:
-            self.queue_sense(other, sense(6, 0x3F, 0x0E))
+            for other in self.units:
+                self.queue_segment(other, LUNS_CHANGED)
 
     def raise_async(self, event, parameters=(0, 0, 0), vcode=0, lun=0, data=None, segment=b""):
         """`data` is the sense of event 0; `segment` the whole data segment. Returns the StatSN used."""
