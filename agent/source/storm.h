@@ -3,16 +3,16 @@
  *
  * The first of a kind is told at once. Equal ones that follow are held, and told as one update: how many, first and
  * last time, OR of the bits, the distinct sense data as evidence. While the storm lasts the next update comes after
- * twice the time, up to hold_max_ms. Each device may say so many records at once and so many a second: what is more
- * is held, too, so that one bad disk cannot hide another.
+ * twice the time, up to hold_max_ms. Each device may say `burst` records at once and rate_per_s on the average: what is
+ * more is held, too, so that one bad disk cannot hide another.
  *
- * Equal means the same key (storm_key_text prints it): code, source, scope, mode, synthetic, place with target name and
- * designator, sense key, ASC and ASCQ (of records without sense: name, code and subcode of the native record).
- * Records of one session of the Adapter face, and those of category SERVICE, are never held.
+ * Equal means the same key: see storm_key.h. Records of one session of the Adapter face, what a caller asked for, and
+ * those of category SERVICE are never held.
  *
- * Invariants: the counts that come out are the counts that went in, except what is told as lost (EVENTS_LOST with count
- * and bits, only when one device has max_keys different kinds held at a time). What one device says comes out in the
- * order of its last times. Pure: times are arguments, in ns of one clock that never goes back. */
+ * Invariants: the counts that come out are the counts that went in; where that cannot be (more kinds of one device held
+ * at a time than max_kinds, and none with the same code) EVENTS_LOST says how many, with their bits. What one device
+ * says comes out in the order of its last times. At most STORM_MAX_BYTES are held: when full, what is held by the
+ * device that spoke last is told early. Pure: times are arguments, in ns of one clock that never goes back. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,14 +28,14 @@ struct storm;
 #define STORM_RATE        10
 #define STORM_BURST       50
 #define STORM_MAX_DEVICES 1024
-#define STORM_MAX_KEYS    32
-#define STORM_KEY_BYTES   512
+#define STORM_MAX_KINDS   32
+#define STORM_MAX_BYTES   ((size_t)2 << 20)
 
 struct storm_options { /* 0 = the default */
     uint32_t hold_ms, hold_max_ms;
     uint32_t rate_per_s, burst; /* of one device */
     size_t max_devices;         /* remembered; when full the one that was quiet longest tells what it holds, and goes */
-    size_t max_keys;            /* of one device; when full, kinds of one code are told as one */
+    size_t max_kinds;           /* of one device; when full, kinds of one code are told as one */
     uint64_t seed;              /* any random number */
 };
 
@@ -51,21 +51,19 @@ void storm_free(struct storm *s);
 
 /* The record stays the caller's. Drain storm_next after each call. */
 enum storm_verdict storm_take(struct storm *s, const struct record *r, uint64_t now_ns);
-/* The next record to tell, or NULL. It lives until the next call with this storm. */
+/* The next record to tell, or NULL. It lives until the next call with this storm that takes one that is not const. */
 const struct record *storm_next(struct storm *s, uint64_t now_ns);
-/* When storm_next has something next; UINT64_MAX = never. */
+/* When storm_next has something, if nothing happens before; 0 = now, UINT64_MAX = never. */
 uint64_t storm_deadline(const struct storm *s);
 /* All that is held is due, whatever the limits: for the end. */
 void storm_finish(struct storm *s);
 
 struct storm_counts {
-    uint64_t taken, told,
-        held;         /* records in; records out, which is told at once and from storm_next; conditions held */
-    uint64_t limited; /* held though the first of their kind, because their device said too much */
-    uint64_t lost;    /* conditions told as lost */
-    size_t devices, keys;
+    uint64_t taken;   /* records in */
+    uint64_t held;    /* of them */
+    uint64_t told;    /* records out of storm_next; those with the verdict TELL come on top */
+    uint64_t limited; /* held though the first of their kind: their device said too much */
+    uint64_t lost;    /* conditions, told as lost */
+    size_t devices, held_bytes;
 };
 struct storm_counts storm_count(const struct storm *s);
-
-/* The key in words: "MODE_PARAMETERS_CHANGED|TRACE|host3 3:0:0:4|naa.6001405…|6/2A/01". Returns `buf`. */
-const char *storm_key_text(const struct record *r, char buf[STORM_KEY_BYTES]);
