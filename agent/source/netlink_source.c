@@ -221,8 +221,8 @@ uint64_t netlink_source_last_proof(const struct source *s)
 
 /* ------------------------------------------------------------------------------------------------ sysfs */
 
-static int join_path(const struct netlink_source *s, char out[NETLINK_SOURCE_PATH_BYTES], const char *format,
-                     va_list args)
+static int __attribute__((format(printf, 3, 0)))
+join_path(const struct netlink_source *s, char out[NETLINK_SOURCE_PATH_BYTES], const char *format, va_list args)
 {
     int root_len = snprintf(out, NETLINK_SOURCE_PATH_BYTES, "%s/", s->sysfs_root), len;
 
