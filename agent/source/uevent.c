@@ -123,10 +123,7 @@ static uint32_t check(const struct source_options *options, char *reason, size_t
 struct message {
     uint8_t bytes[UEVENT_MAX_BYTES];
     struct sockaddr_nl sender;
-    union {
-        char bytes[CMSG_SPACE(sizeof(struct ucred))];
-        struct cmsghdr align;
-    } control;
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct ucred))];
     struct msghdr header;
 };
 
@@ -139,8 +136,8 @@ static ssize_t receive(int fd, struct message *m)
                                 .msg_namelen = sizeof m->sender,
                                 .msg_iov = &part,
                                 .msg_iovlen = 1,
-                                .msg_control = m->control.bytes,
-                                .msg_controllen = sizeof m->control.bytes};
+                                .msg_control = m->control,
+                                .msg_controllen = sizeof m->control};
     do
         n = recvmsg(fd, &m->header, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
