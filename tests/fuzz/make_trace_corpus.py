@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the seeds of the trace corpus: records as the programs of agent/source/trace/hook.bpf.c made them of scsi_debug,
-tcm_loop and the disk driver on Linux 6.1. Run it when the layout of wire.h changes: make_trace_corpus.py"""
+"""Writes the seeds of the trace corpus: records as the programs of agent/source/trace/hook.bpf.c made them of
+scsi_debug, tcm_loop and the disk driver on Linux 6.1. Run it when wire.h changes: make_trace_corpus.py"""
 import os
 import struct
 
