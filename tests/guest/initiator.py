@@ -148,6 +148,21 @@ def test_a_connection_that_is_lost_under_load():
             check(file.read(len(content)) == content, "the disk has something else")
 
 
+def test_blocks_that_are_discarded_and_a_threshold_that_is_reached():
+    with Session() as session:
+        disk = session.disks[0]
+        check(int(get(f"/sys/block/{disk.name}/queue/discard_max_bytes")) > 0, "the kernel sees no UNMAP")
+        transfer(disk, b"\x5a" * (1 << 20))
+        run("blkdiscard", "-o", "4096", "-l", "65536", disk.node)
+        with open(disk.node, "rb") as file:
+            check(file.read(4096 + 65536 + 1) == b"\x5a" * 4096 + bytes(65536) + b"\x5a", "what was discarded is not zero")
+        session.target.tell("thin", 0, 3072)
+        session.target.tell("expect", "pending", 0)
+        transfer(disk, b"\xa5" * (1 << 20), 2 << 20)
+        disk.ask()
+        check("thin provisioning soft threshold" in run("dmesg"), "the kernel did not hear of the threshold")
+
+
 def test_reservations():
     with Session() as session:
         node = session.disks[0].node

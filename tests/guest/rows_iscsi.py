@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from lio import (Initiator, LIO_NAME, LIO_PORTAL, LIO_TPG, OwnTarget, make_iscsi, remove_iscsi, session_state)
 from row import Told, row
-from world import put, until
+from world import put, run, until
 
 
 @contextmanager
@@ -100,6 +100,16 @@ told_by_target("reservations-preempted", "another initiator takes a reservation 
                ("attention", 0, "2a/03"), "6/2a/03", ("unit-attention",))
 told_by_target("async-sense", "Asynchronous Message 0, which carries sense (3F/0E)", "REPORTED_LUNS_CHANGED",
                ("async", 0, 0, "6/3f/0e"), "6/3f/0e", ("async-message",))
+
+
+@row("thin-filled", "writes fill a thin unit up to its threshold (38/07)")
+def thin_filled(world):
+    with own_target(world) as (target, disk):
+        target.tell("thin", 0, 2048)
+        yield
+        run("dd", "if=/dev/zero", f"of={disk.node}", "bs=64k", "count=16", "oflag=direct")
+        disk.ask()
+        yield [Told("PROVISIONING_THRESHOLD", disk, sense="6/38/07", seen_by=("unit-attention", "SDEV_UA"))]
 
 
 def async_message(name, cause, code, verb):

@@ -175,7 +175,9 @@ static int run_on_unit(struct device *d, const struct verb *v)
     case VERB_REMOVE: return device_remove_unit(d, lun);
     case VERB_RESET: return device_reset(d, v->lun);
     case VERB_RESIZE: return device_resize(d, lun, v->number);
-    default: return device_establish(d, v->lun, ASC_THIN_THRESHOLD, NULL);
+    default:
+        return v->number ? device_set_threshold(d, lun, v->number)
+                         : device_establish(d, v->lun, ASC_THIN_THRESHOLD, NULL);
     }
 }
 

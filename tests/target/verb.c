@@ -45,7 +45,7 @@ static const struct form forms[] = {
     {"slow", VERB_SLOW, "t", NULL},
     {"state", VERB_STATE, "", NULL},
     {"statsn", VERB_STATSN, "n", NULL},
-    {"thin", VERB_THIN, "l", NULL},
+    {"thin", VERB_THIN, "l?n", NULL},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -81,7 +81,8 @@ const char *verb_help(void)
            "slow DURATION                    look at what comes only after this time; 0 ends it\n"
            "state                            sessions, units, what waits\n"
            "statsn SKEW                      the next StatSN of every session is wrong by this\n"
-           "thin LUN                         thin provisioning threshold; 38/07\n";
+           "thin LUN [BLOCKS]                thin provisioning threshold; 38/07, now or when so many blocks are "
+           "written\n";
 }
 
 static int wrong(char *err, size_t err_len, const char *word, const char *expected)

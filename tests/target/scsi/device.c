@@ -269,7 +269,7 @@ static bool is_medium_write(uint8_t opcode)
 {
     return opcode == UNIT_WRITE_6 || opcode == UNIT_WRITE_10 || opcode == UNIT_WRITE_16 ||
            opcode == UNIT_MODE_SELECT_6 || opcode == UNIT_MODE_SELECT_10 || opcode == UNIT_SYNCHRONIZE_CACHE_10 ||
-           opcode == UNIT_SYNCHRONIZE_CACHE_16;
+           opcode == UNIT_SYNCHRONIZE_CACHE_16 || opcode == UNIT_UNMAP;
 }
 
 static bool is_medium_read(uint8_t opcode)
@@ -326,6 +326,8 @@ static void spread(struct device *d, const struct port *port, const struct unit 
 {
     if (effects->mode_changed)
         device_establish(d, u->number, ASC_MODE_CHANGED, port);
+    if (effects->threshold_reached)
+        device_establish(d, u->number, ASC_THIN_THRESHOLD, NULL);
     for (size_t n = 0; n < effects->notices.n && effects->aborts && d->on_abort; n++)
         if (effects->notices.items[n].asc == ASC_REGISTRATIONS_PREEMPTED)
             d->on_abort(d->data, effects->notices.items[n].port, u->number);

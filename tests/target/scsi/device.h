@@ -78,6 +78,8 @@ int device_protect(struct device *d, uint64_t number, bool read_only);
 int device_set_offline(struct device *d, uint64_t number, bool offline);
 int device_set_alua(struct device *d, uint64_t number, enum alua state);
 int device_set_health(struct device *d, uint64_t number, uint16_t asc);
+/* From so many blocks in use on the unit tells, to all ports, once each time; 0 ends it. */
+int device_set_threshold(struct device *d, uint64_t number, uint64_t n_blocks);
 /* Another initiator, which is nobody's session, takes the unit over: registers, and preempts the holder or else
  * everybody registered. Also UV_EALREADY when there is nobody to preempt. */
 int device_preempt(struct device *d, uint64_t number);

@@ -97,6 +97,17 @@ int device_set_health(struct device *d, uint64_t number, uint16_t asc)
     return asc != 0 && unit_tells_health(u) ? device_establish(d, u->number, asc, NULL) : 0;
 }
 
+int device_set_threshold(struct device *d, uint64_t number, uint64_t n_blocks)
+{
+    struct unit *u = device_unit(d, number);
+
+    if (!u)
+        return UV_ENOENT;
+    u->threshold_blocks = n_blocks;
+    u->threshold_reached = false;
+    return unit_crosses_threshold(u) ? device_establish(d, u->number, ASC_THIN_THRESHOLD, NULL) : 0;
+}
+
 static void notify(struct device *d, const struct unit *u, const struct reservation_notices *notices)
 {
     for (size_t n = 0; n < notices->n; n++)

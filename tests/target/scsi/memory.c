@@ -87,3 +87,28 @@ int memory_write(struct memory *m, uint64_t offset, const uint8_t *bytes, size_t
     }
     return 0;
 }
+
+static void page_remove(struct memory *m, struct page *page)
+{
+    table_remove(&m->pages, &page->number, sizeof(page->number));
+    free(page);
+    m->budget->left_bytes += MEMORY_PAGE_BYTES;
+}
+
+void memory_discard(struct memory *m, uint64_t offset, uint64_t len)
+{
+    for (size_t n; len > 0; offset += n, len -= n) {
+        struct page *page = page_at(m, offset);
+
+        n = in_page(offset, len);
+        if (page && n == MEMORY_PAGE_BYTES)
+            page_remove(m, page);
+        else if (page)
+            memset(page->bytes + offset % MEMORY_PAGE_BYTES, 0, n);
+    }
+}
+
+uint64_t memory_used_bytes(const struct memory *m)
+{
+    return (uint64_t)m->pages.n * MEMORY_PAGE_BYTES;
+}

@@ -98,7 +98,14 @@ void unit_execute(struct unit *u, const struct unit_context *context, const stru
     case UNIT_READ_16:
     case UNIT_WRITE_6:
     case UNIT_WRITE_10:
-    case UNIT_WRITE_16: unit_transfer(u, request, reply); break;
+    case UNIT_WRITE_16:
+        unit_transfer(u, request, reply);
+        effects->threshold_reached = unit_crosses_threshold(u);
+        break;
+    case UNIT_UNMAP:
+        unit_unmap(u, request, reply);
+        unit_crosses_threshold(u); /* it may be told again */
+        break;
     case UNIT_READ_CAPACITY_10:
     case UNIT_SERVICE_ACTION_IN_16: unit_read_capacity(u, request, reply); break;
     case UNIT_SYNCHRONIZE_CACHE_10:

@@ -14,6 +14,8 @@
 #define UNIT_MAX_NUMBER     16383 /* flat addressing: 14 bits */
 #define UNIT_MAX_BLOCKS     (UINT64_C(1) << 40)
 #define UNIT_TRANSFER_BYTES (1024 * 1024) /* the longest transfer of one command */
+#define UNIT_UNMAP_BLOCKS   (1024 * 1024) /* of one command */
+#define UNIT_UNMAP_EXTENTS  32
 #define UNIT_PAGE_BYTES     20
 #define UNIT_N_PAGES        3
 
@@ -39,6 +41,7 @@ enum unit_command {
     UNIT_READ_10 = 0x28,
     UNIT_WRITE_10 = 0x2a,
     UNIT_SYNCHRONIZE_CACHE_10 = 0x35,
+    UNIT_UNMAP = 0x42,
     UNIT_LOG_SENSE = 0x4d,
     UNIT_MODE_SELECT_10 = 0x55,
     UNIT_MODE_SENSE_10 = 0x5a,
@@ -63,6 +66,8 @@ struct unit {
     enum alua alua;
     uint16_t health;                              /* what informational exceptions say: 5D/xx, or 0 */
     uint8_t pages[UNIT_N_PAGES][UNIT_PAGE_BYTES]; /* mode parameters in force */
+    uint64_t threshold_blocks;                    /* a thin unit that uses so many says so; 0: it does not */
+    bool threshold_reached;
     struct reservation reservation;
     struct memory memory;
 };
@@ -70,7 +75,8 @@ struct unit {
 /* What a command did that concerns other initiator ports. */
 struct unit_effects {
     bool mode_changed;
-    bool aborts; /* PREEMPT AND ABORT: commands of the ports in `notices` end */
+    bool threshold_reached; /* by this command: every port is to hear of it */
+    bool aborts;            /* PREEMPT AND ABORT: commands of the ports in `notices` end */
     struct reservation_notices notices;
 };
 
@@ -89,6 +95,9 @@ bool unit_tells_health(const struct unit *u);
 /* By the operator, or by an initiator (SWP of mode page 0Ah). */
 bool unit_is_write_protected(const struct unit *u);
 
+/* Are more blocks in use than the threshold, and were not when this was asked before? */
+bool unit_crosses_threshold(struct unit *u);
+
 struct unit_context {
     uint32_t port;
     unit_transport_id_cb transport_id;
@@ -102,6 +111,7 @@ void unit_inquiry(const struct unit *u, const struct scsi_request *request, stru
 void unit_mode_sense(const struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
 bool unit_mode_select(struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
 void unit_transfer(struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
+void unit_unmap(struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
 void unit_read_capacity(const struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
 void unit_synchronize(const struct unit *u, const struct scsi_request *request, struct scsi_reply *reply);
 void unit_reserve_in(const struct unit *u, const struct unit_context *context, const struct scsi_request *request,

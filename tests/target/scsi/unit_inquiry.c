@@ -48,6 +48,10 @@ static size_t page_limits(const struct unit *u, uint8_t *page)
     put_be(page + 2, 1, 2);
     put_be(page + 4, UNIT_TRANSFER_BYTES / u->block_bytes, 4);
     put_be(page + 8, 65536 / u->block_bytes, 4);
+    put_be(page + 16, UNIT_UNMAP_BLOCKS, 4);
+    put_be(page + 20, UNIT_UNMAP_EXTENTS, 4);
+    put_be(page + 24, MEMORY_PAGE_BYTES / u->block_bytes, 4);
+    put_be(page + 28, UINT32_C(1) << 31, 4); /* aligned with block 0 */
     return 60;
 }
 
@@ -61,7 +65,10 @@ static size_t vital_page(const struct unit *u, uint8_t code, uint8_t *page)
     case 0x80: memcpy(page, u->serial, strlen(u->serial)); return strlen(u->serial);
     case 0x83: return page_identification(u, page);
     case 0xb0: return page_limits(u, page);
-    case 0xb2: page[2] = 0x02; return 4; /* thin: pages of memory come when they are written */
+    case 0xb2: /* thin: pages of memory come when they are written, go by UNMAP, and are zero then (LBPU, LBPRZ) */
+        page[1] = 0x84;
+        page[2] = 0x02;
+        return 4;
     default: return 0;
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Blocks in and out, and how many there are. */
+/* Blocks in and out, and how many there are. UNMAP is in unit_thin.c. */
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -103,6 +103,7 @@ void unit_read_capacity(const struct unit *u, const struct scsi_request *request
     } else if ((request->cdb[1] & 0x1f) == 0x10) {
         put_be(data, last, 8);
         put_be(data + 8, u->block_bytes, 4);
+        data[14] = 0xc0; /* LBPME, LBPRZ: thin, and zero where nothing is */
         reply_data(reply, data, sizeof(data), get_be(request->cdb + 10, 4));
     } else {
         reply_check(reply, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_CDB);

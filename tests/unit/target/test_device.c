@@ -173,6 +173,82 @@ Test(device, blocks_are_read_as_written)
     cr_assert_eq(asc(), ASC_WRITE_PROTECTED);
 }
 
+/* Writes the eight blocks from `lba` on, which are one page of memory. */
+static void write_page(struct port *port, uint8_t lba)
+{
+    static const uint8_t page[4096] = {1};
+
+    run_with(port, 0, (const uint8_t[]){0x2a, 0, 0, 0, 0, lba, 0, 0, 8, 0}, 10, page, sizeof(page));
+}
+
+static void unmap(struct port *port, uint8_t cdb_1, uint8_t len, const uint8_t *list, size_t n)
+{
+    run_with(port, 0, (const uint8_t[]){0x42, cdb_1, 0, 0, 0, 0, 0, 0, len, 0}, 10, list, n);
+}
+
+Test(device, a_thin_unit_tells_each_time_that_writes_reach_its_threshold)
+{
+    const uint8_t all[24] = {0, 22, 0, 16, [18] = 3, 0xe8};
+
+    device_set_threshold(&d, 0, 16);
+    write_page(a, 0);
+    run(b, 0, TUR);
+    cr_assert_eq(asc(), 0);
+    write_page(a, 8);
+    cr_assert_eq(reply.status, SCSI_GOOD, "the write itself succeeds");
+    write_page(a, 16);
+    cr_assert_eq(asc(), ASC_THIN_THRESHOLD);
+    run(b, 0, TUR);
+    cr_assert_eq(asc(), ASC_THIN_THRESHOLD);
+    write_page(a, 16);
+    run(a, 0, TUR);
+    cr_assert_eq(asc(), 0, "once");
+    unmap(a, 0, sizeof(all), all, sizeof(all));
+    cr_assert_eq(reply.status, SCSI_GOOD);
+    write_page(a, 0);
+    write_page(a, 8);
+    run(b, 0, TUR);
+    cr_assert_eq(asc(), ASC_THIN_THRESHOLD, "again");
+    device_set_threshold(&d, 0, 8);
+    run(a, 0, TUR);
+    cr_assert_eq(asc(), ASC_THIN_THRESHOLD, "it was reached already");
+}
+
+Test(device, unmapped_blocks_are_zero_and_bad_lists_change_nothing)
+{
+    const uint8_t second[24] = {0, 22, 0, 16, [15] = 8, [19] = 8}, zero[4096] = {0};
+    uint8_t list[24];
+
+    write_page(a, 0);
+    write_page(a, 8);
+    memcpy(list, second, sizeof(list));
+    list[14] = 4; /* block 1032 of 1000 */
+    unmap(a, 0, 24, list, 24);
+    cr_assert_eq(asc(), ASC_LBA_OUT_OF_RANGE);
+    unmap(a, 0, 24, second, 20);
+    cr_assert_eq(asc(), ASC_PARAMETER_LIST_LENGTH, "less came than was announced");
+    unmap(a, 0, 7, second, 7);
+    cr_assert_eq(asc(), ASC_PARAMETER_LIST_LENGTH);
+    memcpy(list, second, sizeof(list));
+    list[3] = 32; /* two descriptors, of which one is there */
+    unmap(a, 0, 24, list, 24);
+    cr_assert_eq(asc(), ASC_PARAMETER_LIST_LENGTH);
+    unmap(a, 1, 24, second, 24);
+    cr_assert_eq(asc(), ASC_INVALID_FIELD_IN_CDB, "no anchors");
+    unmap(a, 0, 0, NULL, 0);
+    cr_assert_eq(reply.status, SCSI_GOOD);
+    cr_assert_eq(memory_used_bytes(&device_unit(&d, 0)->memory), 8192);
+    unmap(a, 0, 24, second, 24);
+    cr_assert_eq(reply.status, SCSI_GOOD);
+    cr_assert_eq(memory_used_bytes(&device_unit(&d, 0)->memory), 4096);
+    run(a, 0, 0x28, 0, 0, 0, 0, 8, 0, 0, 8, 0);
+    cr_assert_arr_eq(reply.data, zero, sizeof(zero));
+    device_protect(&d, 0, true);
+    drain(a, 0);
+    unmap(a, 0, 24, second, 24);
+    cr_assert_eq(asc(), ASC_WRITE_PROTECTED);
+}
+
 Test(device, mode_select_is_told_to_the_other_ports)
 {
     const uint8_t list[] = {0, 0, 0, 0, 0x0a, 0x0a, 0x02, 0, 0x08, 0, 0, 0, 0, 0, 0, 0};
