@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A timer looks every TICK_MS: without scsi_mod there is nothing to arm; once it is there, BPF, else tracefs is armed.
- * When neither can be, all is tried again every RETRY_TICKS, for tracefs may be mounted or a lockdown lifted.
+ * When neither can be, all is tried again every RETRY_TICKS, for tracefs may be mounted. Without scsi_mod again (only
+ * BPF keeps it from going) it waits anew.
  * Records are judged as they are read (decode.h), noise is counted and forgotten, retries are folded (fold.h): what is
  * held back leaves when its time has come, which a timer of its own says. */
 #include "agent/source/trace/trace.h"
@@ -186,11 +187,25 @@ static void arm(struct source *s)
     }
 }
 
+static void on_poll_closed(uv_handle_t *handle);
+
+/* The hook goes when the loop has let go of its descriptor. */
+static void disarm(struct source *s)
+{
+    s->polling = false;
+    uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct source *s = timer->data;
 
-    if (s->hook) {
+    if (s->hook && !s->polling)
+        return; /* it is on its way out */
+    if (s->hook && !is_scsi_loaded(s->sysfs_root)) {
+        disarm(s);
+        cover(s, OFF, no_scsi);
+    } else if (s->hook) {
         tell_losses(s);
     } else if (!is_scsi_loaded(s->sysfs_root)) {
         s->n_skip = 0;
@@ -248,19 +263,30 @@ static int start(const struct source_options *options, const struct source_ops *
     return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void one_closed(struct source *s)
 {
-    struct source *s = handle->data;
     void (*cb)(void *) = s->on_stopped;
     void *data = s->on_stopped_data;
 
     if (--s->n_open > 0)
         return;
-    if (s->hook) /* only now: the loop watched its descriptor */
-        s->api->close(s->hook);
     free(s->sysfs_root);
     free(s);
     cb(data);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct source *s = handle->data;
+
+    s->api->close(s->hook);
+    s->hook = NULL;
+    one_closed(s);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    one_closed(handle->data);
 }
 
 static void stop(struct source *s, void (*cb)(void *data), void *data)
@@ -270,10 +296,10 @@ static void stop(struct source *s, void (*cb)(void *data), void *data)
     trace_fold_flush(&s->fold, UINT64_MAX, on_folded, s);
     if (s->n_noise > 0 || s->fold.n_repeated > 0)
         log_debug("trace.stop", "noise=%" PRIu64 " repeated=%" PRIu64, s->n_noise, s->fold.n_repeated);
-    uv_close((uv_handle_t *)&s->tick, on_closed);
-    uv_close((uv_handle_t *)&s->due, on_closed);
+    uv_close((uv_handle_t *)&s->tick, on_timer_closed);
+    uv_close((uv_handle_t *)&s->due, on_timer_closed);
     if (s->polling)
-        uv_close((uv_handle_t *)&s->poll, on_closed);
+        disarm(s);
 }
 
 static bool awaited(const struct source *s)

@@ -26,6 +26,7 @@
 #define SYSTEM          "scsi"
 #define BUFFER_KIB      64 /* for each processor: some 800 records */
 #define MAX_PROCESSORS  4096
+#define READY_MAX       64
 #define NEEDS           "run the agent as root, or let it use tracefs (mount option gid=)"
 
 enum field {
@@ -181,6 +182,7 @@ static int arm_point(struct hook *h, int i, char *reason, size_t reason_len)
     return 0;
 }
 
+/* A processor that is not there, or not on, has no buffer: that is tried again, for it may come. */
 static int add_reader(struct hook *h, int processor)
 {
     char path[64];
@@ -190,9 +192,19 @@ static int add_reader(struct hook *h, int processor)
     snprintf(path, sizeof path, "per_cpu/cpu%d/trace_pipe_raw", processor);
     fd = tracefs_instance_file_open(h->instance, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return 0; /* no such processor */
+        return 0;
+    if (epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &wanted) < 0) {
+        close(fd);
+        return 0;
+    }
     h->readers[processor] = fd;
-    return epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &wanted) < 0 ? UV_ENOTSUP : 1;
+    return 1;
+}
+
+static void drop_reader(struct hook *h, int processor)
+{
+    close(h->readers[processor]); /* and with it the interest in it */
+    h->readers[processor] = -1;
 }
 
 static int open_readers(struct hook *h, char *reason, size_t reason_len)
@@ -211,13 +223,8 @@ static int open_readers(struct hook *h, char *reason, size_t reason_len)
     for (h->n_readers = 0; h->n_readers < n; h->n_readers++)
         h->readers[h->n_readers] = -1;
     h->epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (int i = 0; h->epoll >= 0 && i < h->n_readers; i++) {
-        int rc = add_reader(h, i);
-
-        if (rc < 0)
-            break;
-        n_open += rc;
-    }
+    for (int i = 0; h->epoll >= 0 && i < h->n_readers; i++)
+        n_open += add_reader(h, i);
     if (n_open > 0)
         return 0;
     snprintf(reason, reason_len, "no buffer of the instance could be opened: %s", strerror(errno));
@@ -419,25 +426,35 @@ static int hook_fd(const struct hook *h)
 /* A page of each processor that has one, and again while the turn is not full. */
 static void hook_read(struct hook *h, hook_record_cb cb, void *data)
 {
+    struct epoll_event ready[READY_MAX];
     uint32_t n_read = 0;
-    bool any;
+    int n;
 
     do {
-        any = false;
-        for (int i = 0; i < h->n_readers && n_read < HOOK_MAX_READ; i++) {
-            ssize_t n = h->readers[i] < 0 ? 0 : read(h->readers[i], h->page_bytes, h->page_size);
+        n = epoll_wait(h->epoll, ready, READY_MAX, 0);
+        for (int i = 0; i < n; i++) {
+            int processor = ready[i].data.fd;
+            ssize_t len;
 
-            if (n <= 0)
+            if (ready[i].events & (EPOLLERR | EPOLLHUP)) { /* it is off: this would be ready for ever */
+                drop_reader(h, processor);
                 continue;
-            memset(h->page_bytes + n, 0, h->page_size - (size_t)n);
-            any = true;
-            n_read += read_page(h, cb, data);
+            }
+            len = read(h->readers[processor], h->page_bytes, h->page_size);
+            if (len <= 0)
+                continue;
+            memset(h->page_bytes + len, 0, h->page_size - (size_t)len);
+            n_read += 1 + read_page(h, cb, data);
         }
-    } while (any && n_read < HOOK_MAX_READ);
+    } while (n > 0 && n_read > 0 && n_read < HOOK_MAX_READ);
 }
 
+/* Asked now and then: the moment to look for processors that came. */
 static uint64_t hook_lost(struct hook *h)
 {
+    for (int i = 0; i < h->n_readers; i++)
+        if (h->readers[i] < 0)
+            add_reader(h, i);
     return h->n_lost;
 }
 
