@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who a place of the host's own kernel is, as of the time of an event: what sysfs said, remembered.
+/* Who a place of the host's own kernel is: what sysfs says of it, understood.
  *
- * A place has versions, one after another: another disk at the same H:C:T:L is another version. A lookup gives the one
- * that was there at the given time, also after it was removed, for keep_ms.
- *
- * All texts of sysfs are hostile: lengths are checked, every text becomes valid UTF-8. Pure: identity_sysfs.h reads. At
- * most max_places versions are kept: when full, the removed go first, then what was not asked for longest. Times are ns
- * of CLOCK_BOOTTIME. */
+ * All texts of sysfs are hostile: lengths are checked, every text becomes valid UTF-8. Pure: identity_sysfs.h reads,
+ * identity_cache.h remembers. */
 #pragma once
 
 #include <stdbool.h>
@@ -77,44 +73,3 @@ struct identity_place {
 /* `d` must outlive it. `target_name` and `portal` as an observation says them, NULL = as the device knows. */
 void identity_fill_place(struct identity_place *out, const struct kernel_device *d, const char *target_name,
                          const char *portal);
-
-/* ------------------------------------------------------------------------------------------------ memory of them */
-
-struct identity_cache;
-
-#define IDENTITY_MAX_PLACES 2048
-#define IDENTITY_KEEP_MS    60000
-#define IDENTITY_REFRESH_MS 5000
-
-struct identity_options { /* 0 = the default */
-    size_t max_places;
-    uint32_t keep_ms;    /* after removal */
-    uint32_t refresh_ms; /* what is older is read again before it is used: names of maps change without notice */
-    uint64_t seed;       /* any random number */
-};
-
-/* NULL when there is no memory. */
-struct identity_cache *identity_cache_new(const struct identity_options *options);
-void identity_cache_free(struct identity_cache *c);
-
-/* Who was at the place at that time, or NULL. Valid until the next call that takes a cache that is not const. */
-const struct kernel_device *identity_cache_at(struct identity_cache *c, const struct observation_place *place,
-                                              uint64_t boot_ns);
-/* Sysfs should be read before the place is named: nothing is known, or it is old, or it changed. Never true for what
- * was removed. */
-bool identity_cache_wants(const struct identity_cache *c, const struct observation_place *place, uint64_t now_ns);
-/* What sysfs says now: refreshes the newest version, or begins another one when another device answers (then from now
- * on). Returns 0 or UV_ENOMEM, when nothing changed. */
-int identity_cache_put(struct identity_cache *c, const struct kernel_device *d, uint64_t now_ns);
-/* Sysfs has nothing at that place now. */
-void identity_cache_absent(struct identity_cache *c, const struct observation_place *place, uint64_t now_ns);
-
-/* What observations say about identities. Added: whatever comes is a new version from then on. Removed: the newest
- * version ends then; a whole adapter or target with all below it. Changed: read it again. */
-void identity_cache_added(struct identity_cache *c, const struct observation_place *place, uint64_t boot_ns);
-void identity_cache_removed(struct identity_cache *c, const struct observation_place *place, uint64_t boot_ns);
-void identity_cache_changed(struct identity_cache *c, const struct observation_place *place);
-/* The right one of these for an observation, by its code. */
-void identity_cache_observe(struct identity_cache *c, const struct observation *o);
-
-size_t identity_cache_size(const struct identity_cache *c);
