@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "agent/source/sources.h"
 #include "clients/c/broker_tls.h"
 #include "runtime/directory.h"
 
@@ -17,9 +18,11 @@
 #define OWN_NAME_FILE  "initiator-name"
 #define USAGE                                                                                                          \
     "usage: sensebus-agent [OPTION]...\n"                                                                              \
+    "       sensebus-agent check [OPTION]...\n"                                                                        \
     "\n"                                                                                                               \
-    "Watches iSCSI targets for SCSI asynchronous events and delivers them to a\n"                                      \
-    "broker."
+    "Watches iSCSI targets and the SCSI devices of this host's kernel for\n"                                           \
+    "asynchronous events, and delivers them to a broker. With \"check\" it says what\n"                                \
+    "it could watch here with these options, why not, and what to grant."
 
 static void set_defaults(struct config *c)
 {
@@ -32,6 +35,8 @@ static void set_defaults(struct config *c)
     c->command_timeout_ms = 5000;
     c->discover_interval_ms = 30000;
     c->target_poll_ms = 1000;
+    c->sysfs_root = "/sys";
+    c->source_poll_ms = 5000;
     c->log_level_text = "info";
 }
 
@@ -192,6 +197,34 @@ static int parse_feed(struct config *c, char *err, size_t err_len)
     return 0;
 }
 
+/* NAME=on|off, where NAME may be "all"; the last word counts. */
+static int parse_sources(struct config *c, char *err, size_t err_len)
+{
+    char name[32];
+
+    for (size_t i = 0; i < c->source_texts.n; i++) {
+        const char *text = c->source_texts.items[i], *equals = strchr(text, '=');
+        size_t len = equals ? (size_t)(equals - text) : 0;
+        bool off = equals && strcmp(equals + 1, "off") == 0;
+        uint32_t bits = 0;
+
+        if (len > 0 && len < sizeof name && (off || strcmp(equals + 1, "on") == 0)) {
+            snprintf(name, sizeof name, "%.*s", (int)len, text);
+            bits = strcmp(name, "all") == 0 ? UINT32_MAX : sources_find(name) >= 0 ? 1u << sources_find(name) : 0;
+        }
+        if (!bits) {
+            size_t used =
+                (size_t)snprintf(err, err_len, "--source: \"%.40s\" must be NAME=on or NAME=off; names are all", text);
+
+            for (size_t j = 0; j < sources_count() && used < err_len; j++)
+                used += (size_t)snprintf(err + used, err_len - used, ", %s", sources_list[j]->name);
+            return UV_EINVAL;
+        }
+        c->sources_off = off ? c->sources_off | bits : c->sources_off & ~bits;
+    }
+    return 0;
+}
+
 static int check(struct config *c, char *err, size_t err_len)
 {
     char why[400];
@@ -207,13 +240,15 @@ static int check(struct config *c, char *err, size_t err_len)
     if (rc == 0)
         rc = parse_feed(c, err, err_len);
     if (rc == 0)
+        rc = parse_sources(c, err, err_len);
+    if (rc == 0)
         rc = read_host(c, err, err_len);
     if (rc == 0 && c->chap_path) {
         rc = chap_list_load(&c->chap, c->chap_path, why, sizeof why);
         if (rc < 0)
             snprintf(err, err_len, "--chap-file: %s", why);
     }
-    if (rc < 0)
+    if (rc < 0 || c->check)
         return rc;
     rc = directory_make(c->state_directory);
     if (rc < 0) {
@@ -276,6 +311,13 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
          "time between two looks at tgtd and LIO (1s)"},
         {"target-feed", 0, OPTION_STRING, &c->target_feed, "unix:PATH", "SENSEBUS_TARGET_FEED", 0, 0,
          "target mode: socket on which a target hands over what initiators send it"},
+        {"source", 0, OPTION_LIST, &c->source_texts, "NAME=on|off", "SENSEBUS_SOURCES", 0, 0,
+         "hooks of this host's kernel: uevent, trace, iscsi-netlink, fc-netlink, sysfs,\ntcmu, or all (all=on); "
+         "repeatable, the last word counts"},
+        {"source-poll", 0, OPTION_DURATION, &c->source_poll_ms, "TIME", "SENSEBUS_SOURCE_POLL", 100, 600000,
+         "time between two looks at the states in sysfs (5s)"},
+        {"sysfs", 0, OPTION_STRING, &c->sysfs_root, "DIR", "SENSEBUS_SYSFS", 0, 0,
+         "where sysfs of the host is mounted (/sys)"},
         {"log-level", 0, OPTION_STRING, &c->log_level_text, "LEVEL", "SENSEBUS_LOG_LEVEL", 0, 0,
          "debug, info, warn or error (info)"},
         {"version", 'V', OPTION_FLAG, &c->version, NULL, NULL, 0, 0, "print the version and exit"},
@@ -290,7 +332,8 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
     case OPTIONS_HELP: options_print_help(stdout, USAGE, options, n_options); return CONFIG_DONE;
     case OPTIONS_ERROR: return CONFIG_ERROR;
     }
-    if (n_operands > 0) {
+    c->check = n_operands == 1 && strcmp(argv[1], "check") == 0;
+    if (n_operands > 0 && !c->check) {
         snprintf(err, err_len, "unexpected argument \"%.80s\"", argv[1]);
         return CONFIG_ERROR;
     }

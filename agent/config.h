@@ -40,6 +40,11 @@ struct config {
     bool diagnostics;
     const char *tgtd_socket, *lio_root, *target_feed; /* NULL = off; the feed without "unix:" */
     uint64_t target_poll_ms;
+    struct option_list source_texts;
+    uint32_t sources_off; /* as sources_options.off */
+    const char *sysfs_root;
+    uint64_t source_poll_ms;
+    bool check; /* say what can be watched, and end */
     const char *log_level_text;
     enum log_level log_level;
     bool version;
@@ -48,6 +53,6 @@ struct config {
 enum config_result { CONFIG_RUN, CONFIG_DONE, CONFIG_ERROR };
 
 /* Read everything; --help and --version print and give CONFIG_DONE. Makes the state directory, and an initiator name
- * in it when the host has none. On CONFIG_ERROR `err` says what is wrong. */
+ * in it when the host has none; not when it only is to `check`. On CONFIG_ERROR `err` says what is wrong. */
 enum config_result config_read(struct config *c, int argc, char **argv, char *err, size_t err_len);
 void config_free(struct config *c);

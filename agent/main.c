@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sensebus-agent: the parts put together.
  *
- * targets, target mode -> record -> spool -> publish -> broker; what subscribers ask for comes back from the broker to
- * operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to, is no reason to
- * end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
+ * targets, target mode, sources -> record -> spool -> publish -> broker; what subscribers ask for comes back from the
+ * broker to operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to, is no
+ * reason to end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,10 +12,12 @@
 #include <uv.h>
 
 #include "agent/adapters.h"
+#include "agent/check.h"
 #include "agent/config.h"
 #include "agent/coverage.h"
 #include "agent/operations.h"
 #include "agent/publish.h"
+#include "agent/source/sources.h"
 #include "agent/spool.h"
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
@@ -31,6 +33,7 @@ struct agent {
     struct spool spool;
     struct targets targets;
     struct target_mode *target_mode; /* NULL = off */
+    struct sources *sources;
     struct adapters adapters;
     struct operations operations;
     struct publish publish;
@@ -107,6 +110,8 @@ static int encode_coverage(void *data, uint8_t **out_bytes, size_t *out_len)
     targets_prove(&a->targets);
     if (a->target_mode)
         target_mode_prove(a->target_mode);
+    if (a->sources)
+        sources_prove(a->sources);
     return coverage_encode(&a->coverage, out_bytes, out_len);
 }
 
@@ -216,9 +221,17 @@ static void on_all_stopped(void *data)
 {
     struct agent *a = data;
 
-    a->target_mode = a->adapters.target_mode = NULL;
+    a->sources = NULL;
     a->flush_left_ms = FLUSH_MAX_MS;
     uv_timer_start(&a->flush, on_flush, 0, FLUSH_POLL_MS);
+}
+
+static void on_target_mode_stopped(void *data)
+{
+    struct agent *a = data;
+
+    a->target_mode = a->adapters.target_mode = NULL;
+    sources_stop(a->sources, on_all_stopped, a);
 }
 
 static void on_targets_stopped(void *data)
@@ -226,9 +239,9 @@ static void on_targets_stopped(void *data)
     struct agent *a = data;
 
     if (a->target_mode)
-        target_mode_stop(a->target_mode, on_all_stopped, a);
+        target_mode_stop(a->target_mode, on_target_mode_stopped, a);
     else
-        on_all_stopped(a);
+        on_target_mode_stopped(a);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -314,7 +327,7 @@ static void add_targets(struct agent *a)
             log_error("targets.discover", "portal=%s reason=\"%s\"", a->config.discover[i], uv_strerror(rc));
     }
     if (a->config.n_targets + a->config.n_discover == 0 && !a->target_mode)
-        log_warn("targets.none", "reason=\"neither --target nor --discover was given: nothing to watch\"");
+        log_warn("targets.none", "reason=\"neither --target nor --discover was given: only this host is watched\"");
 }
 
 static int start_targets(struct agent *a)
@@ -377,6 +390,22 @@ static int start_target_mode(struct agent *a)
     return rc;
 }
 
+static int start_sources(struct agent *a)
+{
+    static const struct sources_ops ops = {.on_record = on_record, .on_coverage = on_coverage};
+    struct sources_options options = {
+        .off = a->config.sources_off,
+        .sysfs_root = a->config.sysfs_root,
+        .poll_ms = (uint32_t)a->config.source_poll_ms,
+        .coverage = &a->coverage,
+    };
+    int rc = sources_start(a->loop, &options, &ops, a, &a->sources);
+
+    if (rc < 0)
+        log_error("sources.start", "reason=\"%s\"", uv_strerror(rc));
+    return rc;
+}
+
 static void watch_signal(struct agent *a, uv_signal_t *handle, int number)
 {
     uv_signal_init(a->loop, handle);
@@ -407,6 +436,8 @@ static int agent_start(struct agent *a)
         rc = start_publish(a);
     }
     if (rc == 0)
+        rc = start_sources(a);
+    if (rc == 0)
         add_targets(a);
     return rc;
 }
@@ -425,6 +456,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "sensebus-agent: %s\n", err);
         config_free(&agent.config);
         return 2;
+    }
+    if (agent.config.check) {
+        check_print(&agent.config, stdout);
+        config_free(&agent.config);
+        return 0;
     }
     log_set_level(agent.config.log_level);
     agent.loop = uv_default_loop();

@@ -420,13 +420,25 @@ static int load_numbers(struct target_mode *t, const char *directory, char *err,
     return rc;
 }
 
+_Static_assert(TARGET_MODE_SOCKET_BYTES == TGTD_PATH_BYTES, "both are sun_path");
+
+int target_mode_tgtd_socket(const char *given, char out[TARGET_MODE_SOCKET_BYTES])
+{
+    return tgtd_find_socket(given, out);
+}
+
+const char *target_mode_lio_root(const char *given)
+{
+    return strcmp(given, "auto") == 0 ? LIO_ROOT_DEFAULT : given;
+}
+
 /* The feed first: it alone can fail for another reason than its option. */
 static int start_sources(struct target_mode *t, const struct target_mode_options *o, char *err, size_t err_len)
 {
     static const struct source_ops tgtd_ops = {.on_snapshot = watched_snapshot, .on_failed = watched_failed};
     static const struct source_ops lio_ops = {.on_snapshot = on_lio_snapshot, .on_failed = on_lio_failed};
     static const struct feed_ops feed_ops = {.on_serves = on_serves, .on_data = on_data, .on_down = on_feed_down};
-    const char *root = o->lio_root && strcmp(o->lio_root, "auto") == 0 ? LIO_ROOT_DEFAULT : o->lio_root;
+    const char *root = o->lio_root ? target_mode_lio_root(o->lio_root) : NULL;
     uint32_t poll_ms = o->poll_ms ? o->poll_ms : POLL_DEFAULT_MS;
     char socket[TGTD_PATH_BYTES] = "";
     int rc = 0;

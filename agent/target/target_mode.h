@@ -32,6 +32,7 @@ struct target_mode; /* opaque */
 #define TARGET_MODE_MAX_ADAPTERS     512  /* that are listed */
 #define TARGET_MODE_ADAPTER_BYTES    16   /* "tgt2147483647" */
 #define TARGET_MODE_NAME_BYTES       224  /* RFC 7143 section 4.2.7.1: 223 bytes */
+#define TARGET_MODE_SOCKET_BYTES     108  /* sun_path */
 
 struct target_mode_options {
     const char *tgtd_socket;     /* path of tgtd's management socket; "auto" finds it; NULL = tgtd is not watched */
@@ -53,6 +54,10 @@ struct target_mode_ops {
      * offered again after target_mode_writable(). Sessions may not be opened or closed in it. */
     bool (*on_received)(void *data, const char *session_id, uint64_t generation, const uint8_t *bytes, size_t len);
 };
+
+/* What "auto" stands for here, and anything else for itself. The first returns 0 or UV_ENAMETOOLONG. */
+int target_mode_tgtd_socket(const char *given, char out[TARGET_MODE_SOCKET_BYTES]);
+const char *target_mode_lio_root(const char *given);
 
 /* Begin to watch. With every source off this is allowed, and there are no adapters. Options are copied. Returns 0;
  * UV_EINVAL with `err` naming the option; UV_ENOMEM; then nothing stays. */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/check.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "agent/config.h"
+#include "agent/source/sources.h"
+#include "agent/target/target_mode.h"
+#include "sensebus/v1/agents.pb-c.h"
+
+#define OFF   SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF
+#define ARMED SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED
+
+static void put_row(FILE *out, const char *source, uint32_t state, const char *reason)
+{
+    const char *name = state == ARMED ? "armed" : state == OFF ? "off" : "degraded";
+
+    fprintf(out, reason[0] ? "%-14s %-9s %s\n" : "%-14s %s\n", source, name, reason);
+}
+
+static void put_targets(const struct config *c, FILE *out)
+{
+    char words[128];
+
+    if (c->n_targets + c->n_discover == 0) {
+        put_row(out, "iscsi", OFF, "neither --target nor --discover was given");
+        return;
+    }
+    snprintf(words, sizeof words, "%zu targets, %zu portals to discover at; they are not asked here", c->n_targets,
+             c->n_discover);
+    put_row(out, "iscsi", ARMED, words);
+}
+
+static void put_path(FILE *out, const char *source, const char *path, int access_mode, const char *option)
+{
+    char words[SOURCE_REASON_BYTES];
+
+    words[0] = 0;
+    if (!path)
+        snprintf(words, sizeof words, "%s was not given", option);
+    else if (access(path, access_mode) < 0)
+        snprintf(words, sizeof words, "%.160s: %s%s", path, uv_strerror(uv_translate_sys_error(errno)),
+                 errno == EACCES ? ": grant its user access" : "");
+    put_row(out, source, words[0] ? OFF : ARMED, words);
+}
+
+static void put_target_mode(const struct config *c, FILE *out)
+{
+    char socket[TARGET_MODE_SOCKET_BYTES];
+    const char *tgtd = c->tgtd_socket;
+    const char *lio = c->lio_root ? target_mode_lio_root(c->lio_root) : NULL;
+
+    if (tgtd && target_mode_tgtd_socket(tgtd, socket) == 0)
+        tgtd = socket;
+
+    put_path(out, "tgtd", tgtd, R_OK | W_OK, "--tgtd");
+    put_path(out, "lio", lio, R_OK | X_OK, "--lio");
+    put_path(out, "feed", c->target_feed, R_OK | W_OK, "--target-feed");
+}
+
+void check_print(const struct config *c, FILE *out)
+{
+    struct source_options options = {.sysfs_root = c->sysfs_root, .poll_ms = (uint32_t)c->source_poll_ms};
+    char reason[SOURCE_REASON_BYTES];
+
+    fprintf(out, "%-14s %-9s %s\n", "SOURCE", "STATE", "WHY, AND WHAT TO GRANT");
+    put_targets(c, out);
+    for (size_t i = 0; i < sources_count(); i++) {
+        uint32_t state = OFF;
+
+        snprintf(reason, sizeof reason, "turned off by --source");
+        if (!(c->sources_off & 1u << i))
+            state = sources_list[i]->check(&options, reason, sizeof reason);
+        put_row(out, sources_list[i]->name, state, reason);
+    }
+    put_target_mode(c, out);
+}
