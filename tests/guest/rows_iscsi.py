@@ -45,7 +45,7 @@ def session_lost(world):
         until(lambda: session_state() != "LOGGED_IN", "the loss")
         put(f"{LIO_TPG}/enable", 1)
         until(lambda: session_state() == "LOGGED_IN", "the session", 60)
-        yield [Told("NEXUS_LOST", f"host{disk.host}", seen_by=("connection-error",)),
+        yield [Told("NEXUS_LOST", f"host{disk.host}", seen_by=("CONN_ERROR",)),
                Told("NEXUS_RESTORED", f"host{disk.host}", seen_by=("login-response",)),
                remote("REMOTE_LOGOUT"), remote("REMOTE_LOGIN")]
     remove_iscsi()
