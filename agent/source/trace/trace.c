@@ -18,8 +18,8 @@
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
 
-#define TICK_MS     2000
-#define RETRY_TICKS 30
+#define TICK_MS     1000
+#define RETRY_TICKS 60
 
 #define OFF      SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF
 #define DEGRADED SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED
