@@ -262,6 +262,30 @@ static void refresh(struct identity_cache *c, const char *root, const struct obs
         identity_cache_absent(c, place, now_ns); /* no memory: the numbers must do until it is read again */
 }
 
+void identity_sysfs_resolve(const char *root, struct observation *o)
+{
+    struct identity_file id;
+    char path[PATH_BYTES], text[16], *end;
+    int dir;
+    long n;
+
+    if (!o->object || strncmp(o->object, "rport-", 6) != 0 || strchr(o->object, '/') || o->place.target >= 0)
+        return;
+    dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return;
+    snprintf(path, sizeof path, "class/fc_remote_ports/%s/scsi_target_id", o->object);
+    read_text(dir, path, &id);
+    close(dir);
+    if (id.len == 0 || id.len >= sizeof text)
+        return;
+    memcpy(text, id.bytes, id.len);
+    text[id.len] = 0;
+    n = strtol(text, &end, 10);
+    if (end > text && (*end == '\n' || *end == 0) && n >= 0 && n <= INT32_MAX)
+        o->place.target = (int32_t)n;
+}
+
 const struct kernel_device *identity_sysfs_find(struct identity_cache *c, const char *root,
                                                 const struct observation_place *place, uint64_t boot_ns,
                                                 uint64_t now_ns, struct kernel_device *fallback)

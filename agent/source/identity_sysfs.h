@@ -9,6 +9,10 @@
  * missing, empty or too long is only not known. */
 int identity_sysfs_read(const char *root, const struct observation_place *place, struct identity_facts *out);
 
+/* A remote port is the target behind it, as long as sysfs knows that: completes the place of an observation whose
+ * object is one. */
+void identity_sysfs_resolve(const char *root, struct observation *o);
+
 /* Who was there at `boot_ns`, read now if the cache wants that; only the numbers, in *fallback, when nothing is known.
  * Never NULL. Valid as identity_cache_at. */
 const struct kernel_device *identity_sysfs_find(struct identity_cache *c, const char *root,

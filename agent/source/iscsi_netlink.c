@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/source/iscsi_netlink.h"
 
+#include <inttypes.h>
 #include <linux/netlink.h>
 #include <stdio.h>
 
@@ -81,7 +82,7 @@ static int64_t kernel_lun(uint64_t lun_raw)
 static void observe(struct netlink_source *s, const struct iscsi_netlink_message *m,
                     const struct iscsi_kernel_session *session, uint32_t code)
 {
-    char detail[DETAIL_BYTES];
+    char detail[DETAIL_BYTES], object[24];
     struct observation o = {
         .source = SENSEBUS__V1__SOURCE__SOURCE_ISCSI_NETLINK,
         .code = code,
@@ -92,6 +93,8 @@ static void observe(struct netlink_source *s, const struct iscsi_netlink_message
     };
 
     if (session) {
+        snprintf(object, sizeof object, "session%" PRIu32, session->sid);
+        o.object = object;
         o.place.host = session->host;
         o.target_name = session->target_name[0] ? session->target_name : NULL;
         o.portal = session->portal[0] ? session->portal : NULL;

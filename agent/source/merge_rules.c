@@ -140,8 +140,9 @@ static const struct merge_rule rules[] = {
         .codes = {CODE(TARGET_ONLINE), CODE(TARGET_REMOVED)},
         .same_code = true,
         .roles = {{.source = FC_NETLINK},
-                  {.source = UEVENT, .many = true, .wait = true},
-                  {.source = SYSFS, .many = true, .poll = true}},
+                  {.source = UEVENT, .named = true},
+                  {.source = UEVENT, .wait = true},
+                  {.source = SYSFS, .poll = true}},
         .why = "a remote port, the target behind it, and what sysfs lists",
     },
     {
@@ -196,6 +197,8 @@ static bool fits(const struct merge_rule *rule, const struct merge_role *role, c
     const char *name = o->native.name ? o->native.name : "";
 
     if (role->source != o->source || role->bare != (o->code == 0))
+        return false;
+    if (role->named && !o->object)
         return false;
     if (role->name && strncmp(name, role->name, strlen(role->name)) != 0)
         return false;

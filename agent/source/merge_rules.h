@@ -23,10 +23,11 @@ struct merge_role {
     uint32_t code;    /* enum Code; 0 = any of the rule's */
     const char *name; /* the native name begins so; NULL = any */
     bool bare;        /* an observation without code: evidence only. Such a role has a name */
-    bool weak; /* no event while a source of the roles before it is armed, and silent: it tells less than they do */
-    bool many; /* any number of observations; else one, and the next is another condition */
-    bool poll; /* what it finds when the event was told already only confirms it */
-    bool wait; /* the event is held for it while its source is armed, until the window ends */
+    bool weak;  /* no event while a source of the roles before it is armed, and silent: it tells less than they do */
+    bool named; /* only what names an object, such as a remote port */
+    bool many;  /* any number of observations; else one, and the next is another condition */
+    bool poll;  /* what it finds when the event was told already only confirms it */
+    bool wait;  /* the event is held for it while its source is armed, until the window ends */
     const char *alone; /* what it means when roles before this one are waited for and stay silent; NULL = nothing */
 };
 

@@ -166,3 +166,23 @@ Test(identity_sysfs, a_removal_that_nobody_announced_is_found_out)
     cr_assert_eq(identity_sysfs_find(c, sysfs.root, &disk, 90 * S, 90 * S, &fallback), &fallback);
     identity_cache_free(c);
 }
+
+Test(identity_sysfs, a_remote_port_is_the_target_behind_it)
+{
+    struct observation o = {.place = {5, 0, -1, -1}, .object = "rport-5:0-1"};
+
+    identity_sysfs_resolve(sysfs.root, &o);
+    cr_assert_eq(o.place.target, -1, "not known");
+    fake_sysfs_write(&sysfs, "class/fc_remote_ports/rport-5:0-1/scsi_target_id", "-1");
+    identity_sysfs_resolve(sysfs.root, &o);
+    cr_assert_eq(o.place.target, -1, "there is none");
+    fake_sysfs_write(&sysfs, "class/fc_remote_ports/rport-5:0-1/scsi_target_id", "x2");
+    identity_sysfs_resolve(sysfs.root, &o);
+    cr_assert_eq(o.place.target, -1, "no number");
+    fake_sysfs_write(&sysfs, "class/fc_remote_ports/rport-5:0-1/scsi_target_id", "2");
+    identity_sysfs_resolve(sysfs.root, &o);
+    cr_assert_eq(o.place.target, 2);
+    o = (struct observation){.place = {5, -1, -1, -1}, .object = "session1"};
+    identity_sysfs_resolve(sysfs.root, &o);
+    cr_assert_eq(o.place.target, -1, "no port");
+}

@@ -255,6 +255,26 @@ Test(merge, without_the_transports_word_the_session_object_is_the_session)
     merge_free(m);
 }
 
+Test(merge, a_remote_port_and_the_target_behind_it_are_one)
+{
+    struct merge *m = with(0, 3, UEVENT, FC, SYSFS);
+    struct observation_place place = {5, 0, 2, -1};
+    struct observation port = seen(UEVENT, CODE(TARGET_ONLINE), place, "uevent");
+
+    port.object = "rport-5:0-1";
+    push(m, port, 0);
+    cr_assert_str_eq(leaves(m, 1), "");
+    push(m, seen(UEVENT, CODE(TARGET_ONLINE), place, "uevent"), 2);
+    cr_assert_str_eq(leaves(m, 2), "target 403 2:uevent+uevent");
+    push(m, seen(UEVENT, CODE(TARGET_REMOVED), place, "uevent"), 5000);
+    cr_assert_str_eq(leaves(m, 5000), "target 405 2:uevent", "a target without a port object waits for nobody");
+    port = seen(SYSFS, CODE(TARGET_REMOVED), place, "state");
+    port.object = "rport-5:0-1";
+    push(m, port, 9000);
+    cr_assert_str_eq(leaves(m, 9000), "target 405 6:state kind 1");
+    merge_free(m);
+}
+
 Test(merge, states_on_the_way_out_are_evidence_of_the_removal)
 {
     struct merge *m = with(0, 2, TRACE, UEVENT);

@@ -70,6 +70,8 @@ static void print_row(const struct merge_rule *rule, char *out, size_t cap)
             at += (size_t)snprintf(out + at, cap - at, " `%s`", role->name);
         if (role->code)
             at += (size_t)snprintf(out + at, cap - at, " %s", registry_find(role->code)->name);
+        if (role->named)
+            at += (size_t)snprintf(out + at, cap - at, " (of its port)");
         if (role->bare)
             at += (size_t)snprintf(out + at, cap - at, " (evidence)");
         if (role->weak)
