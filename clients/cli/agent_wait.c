@@ -43,6 +43,14 @@ static void stop(struct agent_wait *w, int code)
 
 /* ------------------------------------------------------------------------------------------------ the condition */
 
+/* How much the hooks of a host's kernel see is a matter of what was granted to the agent, and not of waiting. */
+static bool is_hook(Sensebus__V1__Source source)
+{
+    return source == SENSEBUS__V1__SOURCE__SOURCE_UEVENT || source == SENSEBUS__V1__SOURCE__SOURCE_TRACE ||
+           source == SENSEBUS__V1__SOURCE__SOURCE_ISCSI_NETLINK || source == SENSEBUS__V1__SOURCE__SOURCE_FC_NETLINK ||
+           source == SENSEBUS__V1__SOURCE__SOURCE_SYSFS;
+}
+
 static bool is_synced(struct agent_wait *w, const Sensebus__V1__Agent *a)
 {
     size_t n_armed = 0;
@@ -50,7 +58,7 @@ static bool is_synced(struct agent_wait *w, const Sensebus__V1__Agent *a)
         const Sensebus__V1__SourceCoverage *s = a->sources[i];
         bool is_target = s->source == SENSEBUS__V1__SOURCE__SOURCE_ISCSI;
         n_armed += s->state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED;
-        if (s->state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED ||
+        if ((s->state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED && !is_hook(s->source)) ||
             (is_target && s->state != SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED)) {
             snprintf(w->missing, sizeof w->missing, "agent %.80s: source %.80s is not armed: %.80s", a->host,
                      s->instance, s->reason);

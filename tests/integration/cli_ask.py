@@ -188,7 +188,11 @@ def test_wait_for_agents():
             wait_until(lambda: "login refused" in sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout",
                                                            "300ms", broker=broker, expect=6).err)
             with Running("wait", "--for", "synced", "--timeout", "60s", broker=broker) as synced:
-                agent.send(coverage(agents_pb2.SOURCE_STATE_ARMED))
+                uevent = agents_pb2.SourceCoverage(source=event_pb2.SOURCE_UEVENT, reason="no CAP_NET_ADMIN",
+                                                   state=agents_pb2.SOURCE_STATE_DEGRADED)
+                armed = coverage(agents_pb2.SOURCE_STATE_ARMED)
+                armed.coverage.sources.append(uevent)  # hooks of the kernel see what was granted: nothing to wait for
+                agent.send(armed)
                 synced.end(0)
             agent.heartbeat(newest=7)
             wait_until(lambda: "7 events behind" in sensebus("wait", "--for", "synced", "--agent", "db-07",
