@@ -327,7 +327,7 @@ static void add_targets(struct agent *a)
             log_error("targets.discover", "portal=%s reason=\"%s\"", a->config.discover[i], uv_strerror(rc));
     }
     if (a->config.n_targets + a->config.n_discover == 0 && !a->target_mode)
-        log_warn("targets.none", "reason=\"neither --target nor --discover was given: only this host is watched\"");
+        log_info("targets.none", "reason=\"neither --target nor --discover was given: only this host is watched\"");
 }
 
 static int start_targets(struct agent *a)

@@ -64,7 +64,7 @@ static bool is_beyond_reach(void)
     return beyond;
 }
 
-/* As large as we may have it. Returns what it is. */
+/* As large as we may have it. Returns what it is; the kernel keeps and tells twice of what it was given (socket(7)). */
 static int set_buffer(int fd)
 {
     int bytes = BUFFER_BYTES;
@@ -72,7 +72,7 @@ static int set_buffer(int fd)
 
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes); /* up to net.core.rmem_max */
-    return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len) < 0 ? 0 : bytes;
+    return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len) < 0 ? 0 : bytes / 2;
 }
 
 /* Returns the state, with its reason; OFF: there is no socket. */
