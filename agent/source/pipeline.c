@@ -146,12 +146,14 @@ void pipeline_set_armed(struct pipeline *p, uint32_t source, bool armed)
 
 int pipeline_push(struct pipeline *p, const struct observation *o)
 {
+    struct observation seen = *o;
     int rc;
 
-    identity_cache_observe(p->identities, o);
-    if (o->code == SENSEBUS__V1__CODE__DEVICE_ADDED && p->n_named >= p->n_places)
+    identity_sysfs_resolve(p->root, &seen);
+    identity_cache_observe(p->identities, &seen);
+    if (seen.code == SENSEBUS__V1__CODE__DEVICE_ADDED && p->n_named >= p->n_places)
         uv_timer_start(&p->naming, on_naming, SETTLE_MS, 0);
-    rc = merge_push(p->merge, o, clock_boot_ns());
+    rc = merge_push(p->merge, &seen, clock_boot_ns());
     pump(p);
     return rc;
 }

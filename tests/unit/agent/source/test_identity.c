@@ -217,7 +217,7 @@ static void fill(uint8_t *bytes, size_t len)
 Test(identity, whatever_the_files_hold_all_texts_are_utf8_and_end)
 {
     srand(7);
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 1000; round++) {
         struct identity_facts *f = a_disk();
         struct identity_file *files[] = {&f->proc_name,  &f->vendor,        &f->model,      &f->rev,
                                          &f->type,       &f->wwid,          &f->block,      &f->generic,

@@ -212,7 +212,7 @@ Test(identity_cache, any_sequence_keeps_its_bounds_and_times_in_order)
     uint64_t now = S;
 
     srand(3);
-    for (int i = 0; i < 30000; i++) {
+    for (int i = 0; i < 10000; i++) {
         struct kernel_device d = known(names[rand() % 3], "sda");
         struct observation_place place = {rand() % 2, 0, rand() % 4 ? 0 : -1, -1};
 

@@ -3,7 +3,6 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/registry.h"
@@ -85,13 +84,12 @@ static void print_row(const struct merge_rule *rule, char *out, size_t cap)
 Test(merge_rules, the_table_in_the_docs_is_this_one)
 {
     static char text[64 * 1024];
-    char path[1024], row[2048];
+    char row[2048];
     const char *at;
     FILE *f;
 
-    snprintf(path, sizeof path, "%s/docs/sources.md", getenv("SENSEBUS_SOURCE") ? getenv("SENSEBUS_SOURCE") : ".");
-    f = fopen(path, "r");
-    cr_assert_not_null(f, "%s", path);
+    f = fopen(SOURCES_MD, "r");
+    cr_assert_not_null(f, SOURCES_MD);
     text[fread(text, 1, sizeof text - 1, f)] = 0;
     fclose(f);
     at = strstr(text, "| rule | codes |");

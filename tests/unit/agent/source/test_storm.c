@@ -420,12 +420,12 @@ static void run(uint32_t seed, bool faults)
 
 Test(storm, whatever_comes_the_counts_that_leave_are_those_that_came_and_each_device_keeps_its_order)
 {
-    for (uint32_t seed = 1; seed <= 60; seed++)
+    for (uint32_t seed = 1; seed <= 24; seed++)
         run(seed, false);
 }
 
 Test(storm, also_without_memory)
 {
-    for (uint32_t seed = 1; seed <= 40; seed++)
+    for (uint32_t seed = 1; seed <= 16; seed++)
         run(seed, true);
 }
