@@ -78,6 +78,8 @@ void journal_close(struct journal *j);
  * of the same key wins. Returns 0 or UV_ENOMEM. */
 int journal_write_put(struct journal_write *w, enum journal_table table, const void *key, size_t key_len,
                       const void *value, size_t value_len);
+/* Move the puts of `part` behind those of `w`. */
+void journal_write_join(struct journal_write *w, struct journal_write *part);
 /* Frees the puts, not the batches. */
 void journal_write_deinit(struct journal_write *w);
 

@@ -40,6 +40,18 @@ int journal_write_put(struct journal_write *w, enum journal_table table, const v
     return 0;
 }
 
+void journal_write_join(struct journal_write *w, struct journal_write *part)
+{
+    if (!part->puts)
+        return;
+    if (w->last_put)
+        w->last_put->next = part->puts;
+    else
+        w->puts = part->puts;
+    w->last_put = part->last_put;
+    part->puts = part->last_put = NULL;
+}
+
 void journal_write_deinit(struct journal_write *w)
 {
     for (struct journal_put *put = w->puts, *next; put; put = next) {

@@ -669,6 +669,7 @@ static void on_tick(uv_timer_t *timer)
 
 int agents_on_seal(struct agents *a, struct journal_write *w, uint64_t through)
 {
+    struct journal_write part = {0};
     struct agent_source *s;
     uint8_t value[DEDUPE_VALUE_SIZE];
 
@@ -677,11 +678,15 @@ int agents_on_seal(struct agents *a, struct journal_write *w, uint64_t through)
         if (s->dedupe->taken == s->dedupe->committed)
             continue;
         dedupe_encode(s->dedupe, s->dedupe->taken, through, value);
-        int rc = journal_write_put(w, JOURNAL_DEDUPE, s->dedupe->key.bytes, s->dedupe->key.len, value, sizeof value);
-        if (rc)
+        int rc =
+            journal_write_put(&part, JOURNAL_DEDUPE, s->dedupe->key.bytes, s->dedupe->key.len, value, sizeof value);
+        if (rc) {
+            journal_write_deinit(&part); /* it is tried again and again: nothing may stay behind each time */
             return rc;
+        }
         s->sealed = s->dedupe->taken;
     }
+    journal_write_join(w, &part);
     return 0;
 }
 

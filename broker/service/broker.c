@@ -120,17 +120,21 @@ static int fold_committed(struct broker *b, uint64_t until_ns)
     return rc;
 }
 
-/* Add the devices that changed to the transaction, if it is time. */
-static int checkpoint(struct broker *b, struct journal_write *w)
+/* Add the devices that changed to the transaction, if it is time. Without memory for all of them none is added, until
+ * it is time again: records do not wait for them, and a try that failed leaves nothing behind. */
+static void checkpoint(struct broker *b, struct journal_write *w)
 {
+    struct journal_write part = {0};
     struct status_device *d;
     uint64_t now_ms = clock_mono_ns() / 1000000;
     int rc = 0;
 
     w->status_through = b->checkpoint_through;
     if (b->state == BROKER_RUNNING && now_ms - b->checkpoint_ms < CHECKPOINT_MS)
-        return 0;
-    status_checkpoint_begin(&b->status, CHECKPOINT_DEVICES, &w->status_through);
+        return;
+    b->checkpoint_ms = now_ms;
+    uint64_t through;
+    status_checkpoint_begin(&b->status, CHECKPOINT_DEVICES, &through);
     TAILQ_FOREACH(d, &b->status.flight, flight)
     {
         size_t len = d->gone ? 0 : status_encoded_size(d);
@@ -141,18 +145,19 @@ static int checkpoint(struct broker *b, struct journal_write *w)
         }
         if (bytes)
             status_encode(d, bytes);
-        rc = journal_write_put(w, JOURNAL_STATUS, d->key, d->key_len, bytes, len);
+        rc = journal_write_put(&part, JOURNAL_STATUS, d->key, d->key_len, bytes, len);
         free(bytes);
         if (rc)
             break;
     }
     if (rc) {
+        journal_write_deinit(&part);
         status_checkpoint_end(&b->status, false);
-        return rc;
+        log_warn("status.not_stored", "reason=\"%s\" action=\"tried again in a second\"", uv_strerror(rc));
+        return;
     }
-    b->checkpoint_ms = now_ms;
-    b->checkpoint_through = w->status_through;
-    return 0;
+    journal_write_join(w, &part);
+    b->checkpoint_through = w->status_through = through;
 }
 
 /* ------------------------------------------------------------------------------------------------ commits */
@@ -168,7 +173,9 @@ static int on_seal(void *data, struct journal_write *w, uint64_t through)
     struct broker *b = data;
     int rc = agents_on_seal(&b->agents, w, through);
 
-    return rc ? rc : checkpoint(b, w);
+    if (!rc)
+        checkpoint(b, w);
+    return rc;
 }
 
 static void on_fold(uv_idle_t *handle);
