@@ -71,7 +71,7 @@ void check_print(const struct config *c, FILE *out)
     for (size_t i = 0; i < sources_count(); i++) {
         uint32_t state = OFF;
 
-        snprintf(reason, sizeof reason, "turned off by --source");
+        snprintf(reason, sizeof reason, "%s", sources_off_reason(sources_list[i]));
         if (!(c->sources_off & 1u << i))
             state = sources_list[i]->check(&options, reason, sizeof reason);
         put_row(out, sources_list[i]->name, state, reason);

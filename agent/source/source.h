@@ -38,6 +38,8 @@ struct source_options {
 struct source_api {
     const char *name; /* as in the configuration and in `sensebus-agent check`: "uevent" */
     uint32_t source;  /* enum Source */
+    /* Why it is off until the configuration turns it on; NULL: it is on until that turns it off. */
+    const char *off_because;
     /* Arm, as far as this host lets us. Only UV_ENOMEM fails: everything else is coverage. */
     int (*start)(const struct source_options *options, const struct source_ops *ops, void *data,
                  struct source **out_source);

@@ -67,6 +67,11 @@ int sources_find(const char *name)
     return -1;
 }
 
+const char *sources_off_reason(const struct source_api *api)
+{
+    return api->off_because ? api->off_because : "turned off by --source";
+}
+
 const char *sources_instance(const struct source_api *api)
 {
     return api->source == SENSEBUS__V1__SOURCE__SOURCE_TARGET ? api->name : "";
@@ -239,7 +244,7 @@ static int start_member(struct sources *s, const struct sources_options *options
 
     *m = (struct member){.owner = s, .api = list[index], .loss.told = true};
     if (options->off & 1u << index) {
-        cover(m, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, "turned off by --source");
+        cover(m, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, sources_off_reason(m->api));
         return 0;
     }
     return m->api->start(&own, &member_ops, m, &m->source);

@@ -28,6 +28,8 @@ size_t sources_count(void);
 int sources_find(const char *name);
 /* What its coverage is told for: "" where one source is all of its kind, else its name. */
 const char *sources_instance(const struct source_api *api);
+/* What is said of one that is off by configuration. */
+const char *sources_off_reason(const struct source_api *api);
 
 struct sources_options {
     uint32_t off; /* bit i: the i-th is turned off */

@@ -71,6 +71,8 @@ static uint32_t check(const struct source_options *options, char *reason, size_t
 const struct source_api tcmu_source = {
     .name = "tcmu",
     .source = SENSEBUS__V1__SOURCE__SOURCE_TARGET,
+    .off_because =
+        "off unless --source tcmu=on: a listener can make LIO wait for a handler that died (docs/sources.md)",
     .start = start,
     .stop = netlink_source_stop,
     .last_proof = netlink_source_last_proof,

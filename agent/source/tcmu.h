@@ -5,7 +5,7 @@
  * A caution. The kernel takes any listener for a program that serves backstores: where such a program has told the
  * kernel that it answers these messages (tcmu-runner does) and then dies, the kernel waits for its answer to the next
  * removal or change as long as somebody still listens, and lets it pass when nobody does (tcmu_netlink_event_send of
- * target_core_user.c). So this source is for hosts whose operator asks for it; the program's next start, or
+ * target_core_user.c). So this source is off until it is asked for; the program's next start, or
  * /sys/module/target_core_user/parameters/reset_netlink, ends such a wait. */
 #pragma once
 

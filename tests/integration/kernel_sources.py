@@ -181,6 +181,8 @@ def test_check_prints_what_could_be_watched():
         check_equal(rows["tgtd"], ["off", "--tgtd was not given"], "tgtd")
         check_equal(rows["iscsi"][0], "off", "iscsi")
         check({"uevent", "trace", "iscsi-netlink", "tcmu", "feed"} <= set(rows), str(rows))
+        check("off unless --source tcmu=on" in rows["tcmu"][1], rows["tcmu"][1])
+        check("off unless" not in table("--source", "tcmu=on")["tcmu"][1], "tcmu when it is asked for")
         check_equal(table("--discover", "127.0.0.1")["iscsi"][0], "armed", "iscsi")
         check_equal(table("--sysfs", "/nonexistent")["sysfs"][0], "off", "sysfs")
 
