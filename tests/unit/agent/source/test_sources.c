@@ -13,6 +13,7 @@
 #include "sensebus/v1/agents.pb-c.h"
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 #include "tests/lib/loop.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 
@@ -323,6 +324,43 @@ Test(sources, what_is_held_at_the_end_is_told)
     cr_assert_eq(n_kept, 0);
     stop();
     cr_assert_eq(n_kept, 2);
+}
+
+Test(sources, what_finds_no_memory_is_told_as_lost)
+{
+    unsigned n = 0;
+    bool failed;
+
+    start(0);
+    do {
+        n_kept = 0;
+        failing_alloc_after(n);
+        say(&uevent, UEVENT, CODE(DEVICE_OFFLINE), "state", n); /* another unit each time */
+        failed = failing_alloc_stop();
+        n++;
+        wait_records(1);
+        cr_assert(failed || kept[0].code == CODE(DEVICE_OFFLINE));
+    } while (failed);
+    cr_assert_gt(n, 1);
+}
+
+Test(sources, starting_without_memory_leaves_nothing)
+{
+    static const struct sources_ops ops = {.on_record = on_record, .on_coverage = on_coverage};
+    struct sources_options options = {
+        .sysfs_root = "/nonexistent", .poll_ms = 1000, .coverage = &coverage, .list = list, .n_list = 3};
+    unsigned n = 0;
+    int rc;
+
+    fake_sysfs_make(&tree);
+    test_loop_init(&loop);
+    do {
+        failing_alloc_after(n++);
+        rc = sources_start(&loop.loop, &options, &ops, NULL, &sources);
+        cr_assert(!failing_alloc_stop() || rc == UV_ENOMEM);
+        test_loop_for(&loop, 1);
+    } while (rc < 0);
+    cr_assert_gt(n, 3);
 }
 
 Test(sources, names_of_the_real_ones_are_known)

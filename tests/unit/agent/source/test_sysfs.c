@@ -5,9 +5,12 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "agent/source/sysfs_changes.h"
+#include "agent/source/sysfs_scan.h"
 #include "sensebus/v1/agents.pb-c.h"
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 #include "tests/lib/loop.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 #include "tests/unit/agent/source/recorder.h"
@@ -168,4 +171,23 @@ Test(sysfs, stopping_in_the_middle_of_a_look_leaves_nothing)
     start(3600000);
     sysfs_source.resync(source);
     test_loop_for(&loop, 1);
+}
+
+Test(sysfs, a_look_that_finds_no_memory_has_failed)
+{
+    char err[SOURCE_REASON_BYTES];
+    struct sysfs_look seen = {0};
+    unsigned n = 0;
+    int rc;
+
+    fill();
+    do {
+        failing_alloc_after(n++);
+        rc = sysfs_scan(tree.root, &seen, err, sizeof err);
+        cr_assert(!failing_alloc_stop() || rc == UV_ENOMEM, "allocation %u", n - 1);
+        cr_assert(rc == 0 || seen.n == 0);
+    } while (rc < 0);
+    cr_assert_eq(seen.n, 5);
+    cr_assert_gt(n, 3);
+    sysfs_look_free(&seen);
 }
