@@ -19,9 +19,9 @@
 #include <uv.h>
 
 #include "agent/source/merge_rules.h"
+#include "agent/source/merge_told.h"
 
-#define MAX_PIECES        (RECORD_MAX_EVIDENCE + 1)
-#define TOLD_OBJECT_BYTES 40
+#define MAX_PIECES (RECORD_MAX_EVIDENCE + 1)
 
 /* One observation; all that it points to lies behind it. */
 struct piece {
@@ -43,19 +43,9 @@ struct event {
     struct event *next;
 };
 
-/* The newest value of one state of a place that left. */
-struct told {
-    struct observation_place place;
-    const char *state; /* of the rule; NULL = the code is the state */
-    uint32_t code;
-    char object[TOLD_OBJECT_BYTES]; /* "" = not told */
-    uint64_t told_ns;               /* 0 = free */
-    bool polled;                    /* a poll has seen it, too */
-};
-
 struct merge {
     uint64_t window_ns, confirmation_ns;
-    struct told told[MERGE_MAX_TOLD];
+    struct merge_told told;
     size_t max_open;
     uint32_t armed;             /* set of sources */
     struct event *first, *last; /* by the time at which they began, and so by until_ns */
@@ -148,11 +138,6 @@ static struct piece *piece_new(const struct observation *o)
 
 /* ------------------------------------------------------------------------------------------------ places */
 
-static bool same_place(const struct observation_place *a, const struct observation_place *b)
-{
-    return a->host == b->host && a->channel == b->channel && a->target == b->target && a->lun == b->lun;
-}
-
 static bool part_overlaps(int64_t a, int64_t b)
 {
     return a < 0 || b < 0 || a == b;
@@ -172,7 +157,7 @@ static bool contradict(const char *a, const char *b)
 
 static bool same_thing(const struct observation *a, const struct observation *b)
 {
-    return same_place(&a->place, &b->place) && !contradict(a->target_name, b->target_name) &&
+    return merge_same_place(&a->place, &b->place) && !contradict(a->target_name, b->target_name) &&
            !contradict(a->portal, b->portal) && !contradict(a->object, b->object);
 }
 
@@ -204,16 +189,6 @@ static uint32_t rules_with(const struct event *e, const struct observation *o)
             rules |= 1u << i;
     }
     return rules;
-}
-
-static uint32_t rules_of(const struct observation *o)
-{
-    uint32_t rules = 0, fallback = 0;
-
-    for (uint32_t i = 0; i < merge_rule_count(); i++)
-        if (merge_rule_role(merge_rule_at(i), o) >= 0)
-            *(merge_rule_at(i)->codes[0] ? &rules : &fallback) |= 1u << i;
-    return rules ? rules : fallback;
 }
 
 static bool is_armed(const struct merge *m, uint32_t source)
@@ -257,91 +232,12 @@ void merge_set_armed(struct merge *m, uint32_t source, bool armed)
         settle(m, e);
 }
 
-/* ------------------------------------------------------------------------------------------------ told */
-
 static const struct merge_rule *rule_of(const struct event *e)
 {
     for (uint32_t i = 0; i < merge_rule_count(); i++)
         if (e->rules & 1u << i)
             return merge_rule_at(i);
     return NULL;
-}
-
-static bool is_poll(const struct observation *o)
-{
-    uint32_t rules = rules_of(o);
-
-    for (uint32_t i = 0; i < merge_rule_count(); i++)
-        if (rules & 1u << i && merge_rule_at(i)->roles[merge_rule_role(merge_rule_at(i), o)].poll)
-            return true;
-    return false;
-}
-
-static bool is_state_of(const struct told *t, const struct observation *o, const struct merge_rule *rule)
-{
-    return t->told_ns > 0 && same_place(&t->place, &o->place) &&
-           (rule->state ? t->state && strcmp(t->state, rule->state) == 0 : !t->state && t->code == o->code) &&
-           (!t->object[0] || !o->object || strncmp(t->object, o->object, sizeof t->object - 1) == 0);
-}
-
-static struct told *find_told(struct merge *m, const struct observation *o, const struct merge_rule *rule)
-{
-    for (size_t i = 0; i < MERGE_MAX_TOLD; i++)
-        if (is_state_of(&m->told[i], o, rule))
-            return &m->told[i];
-    return NULL;
-}
-
-static void remember(struct merge *m, const struct event *e, const struct observation *lead, uint64_t now_ns)
-{
-    const struct merge_rule *rule = rule_of(e);
-    struct told *t = rule ? find_told(m, lead, rule) : NULL;
-
-    if (!rule)
-        return;
-    for (size_t i = 0; i < MERGE_MAX_TOLD && !t; i++)
-        if (m->told[i].told_ns == 0)
-            t = &m->told[i];
-    if (!t) {
-        t = &m->told[0];
-        for (size_t i = 1; i < MERGE_MAX_TOLD; i++)
-            if (m->told[i].told_ns < t->told_ns)
-                t = &m->told[i];
-    }
-    *t = (struct told){.place = lead->place, .state = rule->state, .code = lead->code};
-    t->told_ns = now_ns ? now_ns : 1;
-    snprintf(t->object, sizeof t->object, "%s", lead->object ? lead->object : "");
-    for (size_t i = 0; i < e->n_pieces; i++)
-        t->polled = t->polled || is_poll(&e->pieces[i]->seen);
-}
-
-/* One of the codes of a rule whose codes are one condition is as good as another. */
-static bool says_the_same(const struct merge_rule *rule, uint32_t a, uint32_t b)
-{
-    bool has_a = false, has_b = false;
-
-    for (size_t i = 0; i < MERGE_MAX_CODES && rule->codes[i]; i++) {
-        has_a = has_a || rule->codes[i] == a;
-        has_b = has_b || rule->codes[i] == b;
-    }
-    return a == b || (!rule->same_code && has_a && has_b);
-}
-
-/* A poll found what was told already, and not before. */
-static bool confirms(struct merge *m, const struct observation *o, uint64_t now_ns)
-{
-    uint32_t rules = is_poll(o) ? rules_of(o) : 0;
-
-    for (uint32_t i = 0; i < merge_rule_count(); i++) {
-        const struct merge_rule *rule = merge_rule_at(i);
-        struct told *t = rules & 1u << i ? find_told(m, o, rule) : NULL;
-
-        if (t && !t->polled && says_the_same(rule, t->code, o->code) && now_ns - t->told_ns < m->confirmation_ns) {
-            t->polled = true;
-            return true;
-        }
-    }
-    return false;
 }
 
 /* ------------------------------------------------------------------------------------------------ push */
@@ -411,12 +307,12 @@ static void make_room(struct merge *m)
 /* The oldest open event that `o` belongs to. What is ready, and waits for its turn, takes what polls find. */
 static struct event *find_event(struct merge *m, const struct observation *o, uint64_t now_ns, uint32_t *out_rules)
 {
-    bool poll = is_poll(o);
+    bool poll = merge_is_poll(o);
 
     for (struct event *e = m->first; e; e = e->next) {
-        bool open = !e->ready && now_ns < e->until_ns;
+        bool open = now_ns < e->until_ns && (poll || !e->ready);
 
-        if ((open || poll) && e->merged.kind == MERGE_EVENT && (*out_rules = rules_with(e, o)) != 0)
+        if (open && e->merged.kind == MERGE_EVENT && (*out_rules = rules_with(e, o)) != 0)
             return e;
     }
     return NULL;
@@ -428,8 +324,8 @@ static struct event *open_event(struct merge *m, const struct observation *o, ui
 
     if (!e)
         return NULL;
-    *out_rules = rules_of(o);
-    if (confirms(m, o, now_ns)) {
+    *out_rules = merge_rules_of(o);
+    if (merge_told_confirms(&m->told, o, now_ns, m->confirmation_ns)) {
         e->merged.kind = MERGE_CONFIRMATION;
         e->ready = true;
     }
@@ -530,6 +426,14 @@ static void complete(struct observation *lead, const struct observation *o)
     lead->synthetic = lead->synthetic && o->synthetic;
 }
 
+static bool has_poll(const struct event *e)
+{
+    for (size_t i = 0; i < e->n_pieces; i++)
+        if (merge_is_poll(&e->pieces[i]->seen))
+            return true;
+    return false;
+}
+
 static void finish(struct merge *m, struct event *e, uint64_t now_ns)
 {
     size_t lead = find_lead(e);
@@ -553,8 +457,8 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     *(out->kind == MERGE_EVENT          ? &m->counts.events
       : out->kind == MERGE_CONFIRMATION ? &m->counts.confirmations
                                         : &m->counts.evidence_only) += 1;
-    if (out->kind == MERGE_EVENT)
-        remember(m, e, &out->lead, now_ns);
+    if (out->kind == MERGE_EVENT && rule)
+        merge_told_remember(&m->told, rule, &out->lead, has_poll(e), now_ns);
 
     if ((silence && silence->alone) || e->n_more > 0) {
         if (out->lead.native.detail)

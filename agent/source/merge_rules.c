@@ -146,6 +146,13 @@ static const struct merge_rule rules[] = {
         .why = "a remote port, the target behind it, and what sysfs lists",
     },
     {
+        .name = "target-blocked",
+        .state = "target",
+        .codes = {CODE(TARGET_OFFLINE)},
+        .roles = {{.source = FC_NETLINK}, {.source = TRACE}, {.source = SYSFS, .poll = true}},
+        .why = "the driver's word, and the port's state",
+    },
+    {
         .name = "link-up",
         .state = "link",
         .codes = {CODE(LINK_UP), CODE(PORT_ONLINE)},
@@ -157,6 +164,13 @@ static const struct merge_rule rules[] = {
         .state = "link",
         .codes = {CODE(LINK_DOWN), CODE(PORT_OFFLINE), CODE(LINK_DEAD)},
         .roles = {{.source = FC_NETLINK, .wait = true}, {.source = ISCSI_NETLINK}, {.source = SYSFS, .poll = true}},
+        .why = "the driver's word, and the port's state",
+    },
+    {
+        .name = "link-unknown",
+        .state = "link",
+        .codes = {CODE(LINK_STATE_UNKNOWN)},
+        .roles = {{.source = FC_NETLINK, .wait = true}, {.source = SYSFS, .poll = true}},
         .why = "the driver's word, and the port's state",
     },
     {
@@ -213,4 +227,24 @@ int merge_rule_role(const struct merge_rule *rule, const struct observation *o)
         if (fits(rule, &rule->roles[i], o))
             return i;
     return -1;
+}
+
+uint32_t merge_rules_of(const struct observation *o)
+{
+    uint32_t known = 0, fallback = 0;
+
+    for (uint32_t i = 0; i < merge_rule_count(); i++)
+        if (merge_rule_role(merge_rule_at(i), o) >= 0)
+            *(merge_rule_at(i)->codes[0] ? &known : &fallback) |= 1u << i;
+    return known ? known : fallback;
+}
+
+bool merge_is_poll(const struct observation *o)
+{
+    uint32_t known = merge_rules_of(o);
+
+    for (uint32_t i = 0; i < merge_rule_count(); i++)
+        if (known & 1u << i && merge_rule_at(i)->roles[merge_rule_role(merge_rule_at(i), o)].poll)
+            return true;
+    return false;
 }

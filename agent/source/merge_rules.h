@@ -44,3 +44,7 @@ size_t merge_rule_count(void);
 const struct merge_rule *merge_rule_at(size_t i);
 /* Index of the role of `o` in the rule, or -1. */
 int merge_rule_role(const struct merge_rule *rule, const struct observation *o);
+/* The rules that know `o`, as a set of indices: the last rule only when no other does. */
+uint32_t merge_rules_of(const struct observation *o);
+/* In one of its rules it is what a poll found. */
+bool merge_is_poll(const struct observation *o);

@@ -335,6 +335,17 @@ Test(merge, a_poll_that_finds_another_state_than_the_newest_told_is_news)
     merge_free(m);
 }
 
+Test(merge, a_port_that_was_blocked_meanwhile_is_online_again)
+{
+    struct merge *m = with(0, 1, SYSFS);
+
+    push(m, seen(UEVENT, CODE(TARGET_ONLINE), disk, "uevent"), 0);
+    push(m, seen(SYSFS, CODE(TARGET_OFFLINE), disk, "state"), 5000);
+    push(m, seen(SYSFS, CODE(TARGET_ONLINE), disk, "state"), 10000);
+    cr_assert_str_eq(leaves(m, 10000), "target 403 2:uevent|target-blocked 404 6:state|target 403 6:state");
+    merge_free(m);
+}
+
 Test(merge, a_poll_confirms_once_and_not_for_ever)
 {
     struct merge *m = with(0, 1, SYSFS);
