@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 
 from world import Daemon, Failed, put, run, until
 
@@ -19,9 +18,6 @@ INITIATOR = "iqn.2026-01.org.sensebus:guest"
 def load(*modules):
     for module in modules:
         run("modprobe", module)
-    if not os.path.isdir("/sys/kernel/config/target") and os.path.isdir("/sys/kernel/config"):
-        subprocess.run(["mount", "-t", "configfs", "configfs", "/sys/kernel/config"], check=False)
-    until(lambda: os.path.isdir(CONFIG), "configfs")
 
 
 def make_backstore(size=32 << 20):

@@ -96,7 +96,7 @@ def host_added(world):
     yield [Told("ADAPTER_ADDED", f"host{disk.host}", seen_by=("uevent",)),
            Told("TARGET_ONLINE", f"host{disk.host}:0:0", seen_by=("uevent",)),
            Told("DEVICE_ADDED", disk, seen_by=("uevent",)),
-           Told("POWER_ON_OR_RESET", disk, sense="6/29/00")]
+           Told("POWER_ON", disk, sense="6/29/01", seen_by=("unit-attention", "SDEV_UA"))]
     unload("scsi_debug")
 
 
@@ -129,7 +129,7 @@ def device_found(world):
     yield
     put(f"/sys/class/scsi_host/host{disk.host}/scan", "- - -")
     yield [Told("TARGET_ONLINE", f"host{disk.host}:0:0", seen_by=("uevent",)),
-           Told("DEVICE_ADDED", disk, seen_by=("uevent",))]
+           Told("DEVICE_ADDED", disk, seen_by=("uevent",)), Told("POWER_ON", disk, sense="6/29/01")]
     unload("scsi_debug")
 
 
@@ -156,7 +156,9 @@ def virtio_plug(world):
     disk = world.new_disk(lambda: qmp.command("device_add", driver="scsi-hd", id="hd1", drive="disk1", bus="scsi0.0",
                                               **{"scsi-id": 1, "lun": 0}))
     yield [Told("TARGET_ONLINE", f"host{first.host}:0:1", seen_by=("uevent",)),
-           Told("DEVICE_ADDED", disk, seen_by=("uevent",)), Told("POWER_ON_OR_RESET", disk)]
+           Told("DEVICE_ADDED", disk, seen_by=("uevent",)),
+           Told("POWER_ON_OR_RESET", disk, seen_by=UNIT_ATTENTION),
+           Told("REPORTED_LUNS_CHANGED", disk, seen_by=UNIT_ATTENTION)]
 
 
 @row("virtio-unplug", "the hypervisor pulls a disk out")

@@ -5,7 +5,7 @@ import glob
 import os
 
 from lio import BACKSTORE, CONFIG, load, make_backstore, remove_backstore
-from row import Told, row
+from row import MayBeTold, Told, row
 from world import Failed, get, put, run, until
 
 ENDS = ("ve0", "ve1")
@@ -34,6 +34,8 @@ class Fabric:
         os.makedirs(f"{self.acl}/lun_0")
         os.symlink(f"{self.tpg}/lun/lun_0", f"{self.acl}/lun_0/d0")
         self.disk = world.new_disk(self.enable)
+        # Each end's remote port: the target behind it where it is one.
+        self.remote_places = (f"{self.hosts[0]}:0:{self.disk.target}", f"{self.hosts[1]}:0")
 
     def controllers(self):
         return sorted(glob.glob("/sys/bus/fcoe/devices/ctlr_*"))
@@ -77,7 +79,9 @@ def fc_lip(world):
     try:
         yield
         put(fabric.port(0, "issue_lip"), 1)
-        yield [Told("LOOP_RESET", fabric.hosts[0])]
+        yield [Told("LOOP_RESET", fabric.hosts[0], seen_by=("FCH_EVT_LIPRESET",)),
+               MayBeTold("PORT_OFFLINE", fabric.hosts[0]), MayBeTold("PORT_ONLINE", fabric.hosts[0])] + [
+                   MayBeTold(code, place) for place in fabric.remote_places for code in ("TARGET_OFFLINE", "TARGET_ONLINE")]
     finally:
         fabric.stop()
 
@@ -92,9 +96,11 @@ def fc_loss(world):
         yield
         run("ip", "link", "set", ENDS[1], "down")
         until(lambda: not os.path.exists(disk.path), "the loss of the disk", 60)
-        yield [Told("TARGET_OFFLINE", f"host{disk.host}:0:{disk.target}"),
-               Told("DEVICE_OFFLINE", disk, seen_by=("state",)),
-               Told("DEVICE_REMOVED", disk, seen_by=("uevent",)),
-               Told("TARGET_REMOVED", f"host{disk.host}:0:{disk.target}")]
+        yield [Told(code, host, seen_by=(name,)) for host in fabric.hosts
+               for code, name in (("LOOP_RESET", "FCH_EVT_LIPRESET"), ("LINK_DOWN", "state"))] + [
+                   Told("TARGET_OFFLINE", place, seen_by=("state",)) for place in fabric.remote_places] + [
+                       Told("DEVICE_OFFLINE", disk, seen_by=("state",)),
+                       Told("DEVICE_REMOVED", disk, seen_by=("uevent",)),
+                       Told("TARGET_REMOVED", f"host{disk.host}:0:{disk.target}", seen_by=("uevent",))]
     finally:
         fabric.stop()

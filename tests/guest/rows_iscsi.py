@@ -30,7 +30,7 @@ def session_started(world):
         yield [Told("ADAPTER_ADDED", f"host{disk.host}", seen_by=("uevent",)),
                Told("SESSION_STARTED", f"host{disk.host}", seen_by=("login-response",)),
                Told("TARGET_ONLINE", f"host{disk.host}:0:0"), Told("DEVICE_ADDED", disk, seen_by=("uevent",)),
-               Told("POWER_ON_OR_RESET", disk), remote("REMOTE_LOGIN")]
+               remote("REMOTE_LOGIN")]
     remove_iscsi()
 
 

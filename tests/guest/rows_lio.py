@@ -20,7 +20,18 @@ def alua(world):
     yield
     put(f"{BACKSTORE}/alua/default_tg_pt_gp/alua_access_state", 1)
     disk.ask()
-    yield [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06", seen_by=("unit-attention", "SDEV_UA")),
+    yield [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06", seen_by=("unit-attention", "SDEV_UA"))]
+    remove_loop()
+
+
+@row("target-sense", "a target of this host answers a command with sense (target_cmd_complete)")
+def target_sense(world):
+    disk = loop_disk(world)
+    disk.ask()
+    yield
+    put(f"{BACKSTORE}/alua/default_tg_pt_gp/alua_access_state", 1)
+    disk.ask()
+    yield [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06"),
            Told("ALUA_STATE_CHANGED", sense="6/2a/06", seen_by=("target_cmd_complete",), mode="MODE_TARGET")]
     remove_loop()
 
@@ -46,8 +57,8 @@ def tcmu(world):
     put(f"{TCMU}/enable", 1)
     put(f"{TCMU}/attrib/dev_size", 2097152)
     os.rmdir(TCMU)
-    yield [Told("DEVICE_ADDED", seen_by=("TCMU_CMD_ADDED_DEVICE",), mode="MODE_TARGET"),
-           Told("CAPACITY_CHANGED", seen_by=("TCMU_CMD_RECONFIG_DEVICE",), mode="MODE_TARGET"),
-           Told("DEVICE_REMOVED", seen_by=("TCMU_CMD_REMOVED_DEVICE",), mode="MODE_TARGET")]
+    yield [Told("DEVICE_ADDED", seen_by=("ADDED_DEVICE",), mode="MODE_TARGET"),
+           Told("CAPACITY_CHANGED", seen_by=("RECONFIG_DEVICE",), mode="MODE_TARGET"),
+           Told("DEVICE_REMOVED", seen_by=("REMOVED_DEVICE",), mode="MODE_TARGET")]
     os.rmdir(os.path.dirname(TCMU))
     run("modprobe", "-r", "target_core_user", check=False)

@@ -12,7 +12,7 @@ import time
 
 BUILD = os.environ["SENSEBUS_BUILD"]
 WAIT_S = float(os.environ.get("GUEST_WAIT_S", "20"))  # for an event, in an emulated machine under load
-QUIET_S = 2.5  # nothing came for so long: longer than any window of the agent's merging and storm control
+QUIET_S = 3.5  # nothing came for so long: longer than a poll, a window of merging and one of storm control, of 1 s each
 SERVICE = ("AGENT_CONNECTED", "AGENT_LOST")
 
 
@@ -91,8 +91,11 @@ class Daemon:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.file, stderr=subprocess.STDOUT,
                                         start_new_session=True)  # iscsid ends its whole process group
 
+    def running(self):
+        return self.process.poll() is None
+
     def stop(self):
-        if self.process.poll() is None:
+        if self.running():
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(20)
@@ -162,8 +165,13 @@ class World:
         self.address = get(port_file).split()[0]
         self.watch = Watch(self.address)
         self.agent = self.start("agent/sensebus-agent", "--broker", self.address, "--host", "guest",
-                                "--state", f"{self.directory}/state", *os.environ.get("GUEST_AGENT_OPTIONS", "").split())
-        until(lambda: any(e["code"] == "AGENT_CONNECTED" for _, e in self.watch.events), "the agent", 60)
+                                "--state", f"{self.directory}/state", "--source-poll", "1s", "--source", "tcmu=on",
+                                "--lio", "auto",
+                                *os.environ.get("GUEST_AGENT_OPTIONS", "").split())
+        until(lambda: any(e["code"] == "AGENT_CONNECTED" for _, e in self.watch.events) or not self.agent.running(),
+              "the agent", 60)
+        if not self.agent.running():
+            raise Failed(f"the agent ended: {get(self.agent.log)}")
         self._qmp = None
 
     def start(self, program, *arguments):
