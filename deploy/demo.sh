@@ -150,8 +150,9 @@ adm() { tgtadm -C $control --lld iscsi "$@"; }
 
 target_start() {
     start target tgtd -f -C $control --iscsi "portal=127.0.0.1:$target_port"
-    until_true 10000 adm --op show --mode sys
+    until_true 10000 adm --op show --mode sys && has_portal # without its port it goes on all the same
 }
+has_portal() { adm --op show --mode portal | grep -q ":$target_port"; }
 target_configure() {
     adm --op new --mode target --tid 1 --targetname "$target_name"
     for lun in "$@"; do
@@ -257,7 +258,13 @@ for lun in 1 2 3; do truncate -s 64M "$work/disk$lun"; done
 : >"$work/json.log"
 
 heading "Sensebus demo"
-target_start || die "tgtd does not start"
+tries=0
+until target_start; do # a port that was free may be taken a moment later: then another
+    tries=$((tries + 1))
+    [ $tries -lt 5 ] || die "tgtd does not start"
+    stop target KILL
+    target_port=$(free_port)
+done
 target_configure 1 2
 say "target   $target_name at 127.0.0.1:$target_port, 2 logical units (tgtd)"
 

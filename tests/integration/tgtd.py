@@ -63,10 +63,8 @@ class Tgtd:
     def wait_ready(self):
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            if self.try_admin("--op", "show", "--mode", "sys").returncode == 0:
-                host, port = self.portal.split(":")
-                with socket.socket() as probe:
-                    return probe.connect_ex((host, int(port))) == 0
+            if self.try_admin("--op", "show", "--mode", "sys").returncode == 0:  # without its port it goes on all the same
+                return self.portal in self.try_admin("--op", "show", "--mode", "portal").stdout
             time.sleep(0.02)
         return False
 
