@@ -78,7 +78,7 @@ static enum iscsi_news judge_login(struct iscsi_kernel_session *session, uint32_
     session->phase = ISCSI_PHASE_UP;
     session->failed = false;
     switch (was) {
-    case ISCSI_PHASE_UP: return ISCSI_NEWS_PROOF;
+    case ISCSI_PHASE_UP: /* iscsid itself dropped it, as a target may ask it to: the kernel had no error to tell */
     case ISCSI_PHASE_LOST: return tell(CODE(NEXUS_RESTORED), out_code);
     default: return tell(CODE(SESSION_STARTED), out_code);
     }

@@ -3,7 +3,7 @@
  *
  *               logged in            error            unbound, destroyed
  *   NEW         UP: started          NEW              over: nothing was there
- *   UP          UP                   LOST: lost       OVER: stopped
+ *   UP          UP: restored         LOST: lost       OVER: stopped
  *   LOST        UP: restored         LOST             OVER: stopped
  *   OVER        UP: started          OVER             OVER
  *

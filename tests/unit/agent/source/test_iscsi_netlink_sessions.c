@@ -48,9 +48,15 @@ Test(iscsi_netlink_sessions, tells_each_turn_of_a_life_once)
     cr_assert_str_eq(judge(CONNECTION_ERROR), "NEXUS_LOST");
     cr_assert_str_eq(judge(CONNECTION_ERROR), "proof");
     cr_assert_str_eq(judge(LOGGED_IN), "NEXUS_RESTORED");
-    cr_assert_str_eq(judge(LOGGED_IN), "proof");
     cr_assert_str_eq(judge(UNBOUND), "SESSION_STOPPED");
     cr_assert_str_eq(judge(DESTROYED), "proof");
+}
+
+Test(iscsi_netlink_sessions, a_session_that_logs_in_again_was_lost_without_an_error)
+{
+    cr_assert_str_eq(judge(LOGGED_IN), "SESSION_STARTED");
+    cr_assert_str_eq(judge(sample_iscsi_pdu(2, PDU_ASYNC_MESSAGE, 0x80, 4, 0, "", 0)), "NEGOTIATION_REQUESTED");
+    cr_assert_str_eq(judge(LOGGED_IN), "NEXUS_RESTORED");
 }
 
 Test(iscsi_netlink_sessions, a_lost_session_that_is_given_up_is_stopped)
