@@ -9,6 +9,7 @@
 
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 
 #define CODE(name) SENSEBUS__V1__CODE__##name
 #define MS         1000000ull
@@ -482,6 +483,33 @@ Test(merge, nothing_of_the_caller_is_needed_after_the_push)
     cr_assert_eq(r.place.lun, 4);
     cr_assert_eq(r.count, 3);
     merged_free(e);
+    merge_free(m);
+}
+
+Test(merge, without_memory_nothing_was_taken_and_nothing_is_lost)
+{
+    struct merge *m = with(0, 2, TRACE, UEVENT);
+    struct observation o = sensed(CODE(MODE_PARAMETERS_CHANGED));
+    size_t taken = 0, left = 0;
+    struct merged *e;
+
+    for (unsigned i = 0; i < 200; i++) {
+        o.place.lun = i % 7;
+        o.source = i % 2 ? TRACE : UEVENT;
+        o.native.name = i % 2 ? "unit-attention" : "SDEV_UA";
+        failing_alloc_after(i % 3);
+        taken += merge_push(m, &o, i * MS) == 0;
+        failing_alloc_stop();
+        cr_assert_eq(merge_count(m).observations, taken);
+    }
+    cr_assert_lt(taken, 200);
+    merge_finish(m);
+    while ((e = merge_next(m, 0))) {
+        left += 1 + e->n_evidence;
+        merged_free(e);
+    }
+    cr_assert_eq(left, taken);
+    cr_assert_eq(merge_count(m).open_bytes, 0);
     merge_free(m);
 }
 
