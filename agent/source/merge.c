@@ -253,7 +253,7 @@ static size_t find_spare(const struct event *e)
         if (rule->roles[role].many)
             return i;
     }
-    assert(!"there are fewer roles of one than pieces");
+    assert(0 && "there are fewer roles of one than pieces");
     return e->n_pieces - 1;
 }
 
