@@ -20,7 +20,8 @@
 
 /* ------------------------------------------------------------------------------------------------ turns */
 
-static void take_turns(struct events *e)
+/* With `at_once` each subscription's records are on their way before the next has its turn. */
+static void take_turns(struct events *e, bool at_once)
 {
     struct subscription *s;
     size_t n = e->n_ready < TURNS_PER_ITERATION ? e->n_ready : TURNS_PER_ITERATION;
@@ -30,6 +31,8 @@ static void take_turns(struct events *e)
         e->n_ready--;
         s->is_ready = false;
         subscription_turn(s);
+        if (at_once)
+            grpc_call_flush(s->call);
     }
     if (TAILQ_EMPTY(&e->ready)) {
         matcher_forget(&e->matcher);
@@ -39,7 +42,7 @@ static void take_turns(struct events *e)
 
 static void on_turns(uv_idle_t *handle)
 {
-    take_turns(handle->data);
+    take_turns(handle->data, false);
 }
 
 void subscription_ready(struct subscription *s)
@@ -125,7 +128,7 @@ void events_on_committed(struct events *e)
     if (e->matcher.through < newest)
         matcher_pass(&e->matcher, newest);
     if (e->n_ready <= TURNS_AT_ONCE)
-        take_turns(e);
+        take_turns(e, true);
 }
 
 /* ------------------------------------------------------------------------------------------------ Acknowledge */

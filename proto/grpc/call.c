@@ -81,6 +81,11 @@ void grpc_call_set_patient(struct grpc_call *call)
     call->patient = true;
 }
 
+void grpc_call_flush(struct grpc_call *call)
+{
+    call->h2->host->flush(call->h2);
+}
+
 /* `queued` bytes wait now. */
 static void count_queued(struct grpc_call *call, size_t queued)
 {

@@ -245,11 +245,12 @@ void conn_finish(struct conn *c, int status, const char *reason)
 
 /* ------------------------------------------------------------------------------------------------ a turn */
 
-static void write_turn(struct conn *c)
+/* One write. Returns whether that was all there is. */
+static bool write_some(struct conn *c)
 {
     struct outbox box;
     if (c->transport.blocked)
-        return;
+        return false;
     outbox_init(&box);
     int rc = h2_send(&c->h2, &box);
     if (rc == 0)
@@ -258,15 +259,20 @@ static void write_turn(struct conn *c)
     outbox_deinit(&box);
     if (rc != 0) {
         conn_close(c, GRPC_UNAVAILABLE, uv_strerror(rc));
-        return;
+        return false;
     }
     if (c->transport.blocked) {
         c->blocked_ms = h2_now_ms();
-        return;
+        return false;
     }
     if (c->h2.would_block)
         wake(c);
-    else if (h2_is_done(&c->h2))
+    return !c->h2.would_block;
+}
+
+static void write_turn(struct conn *c)
+{
+    if (write_some(c) && h2_is_done(&c->h2))
         end_session(c);
 }
 
@@ -278,7 +284,9 @@ static void on_turn(uv_idle_t *idle)
         tear_down(c);
         return;
     }
+    c->busy = true;
     h2_turn(&c->h2);
+    c->busy = false;
     if (c->state != CONN_OPEN)
         return;
     if (c->refused) {
@@ -305,7 +313,9 @@ static void on_bytes(struct transport *t, const uint8_t *bytes, size_t len)
     c->received_ms = h2_now_ms();
     if (c->state != CONN_OPEN || c->h2.failed)
         return;
+    c->busy = true;
     int rc = h2_receive(&c->h2, bytes, len);
+    c->busy = false;
     if (rc != 0)
         give_up(c, c->h2.failure[0] ? c->h2.failure : uv_strerror(rc));
     else if (!was_up && c->h2.settings_received && !c->h2.goaway_received && c->ops->on_up)
@@ -386,7 +396,20 @@ static void on_h2_call(struct h2 *h2, struct grpc_call *call)
     c->ops->on_call(c, call);
 }
 
-static const struct h2_host h2_host = {on_h2_wake, on_h2_deadline, on_h2_settings, on_h2_call};
+/* The write of a turn, before the turn. Whatever else the turn has to do stays for it: no callback is run here. */
+static void on_h2_flush(struct h2 *h2)
+{
+    struct conn *c = conn_of_h2(h2);
+    if (c->busy || c->state != CONN_OPEN || c->refused || h2->failed || h2->attention || h2->n_calls > 1)
+        return;
+    uv_idle_stop(&c->idle);
+    write_some(c);
+    if (h2->attention || h2_is_done(h2))
+        wake(c);
+    arm(c);
+}
+
+static const struct h2_host h2_host = {on_h2_wake, on_h2_deadline, on_h2_settings, on_h2_call, on_h2_flush};
 
 /* ------------------------------------------------------------------------------------------------ making */
 

@@ -46,6 +46,7 @@ struct conn {
     TAILQ_ENTRY(conn) young;  /* the owner's too, while is_young */
     bool is_young;
     enum conn_state state;
+    bool busy;             /* in a callback of its session */
     bool down;             /* on_down was called */
     bool faulty;           /* it ends because of what the peer did, or failed to do */
     bool refused;          /* by the transport: it speaks another protocol, or showed no good certificate */

@@ -101,6 +101,10 @@ void grpc_call_share(struct grpc_call *call, struct grpc_budget *budget);
 /* Nothing but memory hangs on how soon it is noticed that the peer is gone. A host that is gone is noticed by the
  * kernel all the same (transport_accept). */
 void grpc_call_set_patient(struct grpc_call *call);
+/* What was sent goes to the socket now, and not at the end of this iteration of the loop. For few calls that must not
+ * wait for one another: gathering costs less. Does nothing, and the end of the iteration comes as always, where that is
+ * not possible (within a callback of the same connection) or no good (it has other calls). Runs no callback. */
+void grpc_call_flush(struct grpc_call *call);
 
 /* Queued and not yet handed to the socket. */
 size_t grpc_call_queued_bytes(const struct grpc_call *call);

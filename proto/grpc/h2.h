@@ -33,6 +33,8 @@ struct h2_host {
     void (*on_settings)(struct h2 *h2);
     /* Server side: the headers of a call are in and good; accept or finish it. */
     void (*on_call)(struct h2 *h2, struct grpc_call *call);
+    /* Send now what would be sent at the next turn, if nothing is in the way. */
+    void (*flush)(struct h2 *h2);
 };
 
 enum h2_side { H2_SERVER, H2_CLIENT };

@@ -104,7 +104,7 @@ static void on_call(struct h2 *h2, struct grpc_call *call)
     }
 }
 
-static const struct h2_host host = {on_nothing, on_nothing, on_nothing, on_call};
+static const struct h2_host host = {on_nothing, on_nothing, on_nothing, on_call, on_nothing};
 
 /* ------------------------------------------------------------------------------------------------ a session */
 

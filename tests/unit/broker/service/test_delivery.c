@@ -190,6 +190,7 @@ __attribute__((format(printf, 3, 4))) void __wrap_grpc_call_finish(struct grpc_c
                                                                    ...);
 void __wrap_grpc_call_share(struct grpc_call *c, struct grpc_budget *budget);
 void __wrap_grpc_call_set_patient(struct grpc_call *c);
+void __wrap_grpc_call_flush(struct grpc_call *c);
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out);
 uint64_t __wrap_clock_mono_ns(void);
 int __real_journal_read(struct journal *j, uint64_t from, uint64_t through, size_t max_bytes, struct journal_run *out);
@@ -255,6 +256,11 @@ void __wrap_grpc_call_share(struct grpc_call *c, struct grpc_budget *budget)
 void __wrap_grpc_call_set_patient(struct grpc_call *c)
 {
     (void)c;
+}
+
+void __wrap_grpc_call_flush(struct grpc_call *c)
+{
+    CHECK(c, "flushed after its end");
 }
 
 bool __wrap_gate_admit(struct broker *b, struct grpc_call *c, unsigned any_of, struct access_principal *out)

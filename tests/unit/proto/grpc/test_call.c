@@ -61,6 +61,80 @@ Test(call, unary_refuses_none_and_two)
     cr_assert_str_eq(client.message, "more than one request message");
 }
 
+static uint64_t bytes_sent(void)
+{
+    struct grpc_server_counters c;
+    grpc_server_counters(p->server, &c);
+    return c.bytes_sent;
+}
+
+Test(call, flush_writes_without_a_turn_of_the_loop)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    probe_send(served, "first");
+    pair_until_count(p, &client.n_messages, 1);
+    uint64_t before = bytes_sent();
+    probe_send(served, "second");
+    cr_assert_eq(bytes_sent(), before);
+    grpc_call_flush(served->call);
+    cr_assert_gt(bytes_sent(), before);
+    before = bytes_sent();
+    grpc_call_flush(served->call); /* nothing is left */
+    cr_assert_eq(bytes_sent(), before);
+    pair_until_count(p, &client.n_messages, 2);
+    cr_assert_str_eq(client.last, "second");
+
+    /* The end goes out as well; the owner hears of it at the next turn. */
+    grpc_call_finish(served->call, GRPC_OK, "done");
+    grpc_call_flush(served->call);
+    cr_assert_not(served->closed);
+    pair_until(p, &client.closed);
+    pair_until(p, &served->closed);
+    cr_assert_str_eq(client.message, "done");
+}
+
+Test(call, flush_of_much_leaves_the_rest_to_the_turns)
+{
+    struct probe *served = pair_call(p, &client, 0);
+    cr_assert_eq(send_long(served, 3 << 20), 0);
+    grpc_call_flush(served->call);
+    pair_until_count(p, &client.n_messages, 1);
+    cr_assert_eq(client.n_bytes, 3 << 20);
+}
+
+/* Calls of one connection share its writes. */
+Test(call, flush_leaves_a_connection_with_several_calls_alone)
+{
+    static struct probe other;
+    struct probe *served = pair_call(p, &client, 0);
+    pair_call(p, &other, 0);
+    uint64_t before = bytes_sent();
+    probe_send(served, "late");
+    grpc_call_flush(served->call);
+    cr_assert_eq(bytes_sent(), before);
+    pair_until_count(p, &client.n_messages, 1);
+}
+
+static void echo_and_flush(struct grpc_call *call, void *data, const uint8_t *bytes, size_t len)
+{
+    struct slice part = {.ptr = bytes, .len = len};
+    uint64_t before = bytes_sent();
+    probe_ops.on_message(call, data, bytes, len);
+    cr_assert_eq(grpc_call_send(call, &part, 1), 0);
+    grpc_call_flush(call);
+    cr_assert_eq(bytes_sent(), before);
+}
+
+Test(call, flush_within_a_callback_waits_for_its_end)
+{
+    p->server_ops.on_message = echo_and_flush;
+    struct probe *served = pair_call(p, &client, 0);
+    for (int i = 0; i < 3; i++)
+        probe_send(&client, "again");
+    pair_until_count(p, &client.n_messages, 3);
+    cr_assert_eq(served->n_messages, 3);
+}
+
 Test(call, messages_go_both_ways_in_order)
 {
     struct probe *served = pair_call(p, &client, 0);

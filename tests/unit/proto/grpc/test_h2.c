@@ -26,7 +26,7 @@ static void on_nothing(struct h2 *unused)
     (void)unused;
 }
 
-static const struct h2_host host = {on_nothing, on_nothing, on_nothing, NULL};
+static const struct h2_host host = {on_nothing, on_nothing, on_nothing, NULL, on_nothing};
 
 static void copy(char out[64], const char *text)
 {

@@ -117,7 +117,7 @@ static void on_nothing(struct h2 *h2)
     (void)h2;
 }
 
-static const struct h2_host host = {on_nothing, on_nothing, on_nothing, on_call};
+static const struct h2_host host = {on_nothing, on_nothing, on_nothing, on_call, on_nothing};
 
 /* Carry everything that `from` has to say to `to`; false when nothing was said. */
 static bool carry(struct end *from, struct end *to)
