@@ -62,8 +62,8 @@ struct config_principal {
 };
 
 struct config_document {
-    char *data, *durability, *log_max_bytes, *retain_bytes, *retain_age, *retain_records, *agent_grace,
-        *agent_heartbeat, *drain_grace, *port_file, *log_level, *insecure;
+    char *data, *durability, *log_max_bytes, *retain_bytes, *retain_age, *retain_records, *checkpoint_interval,
+        *agent_grace, *agent_heartbeat, *drain_grace, *port_file, *log_level, *insecure;
     struct config_list listen;
     struct config_tls tls;
     struct config_limits limits;
@@ -153,6 +153,7 @@ static const cyaml_schema_field_t document_fields[] = {
     TEXT("retain_bytes", struct config_document, retain_bytes),
     TEXT("retain_age", struct config_document, retain_age),
     TEXT("retain_records", struct config_document, retain_records),
+    TEXT("checkpoint_interval", struct config_document, checkpoint_interval),
     TEXT("agent_grace", struct config_document, agent_grace),
     TEXT("agent_heartbeat", struct config_document, agent_heartbeat),
     TEXT("drain_grace", struct config_document, drain_grace),
@@ -188,6 +189,7 @@ static const struct {
     SIMPLE(retain_bytes, "retain-bytes"),
     SIMPLE(retain_age, "retain-age"),
     SIMPLE(retain_records, "retain-records"),
+    SIMPLE(checkpoint_interval, "checkpoint-interval"),
     SIMPLE(agent_grace, "agent-grace"),
     SIMPLE(agent_heartbeat, "agent-heartbeat"),
     SIMPLE(drain_grace, "drain-grace"),

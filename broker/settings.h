@@ -20,7 +20,7 @@ struct settings {
     struct tls_files tls;
     bool insecure, version, check_config;
     uint64_t log_max_bytes, retain_bytes, retain_age_ms, retain_records;
-    uint64_t agent_grace_ms, heartbeat_ms, drain_grace_ms;
+    uint64_t checkpoint_ms, agent_grace_ms, heartbeat_ms, drain_grace_ms;
     struct config config; /* of the file */
     struct access access; /* of file and options together */
 };

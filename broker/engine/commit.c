@@ -4,7 +4,7 @@
  *   append, put          go into the open batch; the start handle runs once the loop is through with its callbacks
  *   on_start             while much comes in, waits for the loop's next turn; then
  *                        seals the open batch (the owner adds its puts) and gives it to the pool; a new one is open
- *   work                 journal_write: one transaction
+ *   work                 journal_write: one transaction, to the write-ahead log; now and then to the store
  *   on_written, success  publish, tell the owner, run the waiters, begin again if something came in meanwhile
  *   on_written, failure  keep the sealed batch, tell the owner, try the same batch again after a back-off
  *
@@ -30,6 +30,7 @@
 #define GATHER_RECORDS 64u
 #define GATHER_BYTES   JOURNAL_BATCH_BYTES
 #define GATHER_MS      1u
+#define SETTLE_MS      1000u
 
 #define PUT_FIXED_BYTES 64u /* what a put costs besides its key and value, about */
 
@@ -58,6 +59,7 @@ static void batch_free(struct commit_batch *b)
 static void on_start(uv_idle_t *handle);
 static void on_retry(uv_timer_t *handle);
 static void on_start_again(uv_timer_t *handle);
+static void on_settle(uv_timer_t *handle);
 
 int commit_init(struct commit *c, uv_loop_t *loop, struct journal *journal, const struct retention_limits *retention,
                 const struct commit_ops *ops, void *data)
@@ -76,9 +78,21 @@ int commit_init(struct commit *c, uv_loop_t *loop, struct journal *journal, cons
         return UV_ENOMEM;
     uv_idle_init(loop, &c->start);
     uv_timer_init(loop, &c->retry);
-    c->start.data = c->retry.data = c->work.data = c;
-    c->n_handles = 2;
+    uv_timer_init(loop, &c->settle);
+    uv_unref((uv_handle_t *)&c->settle); /* what waits there is on disk */
+    c->start.data = c->retry.data = c->settle.data = c->work.data = c;
+    c->n_handles = 3;
+    c->settle_ms = SETTLE_MS;
+    if (journal_has_pending(journal))
+        uv_timer_start(&c->settle, on_settle, c->settle_ms, 0);
     return 0;
+}
+
+void commit_settle_after(struct commit *c, uint32_t ms)
+{
+    c->settle_ms = ms;
+    if (uv_is_active((uv_handle_t *)&c->settle))
+        uv_timer_start(&c->settle, on_settle, ms, 0);
 }
 
 static void close_finish(struct commit *c)
@@ -106,6 +120,7 @@ void commit_close(struct commit *c, void (*cb)(void *data))
     c->on_closed = cb;
     uv_close((uv_handle_t *)&c->start, on_handle_closed);
     uv_close((uv_handle_t *)&c->retry, on_handle_closed);
+    uv_close((uv_handle_t *)&c->settle, on_handle_closed);
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */
@@ -143,7 +158,13 @@ static void flight_succeeded(struct commit *c)
     (void)FAILPOINT("commit.publish");
     journal_publish(c->journal, &b->write);
     (void)FAILPOINT("commit.published");
-    c->wanted |= b->write.trim_more;
+    if (b->write.in_store) {
+        uv_timer_stop(&c->settle);
+        c->wanted |= b->write.trim_more;
+        c->checkpoint |= b->write.trim_more;
+    } else if (journal_has_pending(c->journal) && !uv_is_active((uv_handle_t *)&c->settle)) {
+        uv_timer_start(&c->settle, on_settle, c->settle_ms, 0);
+    }
     c->flight = NULL;
     c->ops->on_committed(c->data, b->from, b->through);
     (void)FAILPOINT("commit.told");
@@ -207,6 +228,11 @@ static void on_start_again(uv_timer_t *handle)
     start_soon(handle->data);
 }
 
+static void on_settle(uv_timer_t *handle)
+{
+    commit_poke(handle->data);
+}
+
 /* Is more of what came in this turn likely to come in the next one? */
 static bool gathering(struct commit *c)
 {
@@ -238,6 +264,8 @@ static void on_start(uv_idle_t *handle)
     c->n_gathered = 0;
     c->expected_bytes = c->flight->bytes;
     c->wanted = false;
+    c->flight->write.checkpoint = c->checkpoint;
+    c->checkpoint = false;
     c->flight->write.retention = c->retention;
     flight_write(c);
 }
@@ -312,6 +340,7 @@ void commit_forget(struct commit_waiter *w)
 
 void commit_poke(struct commit *c)
 {
+    c->checkpoint = true;
     want(c);
 }
 

@@ -61,7 +61,9 @@ struct commit {
     struct commit_batch *flight; /* being written, or waiting to be tried again */
     uint64_t newest;             /* accepted */
     uint64_t newest_time_ns;
-    bool wanted;           /* something is to be written although there may be no record */
+    bool wanted;     /* something is to be written although there may be no record */
+    bool checkpoint; /* … and is to go to the store, with what waits for it (journal.h) */
+    uint32_t settle_ms;
     bool full;             /* commit_full said yes: on_room is owed */
     size_t n_gathered;     /* records that the open batch had a turn ago */
     size_t expected_bytes; /* of the transaction before: the open one may become as large */
@@ -73,6 +75,7 @@ struct commit {
     uv_work_t work;
     uv_idle_t start;
     uv_timer_t retry;
+    uv_timer_t settle; /* what was written waits for the store so long at most */
     unsigned n_handles;
     void (*on_closed)(void *data);
 };
@@ -80,6 +83,8 @@ struct commit {
 /* The journal is open and stays open until commit_close is done. Returns 0 or a negative errno with nothing started. */
 int commit_init(struct commit *c, uv_loop_t *loop, struct journal *journal, const struct retention_limits *retention,
                 const struct commit_ops *ops, void *data);
+/* How long a transaction may wait in the write-ahead log for the store; 1,000 ms when nothing is said. */
+void commit_settle_after(struct commit *c, uint32_t ms);
 /* Wait for the write under way, drop what is not written, and tell `cb` from the loop. */
 void commit_close(struct commit *c, void (*cb)(void *data));
 
@@ -95,7 +100,7 @@ int commit_put(struct commit *c, enum journal_table table, const void *key, size
 void commit_wait(struct commit *c, struct commit_waiter *w);
 /* Forget a waiter; accepts one that is not waiting. */
 void commit_forget(struct commit_waiter *w);
-/* Write a transaction even if there is nothing new, for retention's sake. */
+/* Write a transaction to the store even if there is nothing new, for retention's sake. */
 void commit_poke(struct commit *c);
 
 /* Writers must stop: too much is waiting, or commits fail. on_room comes when this has changed. */

@@ -8,7 +8,8 @@
  * reported as a damaged range, and the rest stays readable. The pairs of the tables have a CRC-32C each, which nobody
  * sees.
  *
- * The newest batches are also kept in memory (the tail), where all readers share them. */
+ * The newest batches are also kept in memory (the tail), where all readers share them. A small transaction goes to the
+ * write-ahead log (redo.h) and waits there for the store: within a second or so, and with many others. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 #include "broker/engine/journal_batch.h"
 #include "broker/engine/journal_loaded.h"
 #include "broker/engine/journal_tail.h"
+#include "broker/engine/redo.h"
 #include "runtime/chunk.h"
 #include "runtime/store.h"
 
@@ -30,15 +32,18 @@ struct journal_write {
     size_t n_batches;
     struct journal_put *puts; /* list, in order: see journal_write_put */
     struct journal_put *last_put;
+    bool checkpoint; /* into the store, with everything that waits for it; retention has its turn only then */
     struct retention_limits retention;
     uint64_t now_ns;         /* for retention by age */
     uint64_t status_through; /* the status table then holds the fold of records 1..status_through */
     /* results */
-    uint64_t oldest;       /* first sequence kept; 0 when the log has no records */
-    uint64_t n_trimmed;    /* records removed by retention */
-    bool trim_more;        /* one step was not enough: write again soon */
-    uint32_t trimmed_bits; /* OR of the AIX bits of what was ever removed */
-    uint64_t log_bytes;    /* of stored values that are kept */
+    bool in_store;                       /* else it is in the write-ahead log, and what follows is not set */
+    struct journal_pending_write *entry; /* in the write-ahead log */
+    uint64_t oldest;                     /* first sequence kept; 0 when the log has no records */
+    uint64_t n_trimmed;                  /* records removed by retention */
+    bool trim_more;                      /* one step was not enough: write again soon */
+    uint32_t trimmed_bits;               /* OR of the AIX bits of what was ever removed */
+    uint64_t log_bytes;                  /* of stored values that are kept */
 };
 
 struct journal_options {
@@ -49,9 +54,20 @@ struct journal_options {
     uint64_t new_epoch;  /* random, not 0: used when the log is made */
 };
 
+/* Transactions in the write-ahead log that the store does not have: journal_pending.h. */
+struct journal_pending {
+    struct journal_pending_write *first, *last;
+    size_t n_batches;
+};
+
 struct journal {
     struct store store;
+    struct redo redo;
+    struct journal_pending pending;
     unsigned log_table, meta_table, tables[JOURNAL_N_TABLES];
+    bool is_open;
+    uint64_t applied; /* number of the last frame that the store has, when it was opened */
+    uint64_t stored;  /* newest record that is in the store */
     uint64_t epoch;
     uint64_t oldest; /* first sequence kept; newest + 1 when there is none */
     uint64_t newest; /* published; 0 = nothing yet */
@@ -69,7 +85,8 @@ struct journal {
 /* Open or make the log. On failure nothing stays open and `err` names what is wrong: UV_EBUSY open elsewhere,
  * UV_EINVAL format of another version, UV_EACCES and others from the file system. */
 int journal_open(struct journal *j, const struct journal_options *options, char *err, size_t err_len);
-/* Accepts a zeroed journal. No write may be under way. */
+/* Brings everything into the store; what cannot be brought there stays in the write-ahead log. Accepts a zeroed
+ * journal. No write may be under way. */
 void journal_close(struct journal *j);
 
 /* ---- writing */
@@ -80,17 +97,21 @@ int journal_write_put(struct journal_write *w, enum journal_table table, const v
                       const void *value, size_t value_len);
 /* Move the puts of `part` behind those of `w`. */
 void journal_write_join(struct journal_write *w, struct journal_write *part);
-/* Frees the puts, not the batches. */
+/* Frees what the write owns, not the batches. */
 void journal_write_deinit(struct journal_write *w);
 
-/* Store it all in one transaction, or nothing; storing the same again changes nothing. Blocking; may run on any one
- * thread at a time: it touches the store and `w` only. UV_ENOSPC: no room, may be tried again. */
+/* Let it all be on disk as one transaction, or nothing; writing the same again changes nothing. Blocking; may run on
+ * any one thread at a time, and journal_publish not meanwhile: it touches the files and `w` only. UV_ENOSPC: no room,
+ * may be tried again. */
 int journal_write(struct journal *j, struct journal_write *w);
-/* After journal_write succeeded: let readers see it. References the batches' chunks. On the loop thread. */
-void journal_publish(struct journal *j, const struct journal_write *w);
+/* After journal_write succeeded: let readers see it. References the batches' chunks, and takes over the puts. On the
+ * loop thread. */
+void journal_publish(struct journal *j, struct journal_write *w);
+/* Is anything waiting for the store? */
+bool journal_has_pending(const struct journal *j);
 
-/* Every pair of a table, in key order; one that is damaged is logged, counted and left out. `cb` returning other than 0
- * stops and is returned. */
+/* Every pair of a table as it was when the log was opened, in key order; one that is damaged is logged, counted and
+ * left out. `cb` returning other than 0 stops and is returned. */
 int journal_each(struct journal *j, enum journal_table table,
                  int (*cb)(void *data, const struct store_value *key, const struct store_value *value), void *data);
 

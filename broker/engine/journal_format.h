@@ -2,9 +2,9 @@
 /* What the log looks like in its store: for the journal, and for whoever looks at a log without opening it.
  *
  * Table "log": key first sequence, value journal_value_header and records. Table "meta": "format" (uint32_t), "epoch"
- * (uint64_t), "state" (struct journal_state). Tables journal_table_names: what the services put. Every pair has a
- * CRC-32C that covers its key too, so that nothing passes for something else; only "format" has none. Numbers are in
- * the byte order of the host, like the keys. Pure. */
+ * (uint64_t), "state" (struct journal_state), "redo" (uint64_t: the last frame of the write-ahead log that is in here).
+ * Tables journal_table_names: what the services put. Every pair has a CRC-32C that covers its key too, so that nothing
+ * passes for something else; only "format" has none. Numbers are in the byte order of the host, like the keys. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +14,9 @@
 #include "broker/engine/journal.h"
 #include "runtime/store.h"
 
-#define JOURNAL_FORMAT     2u
-#define JOURNAL_PAIR_EXTRA 4u /* bytes of a stored pair's value behind what was put */
+#define JOURNAL_FORMAT              3u
+#define JOURNAL_FORMAT_WITHOUT_REDO 2u /* read, and made a log of this version when it is opened */
+#define JOURNAL_PAIR_EXTRA          4u /* bytes of a stored pair's value behind what was put */
 
 extern const char *const journal_table_names[JOURNAL_N_TABLES];
 

@@ -124,9 +124,9 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     bool whole = journal_batch_copy(first, &cursor->value, &b);
     if (!whole || sequence > b.last || (next && b.last >= next)) {
         out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
-        out_damage->last = next ? next - 1 : j->newest;
-        if (out_damage->last > j->newest)
-            out_damage->last = j->newest;
+        out_damage->last = next ? next - 1 : j->stored;
+        if (out_damage->last > j->stored)
+            out_damage->last = j->stored;
         j->n_damaged_reads++;
         journal_batch_deinit(&b);
         return JOURNAL_DAMAGED;

@@ -49,6 +49,28 @@ int journal_state_put(const struct journal *j, struct store_txn *t, const struct
     return meta_put(t, j->meta_table, "state", state, sizeof *state);
 }
 
+int journal_applied_put(const struct journal *j, struct store_txn *t, uint64_t number)
+{
+    return meta_put(t, j->meta_table, "redo", &number, sizeof number);
+}
+
+static int applied_get(const struct journal *j, struct store_txn *t, uint64_t *out_number)
+{
+    int rc = meta_get(t, j->meta_table, "redo", out_number, sizeof *out_number);
+    if (rc == UV_ENOENT) /* there was no checkpoint yet */
+        *out_number = 0;
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
+/* A log of format 2 has no write-ahead log; all else is the same. */
+static int upgrade(const struct journal *j, struct store_txn *t, uint32_t *format)
+{
+    if (*format != JOURNAL_FORMAT_WITHOUT_REDO)
+        return 0;
+    *format = JOURNAL_FORMAT;
+    return store_put(t, j->meta_table, "format", strlen("format"), format, sizeof *format, 0);
+}
+
 /* The one pair without a checksum, so that every version can read it. */
 static int format_get(struct store_txn *t, unsigned table, uint32_t *out_format)
 {
@@ -80,6 +102,8 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
         if (!rc)
             rc = journal_state_put(j, &txn, &state);
     }
+    if (!rc)
+        rc = upgrade(j, &txn, &format);
     if (!rc && format != JOURNAL_FORMAT) {
         snprintf(err, err_len, "the log has format %u, this version reads format %u", format, JOURNAL_FORMAT);
         store_abort(&txn);
@@ -89,6 +113,8 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
         rc = meta_get(&txn, j->meta_table, "epoch", &j->epoch, sizeof j->epoch);
     if (!rc)
         rc = journal_state_get(j, &txn, &state);
+    if (!rc)
+        rc = applied_get(j, &txn, &j->applied);
     if (rc) {
         store_abort(&txn);
     } else {
@@ -98,7 +124,7 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
         snprintf(err, err_len, "cannot read or make the log's description: %s", journal_open_error(rc));
         return rc;
     }
-    j->newest = state.newest;
+    j->newest = j->stored = state.newest;
     j->newest_time_ns = state.newest_time_ns;
     j->log_bytes = state.log_bytes;
     j->status_through = state.status_through;

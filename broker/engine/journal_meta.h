@@ -17,5 +17,8 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
 int journal_state_get(const struct journal *j, struct store_txn *t, struct journal_state *out_state);
 int journal_state_put(const struct journal *j, struct store_txn *t, const struct journal_state *state);
 
+/* Number of the last frame of the write-ahead log that the store has. */
+int journal_applied_put(const struct journal *j, struct store_txn *t, uint64_t number);
+
 /* What an error of the store means to who starts the broker. */
 const char *journal_open_error(int rc);

@@ -61,7 +61,7 @@ int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run
 /* The first stored value whose newest record is not before `time_ns`, by bisection over sequences. */
 static int find_time_value(struct journal *j, struct store_cursor *cursor, uint64_t time_ns, uint64_t *out_first)
 {
-    uint64_t low = j->oldest, high = j->newest + 1; /* the answer lies in low..high; high = none */
+    uint64_t low = j->oldest, high = j->stored + 1; /* the answer lies in low..high; high = none */
 
     while (low < high) {
         uint64_t middle = low + (high - low) / 2, first = 0, next = 0;
@@ -101,6 +101,8 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *out_sequenc
     store_abort(&txn);
     if (rc)
         return rc;
+    if (first == j->stored + 1) /* what is not in the store is in the tail */
+        first = journal_tail_find_time(&j->tail, first, time_ns, j->newest + 1);
 
     struct journal_run run;
     rc = journal_read(j, first, UINT64_MAX, SIZE_MAX, &run);

@@ -18,6 +18,7 @@ int journal_tail_init(struct journal_tail *t, uint64_t limit_bytes)
 {
     memset(t, 0, sizeof *t);
     t->limit_bytes = limit_bytes ? limit_bytes : DEFAULT_BYTES;
+    t->keep_from = UINT64_MAX;
     t->ring = calloc(JOURNAL_TAIL_BATCHES, sizeof *t->ring);
     return t->ring ? 0 : UV_ENOMEM;
 }
@@ -49,7 +50,7 @@ void journal_tail_add(struct journal_tail *t, const struct journal_batch *b)
 
 void journal_tail_trim(struct journal_tail *t)
 {
-    while (t->n > 1 && t->bytes > t->limit_bytes)
+    while (t->n > 1 && t->bytes > t->limit_bytes && slot(t, 0)->last < t->keep_from)
         drop_oldest(t);
 }
 
@@ -70,4 +71,14 @@ struct journal_batch *journal_tail_find(const struct journal_tail *t, uint64_t s
             high = middle;
     }
     return sequence <= slot(t, low)->last ? slot(t, low) : NULL;
+}
+
+uint64_t journal_tail_find_time(const struct journal_tail *t, uint64_t from, uint64_t time_ns, uint64_t none)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const struct journal_batch *b = slot(t, i);
+        if (b->last >= from && b->newest_time_ns >= time_ns)
+            return b->first > from ? b->first : from;
+    }
+    return none;
 }

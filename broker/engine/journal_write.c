@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One transaction: the batches behind the newest value, the puts, what retention removes, and the state that tells how
- * far all that has come. The state changes in the same transaction as the log, so counts and the newest sequence never
- * disagree with it. */
+/* One transaction, to the write-ahead log if it is small: its batches and puts, behind each other. Or to the store,
+ * with everything that waits there: batches behind the newest value, puts, what retention removes, and the state that
+ * tells how far all that has come. The state changes in the same transaction as the log, so counts and the newest
+ * sequence never disagree with it. */
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -9,14 +10,10 @@
 #include "broker/engine/journal.h"
 #include "broker/engine/journal_format.h"
 #include "broker/engine/journal_meta.h"
+#include "broker/engine/journal_pending.h"
 
-struct journal_put {
-    struct journal_put *next;
-    enum journal_table table;
-    bool delete;
-    size_t key_len, value_len;
-    uint8_t bytes[]; /* key, then the pair's stored value */
-};
+/* Of those, the tail must have room besides what it holds for readers. */
+#define MAX_PENDING_BATCHES (JOURNAL_TAIL_BATCHES / 2)
 
 int journal_write_put(struct journal_write *w, enum journal_table table, const void *key, size_t key_len,
                       const void *value, size_t value_len)
@@ -28,7 +25,7 @@ int journal_write_put(struct journal_write *w, enum journal_table table, const v
     put->table = table;
     put->delete = value == NULL;
     put->key_len = key_len;
-    put->value_len = value_len + JOURNAL_PAIR_EXTRA;
+    put->value_len = value ? value_len + JOURNAL_PAIR_EXTRA : 0;
     memcpy(put->bytes, key, key_len);
     if (value)
         journal_pair_seal(key, key_len, value, value_len, put->bytes + key_len);
@@ -54,16 +51,17 @@ void journal_write_join(struct journal_write *w, struct journal_write *part)
 
 void journal_write_deinit(struct journal_write *w)
 {
-    for (struct journal_put *put = w->puts, *next; put; put = next) {
-        next = put->next;
-        free(put);
-    }
+    journal_puts_free(w->puts);
     w->puts = w->last_put = NULL;
+    free(w->entry); /* of a transaction that was not published */
+    w->entry = NULL;
 }
 
-static int write_puts(struct journal *j, struct store_txn *txn, const struct journal_write *w)
+/* ------------------------------------------------------------------------------------------------ to the store */
+
+static int write_puts(const struct journal *j, struct store_txn *txn, const struct journal_put *puts)
 {
-    for (const struct journal_put *put = w->puts; put; put = put->next) {
+    for (const struct journal_put *put = puts; put; put = put->next) {
         unsigned table = j->tables[put->table];
         int rc = put->delete
                      ? store_delete(txn, table, put->bytes, put->key_len)
@@ -76,11 +74,11 @@ static int write_puts(struct journal *j, struct store_txn *txn, const struct jou
     return 0;
 }
 
-static int write_batches(struct journal *j, struct store_txn *txn, const struct journal_write *w,
+static int write_batches(const struct journal *j, struct store_txn *txn, const struct journal_batch *batches, size_t n,
                          struct journal_state *state)
 {
-    for (size_t i = 0; i < w->n_batches; i++) {
-        const struct journal_batch *b = &w->batches[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct journal_batch *b = &batches[i];
         if (b->last <= state->newest) /* a commit that was said to fail after all of it was on disk */
             continue;
         int rc = store_put(txn, j->log_table, &b->first, sizeof b->first, b->chunk->bytes, b->chunk->len, STORE_APPEND);
@@ -145,9 +143,9 @@ static int trim_judge(struct store_cursor *c, const struct journal_write *w, con
     return 0;
 }
 
-/* Remove what retention says from the old end, and report the new one. */
-static int write_trim(struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
-                      struct journal_state *state)
+/* Remove what retention says from the old end, one step, and report the new one. */
+static int trim_step(const struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
+                     struct journal_state *state)
 {
     struct store_cursor cursor = {0};
     struct trim t;
@@ -156,7 +154,6 @@ static int write_trim(struct journal *j, struct store_txn *txn, struct journal_w
     if (rc)
         return rc;
 
-    w->n_trimmed = 0;
     /* Most transactions remove nothing, and the oldest value alone says so: the others lie on pages that nobody else
      * looks at. */
     rc = trim_judge(&cursor, w, state, added_from, 1, &t);
@@ -178,21 +175,53 @@ static int write_trim(struct journal *j, struct store_txn *txn, struct journal_w
     return rc;
 }
 
+/* At least as much as this transaction adds may go with it, so that the log does not grow over its limits. */
+static int write_trim(const struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
+                      struct journal_state *state)
+{
+    size_t n_added = j->pending.n_batches + w->n_batches;
+
+    w->n_trimmed = 0;
+    for (size_t n = 0;; n += RETENTION_STEP_BATCHES) {
+        int rc = trim_step(j, txn, w, added_from, state);
+        if (rc || !w->trim_more || n > n_added)
+            return rc;
+    }
+}
+
+/* What waits in the write-ahead log, and this. */
+static int write_added(const struct journal *j, struct store_txn *txn, const struct journal_write *w, uint64_t applied,
+                       struct journal_state *state)
+{
+    int rc = 0;
+
+    for (const struct journal_pending_write *p = j->pending.first; !rc && p; p = p->next) {
+        rc = write_batches(j, txn, p->batches, p->n_batches, state);
+        if (!rc)
+            rc = write_puts(j, txn, p->puts);
+    }
+    if (!rc)
+        rc = write_batches(j, txn, w->batches, w->n_batches, state);
+    if (!rc)
+        rc = write_puts(j, txn, w->puts);
+    if (!rc)
+        rc = journal_applied_put(j, txn, applied);
+    state->status_through = w->status_through;
+    return rc;
+}
+
 /* One transaction: what retention removes, and, if `append`, everything new. */
 static int write_once(struct journal *j, struct journal_write *w, bool append)
 {
     struct store_txn txn = {0};
     struct journal_state state;
+    uint64_t applied = append ? redo_seal(&j->redo) : 0;
     int rc = store_begin(&j->store, true, &txn);
     if (rc)
         return rc;
     rc = journal_state_get(j, &txn, &state);
     if (!rc && append)
-        rc = write_batches(j, &txn, w, &state);
-    if (!rc && append) {
-        state.status_through = w->status_through;
-        rc = write_puts(j, &txn, w);
-    }
+        rc = write_added(j, &txn, w, applied, &state);
     if (!rc)
         rc = write_trim(j, &txn, w, append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX, &state);
     if (!rc)
@@ -204,13 +233,14 @@ static int write_once(struct journal *j, struct journal_write *w, bool append)
     rc = store_commit(&txn);
     w->trimmed_bits = state.trimmed_bits;
     w->log_bytes = state.log_bytes;
+    if (!rc && append)
+        redo_restart(&j->redo);
     return rc;
 }
 
-int journal_write(struct journal *j, struct journal_write *w)
+static int write_store(struct journal *j, struct journal_write *w)
 {
-    for (size_t i = 0; i < w->n_batches; i++)
-        journal_batch_seal(&w->batches[i]);
+    w->in_store = true;
     w->n_trimmed = 0;
     int rc = write_once(j, w, true);
     if (rc != UV_ENOSPC)
@@ -222,4 +252,75 @@ int journal_write(struct journal *j, struct journal_write *w)
     rc = write_once(j, w, true);
     w->n_trimmed += n_trimmed;
     return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------ ahead of it */
+
+static struct redo_put as_redo_put(const struct journal_put *put)
+{
+    return (struct redo_put){.table = put->table,
+                             .delete = put->delete,
+                             .key = put->bytes,
+                             .key_len = put->key_len,
+                             .value = put->bytes + put->key_len,
+                             .value_len = put->value_len};
+}
+
+/* The puts as they are in a frame, malloc'd. UV_ENOBUFS when they are too large for one. */
+static int gather_puts(const struct journal_write *w, uint8_t **out_bytes, size_t *out_len)
+{
+    size_t len = 0, at = 0;
+
+    for (const struct journal_put *put = w->puts; put; put = put->next) {
+        struct redo_put p = as_redo_put(put);
+        len += redo_put_size(&p);
+        if (len > REDO_MAX_FRAME || put->key_len > UINT16_MAX)
+            return UV_ENOBUFS;
+    }
+    uint8_t *bytes = len > 0 ? malloc(len) : NULL;
+    if (len > 0 && !bytes)
+        return UV_ENOMEM;
+    for (const struct journal_put *put = w->puts; put; put = put->next) {
+        struct redo_put p = as_redo_put(put);
+        redo_put_write(&p, bytes + at);
+        at += redo_put_size(&p);
+    }
+    *out_bytes = bytes;
+    *out_len = len;
+    return 0;
+}
+
+/* UV_ENOBUFS, UV_ENOSPC: it belongs into the store. */
+static int write_ahead(struct journal *j, struct journal_write *w)
+{
+    struct redo_frame frame = {.status_through = w->status_through, .n_batches = w->n_batches};
+    uint8_t *puts = NULL;
+
+    if (w->n_batches > REDO_MAX_BATCHES || j->pending.n_batches + w->n_batches > MAX_PENDING_BATCHES)
+        return UV_ENOBUFS;
+    for (size_t i = 0; i < w->n_batches; i++)
+        frame.batches[i] = (struct redo_batch){
+            .first = w->batches[i].first, .bytes = w->batches[i].chunk->bytes, .len = w->batches[i].chunk->len};
+    int rc = gather_puts(w, &puts, &frame.puts_len);
+    if (rc)
+        return rc;
+    if (!w->entry)
+        w->entry = journal_pending_new(w->n_batches);
+    frame.puts = puts;
+    rc = w->entry ? redo_append(&j->redo, &frame) : UV_ENOMEM;
+    free(puts);
+    return rc;
+}
+
+int journal_write(struct journal *j, struct journal_write *w)
+{
+    for (size_t i = 0; i < w->n_batches; i++)
+        journal_batch_seal(&w->batches[i]);
+    w->in_store = false;
+    if (!w->checkpoint) {
+        int rc = w->n_batches > 0 || w->puts ? write_ahead(j, w) : 0;
+        if (rc != UV_ENOBUFS && rc != UV_ENOSPC)
+            return rc;
+    }
+    return write_store(j, w);
 }

@@ -409,6 +409,8 @@ int broker_start(struct broker *b, uv_loop_t *loop, const struct broker_options 
     rc = restore(b);
     if (!rc)
         rc = commit_init(&b->commit, loop, &b->journal, &options->retention, &commit_ops, b);
+    if (!rc && options->checkpoint_ms > 0)
+        commit_settle_after(&b->commit, options->checkpoint_ms);
     if (rc) {
         snprintf(err, err_len, "data directory %s: cannot restore the state: %s", options->data_directory,
                  uv_strerror(rc));

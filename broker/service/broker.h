@@ -45,6 +45,7 @@ struct broker_options {
     bool relaxed;
     uint64_t map_bytes;
     struct retention_limits retention;
+    uint32_t checkpoint_ms;  /* see commit_settle_after */
     uint32_t agent_grace_ms; /* after a start: agents that were attached before may come back for this long */
     uint32_t heartbeat_ms;   /* an agent silent for three of them is lost */
     uint32_t drain_grace_ms; /* at a stop: calls may finish for this long */

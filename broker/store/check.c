@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The description first, since it says what the log must hold; then the records, in order; then the small tables; last
- * the free pages, which nobody may use. What the image reports while the records are walked is the reason of the hole
- * that shows at the next record. */
+/* The description first, since it says what the log must hold; then the records, in order; then the small tables; then
+ * the free pages, which nobody may use; last the write-ahead log, whose records come behind the store's. What the image
+ * reports while the records are walked is the reason of the hole that shows at the next record. */
 #include "broker/store/check.h"
 
 #include <inttypes.h>
@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "broker/engine/journal_format.h"
+#include "broker/store/check_ahead.h"
 #include "broker/store/check_pair.h"
 #include "proto/event_view.h"
 
@@ -26,6 +27,7 @@ struct check {
     bool has_format, has_epoch, has_state;
     uint32_t format;
     struct journal_state state;
+    uint64_t applied; /* last transaction of the write-ahead log that is in the store */
 
     /* the records */
     bool in_log;
@@ -107,6 +109,8 @@ static int on_meta(void *data, const struct store_value *key, const struct store
     } else if (key->len == 5 && memcmp(key->data, "state", 5) == 0 && whole && value.len == sizeof c->state) {
         memcpy(&c->state, value.data, value.len);
         c->has_state = true;
+    } else if (key->len == 4 && memcmp(key->data, "redo", 4) == 0 && whole && value.len == sizeof c->applied) {
+        memcpy(&c->applied, value.data, value.len);
     } else {
         tell_fault(c, "the checksum of a pair does not match");
     }
@@ -250,6 +254,79 @@ static int count_pair(void *data, const struct store_value *key, const struct st
     return 0;
 }
 
+/* ---- the write-ahead log */
+
+/* The records of one value, which follow those before it. */
+static void on_batch_ahead(struct check *c, const struct redo_batch *batch)
+{
+    struct store_value value = {.data = batch->bytes, .len = batch->len};
+    struct journal_value_header header;
+    struct check_summary *s = c->summary;
+
+    if (batch->first <= s->newest) {
+        tell_fault(c, "write-ahead log: record %" PRIu64 " is in the store", batch->first);
+        return;
+    }
+    if (batch->first > s->newest + 1)
+        tell_hole(c, s->newest + 1, batch->first - 1, "it was in the write-ahead log");
+    if (!journal_value_check(batch->first, &value, &header)) /* redo_scan found it whole */
+        return;
+    if (c->deep || s->oldest_time_ns == 0)
+        check_records(c, batch->first, &header, &value);
+    s->newest = c->state.newest = batch->first + header.n_records - 1;
+    s->newest_time_ns = header.newest_time_ns;
+    s->log_bytes += batch->len;
+}
+
+static int on_frame_ahead(void *data, const struct redo_frame *frame)
+{
+    struct check *c = data;
+    const uint8_t *puts = frame->puts;
+    size_t puts_len = frame->puts_len;
+    struct redo_put put;
+    char reason[256];
+    int rc = 0;
+
+    c->summary->n_ahead++;
+    c->summary->status_through = frame->status_through;
+    for (size_t i = 0; i < frame->n_batches; i++)
+        on_batch_ahead(c, &frame->batches[i]);
+    while (c->deep && !rc && redo_put_next(&puts, &puts_len, &put)) {
+        struct store_value key = {.data = put.key, .len = put.key_len},
+                           value = {.data = put.value, .len = put.value_len};
+        if (put.delete)
+            continue;
+        if (!journal_pair_open(&key, &value)) {
+            tell_fault(c, "write-ahead log: the checksum of a pair does not match");
+            continue;
+        }
+        rc = check_pair((enum journal_table)put.table, &key, &value, c->summary->epoch, c->state.newest, reason,
+                        sizeof reason);
+        if (rc == UV_EINVAL) {
+            tell_fault(c, "write-ahead log: %s: %s", journal_table_names[put.table], reason);
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+static void on_fault_ahead(void *data, const char *reason)
+{
+    tell_fault(data, "%s", reason);
+}
+
+static int walk_ahead(struct check *c, const char *directory)
+{
+    const struct check_ahead ahead = {.epoch = c->summary->epoch,
+                                      .applied = c->applied,
+                                      .on_frame = on_frame_ahead,
+                                      .on_fault = on_fault_ahead,
+                                      .data = c};
+
+    c->table = NULL;
+    return c->has_epoch && c->has_state ? check_ahead(directory, &ahead) : 0;
+}
+
 /* ---- all */
 
 static int walk(struct check *c, const char *name, bool values, store_image_pair_cb cb)
@@ -309,7 +386,7 @@ static int take_description(struct check *c, char *err, size_t err_len)
 {
     struct check_summary *s = c->summary;
 
-    if (c->has_format && c->format != JOURNAL_FORMAT) {
+    if (c->has_format && c->format != JOURNAL_FORMAT && c->format != JOURNAL_FORMAT_WITHOUT_REDO) {
         snprintf(err, err_len, "the log has format %" PRIu32 ", this version reads format %u", c->format,
                  JOURNAL_FORMAT);
         return UV_EINVAL;
@@ -367,7 +444,7 @@ static void find_oldest_time(const char *directory, struct check_summary *s)
     store_image_close(&image);
 }
 
-static int check_image(struct check *c, char *err, size_t err_len)
+static int check_image(struct check *c, const char *directory, char *err, size_t err_len)
 {
     struct check_summary *s = c->summary;
     int rc = walk(c, "meta", true, on_meta);
@@ -378,6 +455,8 @@ static int check_image(struct check *c, char *err, size_t err_len)
         rc = walk_log(c);
     if (!rc)
         rc = walk_others(c);
+    if (!rc)
+        rc = walk_ahead(c, directory);
     if (rc)
         snprintf(err, err_len, "%s", uv_strerror(rc));
     if (!c->deep)
@@ -412,7 +491,7 @@ int check_log(const char *directory, bool deep, const struct check_ops *ops, voi
     if (!rc)
         rc = store_files_mark(directory, &out_summary->mark);
     if (!rc && !(rc = store_image_open(&c.image, directory, &image_ops, &c, err, err_len))) {
-        rc = check_image(&c, err, err_len);
+        rc = check_image(&c, directory, err, err_len);
         store_image_close(&c.image);
         if (!rc && !deep)
             find_oldest_time(directory, out_summary);

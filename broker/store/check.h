@@ -44,6 +44,7 @@ struct check_summary {
     uint64_t oldest_time_ns, newest_time_ns;
     uint64_t n_records; /* that are whole; unless `deep`, newest - oldest + 1 */
     uint64_t log_bytes, status_through;
+    uint64_t n_ahead; /* transactions in the write-ahead log that are not in the store; what is above counts them */
     uint64_t file_bytes, used_bytes, free_bytes;
     struct check_table tables[STORE_IMAGE_MAX_TABLES];
     size_t n_tables;

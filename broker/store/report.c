@@ -150,6 +150,7 @@ static void print_json(struct report *r, const struct check_summary *s, bool dee
     json_number(r, "lostRecords", s->n_lost);
     json_number(r, "logBytes", s->log_bytes);
     json_number(r, "statusThrough", s->status_through);
+    json_number(r, "aheadTransactions", s->n_ahead);
     json_number(r, "fileBytes", s->file_bytes);
     json_number(r, "usedBytes", s->used_bytes);
     json_number(r, "freeBytes", s->free_bytes);
@@ -193,6 +194,7 @@ static void print_summary(struct report *r, const struct check_summary *s)
     }
     fprintf(r->out, "file        %" PRIu64 " bytes: %" PRIu64 " in use, %" PRIu64 " free\n", s->file_bytes,
             s->used_bytes, s->free_bytes);
+    fprintf(r->out, "ahead       %" PRIu64 " transactions that the file does not have yet\n", s->n_ahead);
     for (size_t i = 0; i < s->n_tables; i++) {
         fputs(i == 0 ? "\nTABLE           PAIRS         BYTES\n" : "", r->out);
         print_text(r, s->tables[i].name);

@@ -42,7 +42,7 @@ void disk_log_read(struct disk_log *log, const char *path)
                 abort();
         }
         log->entries[log->n++] = (struct disk_log_entry){
-            .kind = entry.kind, .offset = entry.offset, .len = entry.len, .bytes = log->file + at};
+            .kind = entry.kind, .file = entry.file, .offset = entry.offset, .len = entry.len, .bytes = log->file + at};
         at += entry.len;
     }
 }
@@ -54,9 +54,9 @@ void disk_log_free(struct disk_log *log)
     *log = (struct disk_log){0};
 }
 
-static bool is_write(const struct disk_log_entry *e)
+static bool is_write(const struct disk_log_entry *e, enum disk_record_file file)
 {
-    return e->kind == DISK_WRITE || e->kind == DISK_WRITE_DURABLE;
+    return e->file == file && (e->kind == DISK_WRITE || e->kind == DISK_WRITE_DURABLE);
 }
 
 /* Write the parts of an entry that made it; sectors count from the beginning of the file. */
@@ -72,7 +72,8 @@ static void apply(uint8_t *file, const struct disk_log_entry *e, uint64_t sector
     }
 }
 
-uint8_t *disk_image(const struct disk_log *log, size_t cut, enum disk_fate fate, uint64_t seed, size_t *out_len)
+uint8_t *disk_image(const struct disk_log *log, enum disk_record_file name, size_t cut, enum disk_fate fate,
+                    uint64_t seed, size_t *out_len)
 {
     struct chance chance = chance_from(seed);
     uint64_t end = 0;
@@ -80,19 +81,19 @@ uint8_t *disk_image(const struct disk_log *log, size_t cut, enum disk_fate fate,
 
     for (size_t i = 0; i <= cut && i < log->n; i++) {
         const struct disk_log_entry *e = &log->entries[i];
-        if (is_write(e) && e->offset + e->len > end)
+        if (is_write(e, name) && e->offset + e->len > end)
             end = e->offset + e->len;
-        if (e->kind == DISK_SYNC && i < cut) {
+        if (e->kind == DISK_SYNC && e->file == name && i < cut) {
             flushed = i;
             n_loose = 0;
-        } else if (is_write(e)) {
+        } else if (is_write(e, name)) {
             n_loose++;
         }
     }
     uint8_t *file = allocate(end, 1);
     for (size_t i = 0; i <= cut && i < log->n; i++) {
         const struct disk_log_entry *e = &log->entries[i];
-        if (!is_write(e))
+        if (!is_write(e, name))
             continue;
         bool is_sure = i < flushed || (e->kind == DISK_WRITE_DURABLE && i < cut);
         bool is_there = true;

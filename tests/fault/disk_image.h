@@ -12,6 +12,7 @@
 
 struct disk_log_entry {
     enum disk_record_kind kind;
+    enum disk_record_file file;
     uint64_t offset; /* of a mark: its number */
     size_t len;
     const uint8_t *bytes; /* in the log */
@@ -37,5 +38,7 @@ enum disk_fate {
     DISK_N_FATES,
 };
 
-/* The file when the power is lost while entry `cut` is under way: that one counts as not completed. On the heap. */
-uint8_t *disk_image(const struct disk_log *log, size_t cut, enum disk_fate fate, uint64_t seed, size_t *out_len);
+/* The file when the power is lost while entry `cut` is under way: that one counts as not completed. On the heap;
+ * *out_len is 0 when nothing was written to it. */
+uint8_t *disk_image(const struct disk_log *log, enum disk_record_file file, size_t cut, enum disk_fate fate,
+                    uint64_t seed, size_t *out_len);

@@ -17,10 +17,11 @@ kill_broker.RATE = 400  # small commits, many of them
 PROGRAM = os.path.join(BUILD, "tests", "fault", "sensebus-broker-fault")
 STORE = os.path.join(BUILD, "broker", "sensebus-store")
 ROUNDS = int(os.environ.get("SENSEBUS_FAULT_ROUNDS", "5"))
-STEPS = ("commit.seal", "commit.sealed", "commit.work", "store.begin", "store.put", "store.commit", "disk.write",
+STEPS = ("commit.seal", "commit.sealed", "commit.work", "redo.write", "redo.written", "redo.sync", "redo.synced",
+         "store.begin", "store.put", "store.commit", "disk.write",
          "disk.written", "disk.sync", "disk.synced", "disk.meta", "store.committed", "commit.publish", "commit.published",
          "commit.told")  # of one commit, in order
-OPTIONS = ("--agent-grace", "5m", "--drain-grace", "1s")
+OPTIONS = ("--agent-grace", "5m", "--drain-grace", "1s", "--checkpoint-interval", "20ms")
 
 
 class FaultyBroker(Broker):
@@ -120,7 +121,8 @@ def test_commits_that_fail_are_done_again():
     rules = ["commit.seal:9=ENOMEM", "commit.work:20=EIO", "store.begin:30=EIO", "store.put:60=ENOSPC",
              "store.put:90=EIO", "store.commit:50=ENOSPC", "store.committed:55=EIO", "store.committed:62=ENOSPC",
              "disk.write:150=ENOSPC", "disk.write:190=EIO", "disk.sync:90=EIO", "disk.sync:97=ENOSPC",
-             "disk.meta:110=EIO", "disk.meta:118=ENOSPC", "disk.written:500=EIO"]
+             "disk.meta:110=EIO", "disk.meta:118=ENOSPC", "disk.written:500=EIO", "redo.write:70=EIO",
+             "redo.write:80=ENOSPC", "redo.written:90=EIO", "redo.sync:110=EIO", "redo.synced:120=EIO"]
     with FaultyBroker() as broker:
         check(broker.live(",".join(rules)), "it does not start")
         agent, follower = SteadyAgent(broker), Follower(broker)

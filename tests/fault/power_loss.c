@@ -98,6 +98,8 @@ static void on_committed(void *data, uint64_t from, uint64_t through)
 {
     (void)data, (void)from;
     disk_mark(MARK_TOLD | through);
+    if (chance_below64(&chance, 6) == 0) /* the next one goes to the store */
+        commit_poke(&run.commit);
     if (run.commits_left-- > 0)
         append_some();
     else
@@ -178,7 +180,7 @@ static struct promise promise_at(const struct disk_log *log, size_t cut)
     for (size_t i = 0; i < log->n; i++) {
         const struct disk_log_entry *e = &log->entries[i];
         uint64_t number = e->offset & ~MARK_KIND;
-        if (i < cut && e->kind == DISK_SYNC)
+        if (i < cut && e->kind == DISK_SYNC && e->file == DISK_DATA)
             p.is_made = true;
         if (e->kind != DISK_MARK)
             continue;
@@ -296,19 +298,30 @@ static void check_image(const struct promise *p)
     verify();
 }
 
+static void make_files(const struct disk_log *log, size_t cut, enum disk_fate fate)
+{
+    static const struct {
+        enum disk_record_file file;
+        const char *name;
+    } files[] = {{DISK_DATA, "data.mdb"}, {DISK_REDO, "redo"}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        size_t len;
+        uint8_t *file = disk_image(log, files[i].file, cut, fate, chance_next(&chance), &len);
+        if (len > 0)
+            write_file(files[i].name, file, len);
+        free(file);
+    }
+}
+
 static void try_image(const struct disk_log *log, size_t cut, enum disk_fate fate)
 {
     struct promise p = promise_at(log, cut);
-    uint64_t image_seed = chance_next(&chance);
-    size_t len;
 
     snprintf(what, sizeof what, "seed %" PRIu64 ", cut at %zu of %zu, fate %d", seed, cut, log->n, (int)fate);
     remove_image();
-    if (p.is_made) {
-        uint8_t *file = disk_image(log, cut, fate, image_seed, &len);
-        write_file("data.mdb", file, len);
-        free(file);
-    }
+    if (p.is_made)
+        make_files(log, cut, fate);
     if (p.is_relaxed)
         write_file("relaxed", "another boot", 12);
     check_image(&p);
@@ -387,12 +400,9 @@ Test(power_loss, a_disk_that_loses_what_it_flushed_is_found)
         struct journal j;
         struct journal_options options = {.directory = image.path, .map_bytes = MAP_BYTES, .new_epoch = 1};
         struct promise p = promise_at(&log, cut);
-        size_t len;
         char err[256];
         remove_image();
-        uint8_t *file = disk_image(&log, cut, DISK_SOME, chance_next(&chance), &len);
-        write_file("data.mdb", file, len);
-        free(file);
+        make_files(&log, cut, DISK_SOME);
         if (journal_open(&j, &options, err, sizeof err) != 0) {
             n_found++;
             continue;

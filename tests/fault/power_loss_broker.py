@@ -66,8 +66,7 @@ def test_nothing_acknowledged_is_lost_or_repeated():
             entries, n_done = disk_record.read_entries(record, end)
             data = os.path.join(directory, f"data.{n}")
             os.mkdir(data, 0o700)
-            with open(os.path.join(data, "data.mdb"), "wb") as file:
-                file.write(disk_record.image(entries, n_done, chance, torn=chance.random() < 0.5))
+            disk_record.write_images(data, entries, n_done, chance, torn=chance.random() < 0.5)
             records = go_on(data, made, notes[at][1])
             judge(records, len(made), len(made))
             shutil.rmtree(data)
@@ -81,8 +80,7 @@ def test_relaxed_begins_anew_and_says_so():
         entries, n_done = disk_record.read_entries(record, notes[-1][0])
         data = os.path.join(directory, "data")
         os.mkdir(data, 0o700)
-        with open(os.path.join(data, "data.mdb"), "wb") as file:
-            file.write(disk_record.image(entries, n_done, chance, torn=True))
+        disk_record.write_images(data, entries, n_done, chance, torn=True)
         with open(os.path.join(data, "relaxed"), "w") as file:
             file.write("another boot")
         with Broker("--durability", "relaxed", data=data) as broker:

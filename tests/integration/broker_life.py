@@ -245,7 +245,7 @@ def small_file_system():
 def test_agents_kept_out_by_a_full_disk_are_not_lost():
     with small_file_system() as directory:
         filler = os.path.join(directory, "filler")
-        with Broker("--agent-grace", "5s", data=os.path.join(directory, "data")) as broker:
+        with Broker("--agent-grace", "5s", "--checkpoint-interval", "1m", data=os.path.join(directory, "data")) as broker:
             agents = [FakeAgent(broker, host=host, epoch=1, instance=1) for host in ("first", "second")]
             broker.wait_newest(2)
             broker.kill()
@@ -254,13 +254,14 @@ def test_agents_kept_out_by_a_full_disk_are_not_lost():
             with open(filler, "wb") as file, contextlib.suppress(OSError):
                 while True:
                     os.write(file.fileno(), b"\0" * 4096)
+            broker.arguments[broker.arguments.index("1m")] = "100ms"
             broker.restart()
+            wait_until(lambda: not broker.info().accepting, "the disk to be full")
+            wait_until(lambda: "agent.grace_prolonged" in broker.log(), "the grace to be over")
+            os.unlink(filler)
+            wait_until(lambda: broker.info().accepting, "space to be seen")
             with FakeAgent(broker, host="first", epoch=1, instance=1) as first:
                 first.publish_range(1, 1)
-                wait_until(lambda: not broker.info().accepting, "the disk to be full")
-                wait_until(lambda: "agent.grace_prolonged" in broker.log(), "the grace to be over")
-                os.unlink(filler)
-                wait_until(lambda: broker.info().accepting, "space to be seen")
                 with FakeAgent(broker, host="second", epoch=1, instance=1) as second:
                     second.publish_range(1, 1)
                     second.wait_acked(1)

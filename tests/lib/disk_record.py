@@ -3,37 +3,49 @@
 
 Whatever a completed flush covers is there, and a durable write that returned; of the rest each sector is there or not.
 """
+import os
 import struct
 
 WRITE, WRITE_DURABLE, SYNC, MARK = 1, 2, 3, 4
-ENTRY = struct.Struct("=IIQ")
+DATA, REDO = 1, 2
+FILES = {DATA: "data.mdb", REDO: "redo"}
+ENTRY = struct.Struct("=HHIQ")
 SECTOR = 512
 
 
 def read_entries(path, end):
-    """Each entry (kind, offset, bytes) that was done when the record had `end` bytes, and the one that came next: under
+    """Each entry (kind, file, offset, bytes) that was done when the record had `end` bytes, and the one that came next: under
     way, or not begun. An entry is put on record when it is done."""
     with open(path, "rb") as file:
         record = file.read()
     entries, at, n_done = [], 0, 0
     while at + ENTRY.size <= len(record) and n_done == len(entries):
-        kind, length, offset = ENTRY.unpack_from(record, at)
+        kind, name, length, offset = ENTRY.unpack_from(record, at)
         at += ENTRY.size
         if at + length > len(record):
             break
-        entries.append((kind, offset, record[at:at + length]))
+        entries.append((kind, name, offset, record[at:at + length]))
         at += length
         n_done += at <= end
     return entries, n_done
 
 
-def image(entries, n_done, chance, torn):
+def write_images(directory, entries, n_done, chance, torn):
+    """Both files when the power is lost, see image()."""
+    for name, path in FILES.items():
+        content = image(entries, name, n_done, chance, torn)
+        if content:
+            with open(os.path.join(directory, path), "wb") as file:
+                file.write(content)
+
+
+def image(entries, name, n_done, chance, torn):
     """The file when the power is lost while entries[n_done] is under way. `chance`: a random.Random. `torn`: what was not
     flushed is there by sectors; else by whole writes."""
-    flushed = max((i for i, entry in enumerate(entries[:n_done]) if entry[0] == SYNC), default=0)
+    flushed = max((i for i, entry in enumerate(entries[:n_done]) if entry[:2] == (SYNC, name)), default=0)
     file = bytearray()
-    for i, (kind, offset, content) in enumerate(entries):
-        if kind not in (WRITE, WRITE_DURABLE):
+    for i, (kind, of, offset, content) in enumerate(entries):
+        if of != name or kind not in (WRITE, WRITE_DURABLE):
             continue
         is_sure = i < flushed or (kind == WRITE_DURABLE and i < n_done)
         step = SECTOR if torn and not is_sure else len(content)

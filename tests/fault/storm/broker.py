@@ -36,7 +36,8 @@ class StormBroker(Broker):
             self.env["SENSEBUS_FAILPOINT"] = failpoint
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)
-        self.arguments = self.fixed + ["--retain-records", str(self.chance.choice(RETAIN_RECORDS))]
+        self.arguments = self.fixed + ["--retain-records", str(self.chance.choice(RETAIN_RECORDS)),
+                                       "--checkpoint-interval", self.chance.choice(("10ms", "200ms", "1s"))]
         self.begun = time.monotonic()
         Program.start(self)
         self.state = "starting"

@@ -16,7 +16,8 @@ from cast import HUB
 
 # Between two faults.
 PAUSE_S = (0.1, 2.2)
-STEPS = ("commit.seal", "commit.sealed", "commit.work", "store.begin", "store.put", "store.commit", "disk.write",
+STEPS = ("commit.seal", "commit.sealed", "commit.work", "redo.write", "redo.written", "redo.sync", "redo.synced",
+         "store.begin", "store.put", "store.commit", "disk.write",
          "disk.written", "disk.sync", "disk.meta", "store.committed", "commit.publish", "commit.published", "commit.told")
 
 
@@ -90,7 +91,7 @@ class Storm:
             self.note("commits fail", "broker")
             self.broker.kill()
             self.restart_later(",".join(
-                f"{self.chance.choice(STEPS[2:11])}:{self.chance.randint(20, 600)}={self.chance.choice(['ENOSPC', 'EIO'])}"
+                f"{self.chance.choice(STEPS[2:15])}:{self.chance.randint(20, 600)}={self.chance.choice(['ENOSPC', 'EIO'])}"
                 for _ in range(8)))
 
     def stop_broker_orderly(self):

@@ -20,7 +20,7 @@ void log_directory_make(struct log_directory *d)
 
 void log_directory_remove(const struct log_directory *d)
 {
-    static const char *const files[] = {"data.mdb", "data.mdb.unsafe", "lock.mdb", "lock", "relaxed"};
+    static const char *const files[] = {"data.mdb", "data.mdb.unsafe", "lock.mdb", "lock", "redo", "relaxed"};
     char path[128];
 
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

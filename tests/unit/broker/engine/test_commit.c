@@ -230,7 +230,7 @@ Test(commit, much_that_comes_in_turn_after_turn_is_written_at_once)
 
 Test(commit, endless_flow_is_written_in_parts)
 {
-    flow_through(20000, 100);
+    flow_through(60000, 100);
     cr_assert_gt(commit.n_commits, 2);
 }
 
@@ -389,7 +389,7 @@ Test(commit, disk_that_is_full_loses_nothing_and_recovers)
     uint64_t n = 1;
     append(n++, 1000);
     settle();
-    limit_files(64 * 1024);
+    limit_files(4096);
     for (; n <= 1000; n++)
         append(n, n * 1000);
     commit_wait(&commit, &w.waiter);

@@ -38,7 +38,7 @@ static struct journal_write commit_kept(uint64_t first, uint64_t last, size_t pa
                                         const struct retention_limits *retention)
 {
     struct journal_batch b = {0};
-    struct journal_write w = {.batches = &b, .n_batches = 1};
+    struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1};
     if (retention)
         w.retention = *retention;
     batch_fill(&b, first, last, padding);
@@ -152,7 +152,7 @@ Test(journal, small_values_are_read_from_disk_together)
 Test(journal, unpublished_records_are_not_readable)
 {
     struct journal_batch b = {0};
-    struct journal_write w = {.batches = &b, .n_batches = 1};
+    struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1};
     struct journal_run run;
     commit(1, 5);
     batch_fill(&b, 6, 9, 0);
@@ -166,7 +166,7 @@ Test(journal, unpublished_records_are_not_readable)
 Test(journal, full_batch_says_so_and_one_write_takes_many)
 {
     struct journal_batch b[3] = {0};
-    struct journal_write w = {.batches = b, .n_batches = 0};
+    struct journal_write w = {.checkpoint = true, .batches = b, .n_batches = 0};
     uint8_t event[EVENT_MAX];
     uint64_t n = 1;
     while (w.n_batches < 3) {
@@ -221,7 +221,7 @@ static int on_only_pair(void *data, const struct store_value *key, const struct 
 Test(journal, puts_and_records_are_one_transaction)
 {
     struct journal_batch b = {0};
-    struct journal_write w = {.batches = &b, .n_batches = 1, .status_through = 3};
+    struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1, .status_through = 3};
     batch_fill(&b, 1, 3, 0);
     cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "one", 3), 0);
     cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "two", 3), 0);
@@ -261,7 +261,7 @@ static void damage_pair(unsigned table, const char *key, size_t at, const char *
 
 Test(journal, damaged_pair_is_left_out_and_counted)
 {
-    struct journal_write w = {0};
+    struct journal_write w = {.checkpoint = true};
     cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "a", 1, "two", 3), 0);
     cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, "b", 1, "three", 5), 0);
     cr_assert_eq(journal_write(&j, &w), 0);
@@ -427,7 +427,7 @@ Test(journal, retention_removes_whole_values_and_keeps_the_newest)
 Test(journal, writing_the_same_again_changes_nothing)
 {
     struct journal_batch b[2] = {0};
-    struct journal_write w = {.batches = b, .n_batches = 2};
+    struct journal_write w = {.checkpoint = true, .batches = b, .n_batches = 2};
     commit(1, 5);
     batch_fill(&b[0], 6, 8, 0);
     batch_fill(&b[1], 9, 12, 0);
@@ -450,7 +450,7 @@ Test(journal, writing_the_same_again_changes_nothing)
 Test(journal, retention_leaves_what_the_same_transaction_adds)
 {
     struct journal_batch b[3] = {0};
-    struct journal_write w = {.batches = b, .n_batches = 3, .retention = {.max_records = 1}};
+    struct journal_write w = {.checkpoint = true, .batches = b, .n_batches = 3, .retention = {.max_records = 1}};
     commit(1, 5);
     for (uint64_t i = 0; i < 3; i++)
         batch_fill(&b[i], 6 + 5 * i, 10 + 5 * i, 0);
@@ -468,7 +468,7 @@ Test(journal, retention_leaves_what_the_same_transaction_adds)
 Test(journal, retention_by_age_uses_broker_time)
 {
     struct retention_limits limits = {.max_age_ns = 5000};
-    struct journal_write w = {.retention = limits, .now_ns = 15000};
+    struct journal_write w = {.checkpoint = true, .retention = limits, .now_ns = 15000};
     commit(1, 5);
     commit(6, 12);
     commit(13, 14);
@@ -484,7 +484,7 @@ Test(journal, retention_by_age_uses_broker_time)
 Test(journal, trimmed_but_not_published_reads_as_trimmed)
 {
     struct retention_limits limits = {.max_records = 2};
-    struct journal_write w = {.retention = limits};
+    struct journal_write w = {.checkpoint = true, .retention = limits};
     struct journal_run run;
     commit(1, 5);
     commit(6, 7);
@@ -548,7 +548,7 @@ static uint64_t fill(const struct retention_limits *retention, uint64_t n, uint6
 {
     for (; n < end; n += 50) {
         struct journal_batch b = {0};
-        struct journal_write w = {.batches = &b, .n_batches = 1};
+        struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1};
         if (retention)
             w.retention = *retention;
         batch_fill(&b, n, n + 49, 250);

@@ -520,6 +520,7 @@ static void commit(void)
     }
     if (one_in(12))
         w.retention.max_records = 50 + below(2000);
+    w.checkpoint = w.retention.max_records > 0 || one_in(3);
     CHECK(journal_write(&broker.journal, &w) == 0, "write");
     if (one_in(4))
         come_or_go(below(MAX_CALLS));
@@ -536,6 +537,7 @@ static void commit(void)
     failing_alloc_stop();
     for (size_t i = 0; i < w.n_batches; i++)
         journal_batch_deinit(&batches[i]);
+    journal_write_deinit(&w);
 }
 
 /* A stored value is overwritten; readers of what is in memory do not notice. */

@@ -185,12 +185,15 @@ static void put_status(struct journal_write *w, const struct journal_batch *b)
     status_deinit(&s);
 }
 
+static bool ahead; /* commit to the write-ahead log, not to the store */
+
 /* One commit of n records with its pairs. */
 static void commit(uint64_t n, size_t padding, const struct retention_limits *retention)
 {
     struct journal_batch b = {0};
     struct journal_write w = {.batches = &b, .n_batches = 1, .status_through = j.newest + 1};
     char name[32];
+    w.checkpoint = !ahead;
     if (retention)
         w.retention = *retention;
     batch_fill(&b, j.newest + 1, j.newest + n, padding);
@@ -247,6 +250,74 @@ Test(check, log_in_use_is_clean_after_every_commit)
     cr_assert_eq(summary.oldest_time_ns, j.oldest * 1000);
     cr_assert_eq(summary.n_records, j.newest - j.oldest + 1);
     cr_assert_eq(summary.n_tables, 6);
+}
+
+static void copy_file(const char *name)
+{
+    char command[512];
+    snprintf(command, sizeof command, "cp %s/%s %s/", directory.path, name, copy.path);
+    cr_assert_eq(system(command), 0); /* NOLINT: names of our own */
+}
+
+static void damage_copy(const char *name, long offset)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", copy.path, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, "\xff\xff\xff\xff", 4, offset), 4);
+    close(fd);
+}
+
+Test(check, counts_what_is_in_the_write_ahead_log)
+{
+    for (int stored = 0; stored < 2; stored++) {
+        if (stored)
+            commit(7, 20, NULL);
+        ahead = true;
+        uint64_t before = j.newest;
+        commit(5, 20, NULL);
+        commit(6, 20, NULL);
+        ahead = false;
+        copy_file("data.mdb");
+        copy_file("redo");
+        for (int deep = 0; deep < 2; deep++) {
+            cr_assert_eq(check(copy.path, deep), 0, "%s", err);
+            cr_assert_eq(found.n_faults + found.n_holes, 0, "%s", found.fault);
+            cr_assert_eq(summary.n_ahead, 2);
+            cr_assert_eq(summary.newest, before + 11);
+            cr_assert_eq(summary.n_records, before + 11);
+            cr_assert_eq(summary.newest_time_ns, (before + 11) * 1000);
+            cr_assert_eq(summary.oldest_time_ns, 1000);
+            cr_assert_eq(summary.log_bytes, j.log_bytes);
+            cr_assert_eq(summary.status_through, j.status_through);
+        }
+        expect_clean(true); /* all of it in the store now */
+        cr_assert_eq(summary.n_ahead, 0);
+    }
+}
+
+Test(check, finds_damage_in_the_write_ahead_log)
+{
+    commit(7, 20, NULL);
+    ahead = true;
+    long at = (long)j.redo.end;
+    commit(5, 20, NULL);
+    commit(6, 20, NULL);
+    copy_file("data.mdb");
+    copy_file("redo");
+    damage_copy("redo", at + 40);
+    cr_assert_eq(check(copy.path, true), 0);
+    cr_assert_eq(found.n_faults, 1);
+    cr_assert_not_null(strstr(found.fault, "write-ahead log"), "%s", found.fault);
+    cr_assert_eq(found.n_holes, 1);
+    cr_assert_eq(found.holes[0].first, 8);
+    cr_assert_eq(found.holes[0].last, 12);
+    copy_file("redo");
+    damage_copy("redo", 8);
+    cr_assert_eq(check(copy.path, true), 0);
+    cr_assert_eq(found.n_faults, 1);
+    cr_assert_not_null(strstr(found.fault, "first block"), "%s", found.fault);
 }
 
 Test(check, log_that_is_open_is_left_alone)
@@ -421,7 +492,7 @@ Test(check, decodes_every_pair)
         {JOURNAL_AGENTS, "host", "\xff\xff", "no agent"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct journal_write w = {.status_through = 1};
+        struct journal_write w = {.checkpoint = true, .status_through = 1};
         cr_assert_eq(journal_write_put(&w, cases[i].table, cases[i].key, strlen(cases[i].key), cases[i].value,
                                        strlen(cases[i].value)),
                      0);
@@ -429,19 +500,19 @@ Test(check, decodes_every_pair)
         journal_publish(&j, &w);
         journal_write_deinit(&w);
         expect_fault(cases[i].fault);
-        struct journal_write back = {.status_through = 1};
+        struct journal_write back = {.checkpoint = true, .status_through = 1};
         cr_assert_eq(journal_write_put(&back, cases[i].table, cases[i].key, strlen(cases[i].key), NULL, 0), 0);
         cr_assert_eq(journal_write(&j, &back), 0);
         journal_publish(&j, &back);
         journal_write_deinit(&back);
     }
-    struct journal_write w = {.status_through = 1};
+    struct journal_write w = {.checkpoint = true, .status_through = 1};
     put_cursor(&w, "too-new", j.epoch, 11);
     cr_assert_eq(journal_write(&j, &w), 0);
     journal_publish(&j, &w);
     journal_write_deinit(&w);
     expect_fault("behind the newest record");
-    struct journal_write dedupe = {.status_through = 1};
+    struct journal_write dedupe = {.checkpoint = true, .status_through = 1};
     put_cursor(&dedupe, "too-new", j.epoch, 10);
     put_dedupe(&dedupe, "too-new", 11);
     cr_assert_eq(journal_write(&j, &dedupe), 0);
