@@ -48,6 +48,9 @@ struct source_api {
     /* Something was lost, here or elsewhere: compare what is with what was known, and tell the difference as synthetic
      * observations. NULL where a source has no state to compare. */
     void (*resync)(struct source *s);
+    /* Another source saw this: its own picture is as new from now on, so that a resync finds what was lost after it.
+     * NULL where a source has no state to compare. */
+    void (*heard)(struct source *s, const struct observation *observation);
     /* While it is DEGRADED: does it still tell what merging waits for (sense)? NULL: it does. */
     bool (*awaited)(const struct source *s);
     /* Wall time of the last proof that it sees anything; 0 = never. */

@@ -162,6 +162,12 @@ static void on_observation(void *data, const struct observation *observation)
 {
     struct member *m = data;
 
+    for (size_t i = 0; i < m->owner->n_members; i++) {
+        const struct member *other = &m->owner->members[i];
+
+        if (other != m && other->source && other->api->heard)
+            other->api->heard(other->source, observation);
+    }
     if (pipeline_push(m->owner->pipeline, observation) < 0)
         lose(m, observation->wall_ns, observation->wall_ns, "the agent is out of memory");
 }

@@ -77,8 +77,11 @@ static void finish_look(struct source *s)
     if (s->rc < 0)
         return;
     s->last_proof_ns = clock_wall_ns();
-    sysfs_compare(s->has_known ? &s->known : NULL, &s->look, s->last_proof_ns, clock_boot_ns(), s->ops->on_observation,
-                  s->data);
+    if (sysfs_compare(s->has_known ? &s->known : NULL, &s->look, s->last_proof_ns, clock_boot_ns(),
+                      s->ops->on_observation, s->data) < 0) {
+        sysfs_look_free(&s->look);
+        return;
+    }
     sysfs_look_free(&s->known);
     s->known = s->look;
     s->look = (struct sysfs_look){0};
@@ -117,6 +120,12 @@ static void resync(struct source *s)
         s->again = true;
     else
         uv_timer_start(&s->timer, look, 0, 0);
+}
+
+static void heard(struct source *s, const struct observation *observation)
+{
+    if (s->has_known)
+        sysfs_look_heard(&s->known, observation, s->working);
 }
 
 /* ------------------------------------------------------------------------------------------------ life */
@@ -174,6 +183,7 @@ const struct source_api sysfs_source = {
     .start = start,
     .stop = stop,
     .resync = resync,
+    .heard = heard,
     .last_proof = last_proof,
     .check = check,
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/source/sysfs_changes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
@@ -106,6 +108,166 @@ void sysfs_look_free(struct sysfs_look *look)
     *look = (struct sysfs_look){0};
 }
 
+/* ------------------------------------------------------------------------------------------------ what others told */
+
+/* What an event says of an object, if anything. */
+struct word {
+    enum sysfs_kind kind;
+    char name[SYSFS_NAME_BYTES];
+    bool comes, goes;
+    uint32_t condition;
+};
+
+static bool is_about(struct word *w, enum sysfs_kind kind, const char *name)
+{
+    w->kind = kind;
+    snprintf(w->name, sizeof w->name, "%s", name ? name : "");
+    return name && strlen(name) < sizeof w->name;
+}
+
+static bool is_about_host(struct word *w, enum sysfs_kind kind, const struct observation *o)
+{
+    char name[SYSFS_NAME_BYTES];
+
+    snprintf(name, sizeof name, "host%" PRId32, o->place.host);
+    return is_about(w, kind, name);
+}
+
+static bool is_about_device(struct word *w, const struct observation *o)
+{
+    char name[2 * SYSFS_NAME_BYTES];
+
+    snprintf(name, sizeof name, "%" PRId32 ":%" PRId32 ":%" PRId32 ":%" PRId64, o->place.host, o->place.channel,
+             o->place.target, o->place.lun);
+    return o->place.lun >= 0 && is_about(w, SYSFS_DEVICE, name);
+}
+
+static bool is_about_port(struct word *w, const struct observation *o)
+{
+    return o->object && strncmp(o->object, "rport-", strlen("rport-")) == 0 && is_about(w, SYSFS_RPORT, o->object);
+}
+
+static bool read_word(const struct observation *o, struct word *w)
+{
+    bool is_uevent = o->source == SENSEBUS__V1__SOURCE__SOURCE_UEVENT; /* which tells objects, and no states */
+
+    *w = (struct word){.condition = NOTHING};
+    w->comes = o->code == CODE(ADAPTER_ADDED) || o->code == CODE(DEVICE_ADDED) || o->code == CODE(SESSION_STARTED);
+    w->goes = o->code == CODE(ADAPTER_REMOVED) || o->code == CODE(DEVICE_REMOVED) || o->code == CODE(SESSION_STOPPED);
+    switch (o->code) {
+    case CODE(ADAPTER_ADDED):
+    case CODE(ADAPTER_REMOVED): return is_about_host(w, SYSFS_HOST, o);
+    case CODE(DEVICE_ADDED):
+    case CODE(DEVICE_REMOVED): return is_about_device(w, o);
+    case CODE(DEVICE_OFFLINE): w->condition = o->code; return is_about_device(w, o);
+    case CODE(DEVICE_ONLINE): w->condition = GOOD; return is_about_device(w, o);
+    case CODE(LINK_DOWN):
+    case CODE(PORT_OFFLINE): w->condition = o->code; return is_about_host(w, SYSFS_FC_HOST, o);
+    case CODE(LINK_UP):
+    case CODE(PORT_ONLINE): w->condition = GOOD; return is_about_host(w, SYSFS_FC_HOST, o);
+    case CODE(SESSION_STARTED):
+    case CODE(SESSION_STOPPED): return is_about(w, SYSFS_SESSION, o->object);
+    case CODE(NEXUS_LOST): w->condition = o->code; return is_about(w, SYSFS_SESSION, o->object);
+    case CODE(NEXUS_RESTORED): w->condition = GOOD; return is_about(w, SYSFS_SESSION, o->object);
+    case CODE(TARGET_ONLINE):
+        w->condition = GOOD;
+        w->comes = is_uevent;
+        return is_about_port(w, o);
+    case CODE(TARGET_REMOVED):
+        w->condition = o->code;
+        w->goes = is_uevent;
+        return is_about_port(w, o);
+    default: return false;
+    }
+}
+
+static struct sysfs_object *find(const struct sysfs_look *look, enum sysfs_kind kind, const char *name)
+{
+    struct sysfs_object key = {.kind = kind};
+
+    snprintf(key.name, sizeof key.name, "%s", name);
+    return look->n ? bsearch(&key, look->objects, look->n, sizeof key, by_name) : NULL;
+}
+
+/* Without memory, or when it is full, it is not known: a look finds it. */
+static struct sysfs_object *insert(struct sysfs_look *known, const struct word *w, const struct observation *o)
+{
+    bool cut = known->cut;
+    struct sysfs_object *new = sysfs_look_add(known), object = {.kind = w->kind, .place = o->place};
+
+    known->cut = cut;
+    if (!new)
+        return NULL;
+    memcpy(object.name, w->name, sizeof object.name);
+    for (; new > known->objects &&by_name(new - 1, &object) > 0; new --)
+        *new = *(new - 1);
+    *new = object;
+    return new;
+}
+
+static void take_out(struct sysfs_look *known, struct sysfs_object *o)
+{
+    size_t after = known->n - (size_t)(o - known->objects) - 1;
+
+    free(o->target_name);
+    memmove(o, o + 1, after * sizeof *o);
+    known->n--;
+}
+
+void sysfs_look_heard(struct sysfs_look *known, const struct observation *o, bool looking)
+{
+    struct sysfs_object *object;
+    struct word word;
+
+    if (!read_word(o, &word))
+        return;
+    object = find(known, word.kind, word.name);
+    if (!object && (word.comes || (word.goes && looking)))
+        object = insert(known, &word, o);
+    if (!object)
+        return;
+    if (word.goes && !looking) {
+        take_out(known, object);
+        return;
+    }
+    if (word.comes && object->gone)
+        object->inode = 0; /* it is another one */
+    object->gone = word.goes;
+    object->heard = looking;
+    if (word.condition)
+        object->condition = word.condition;
+}
+
+/* What was told while `now` was made is newer than it. Returns 0 or UV_ENOMEM. */
+static int prefer_heard(const struct sysfs_look *before, struct sysfs_look *now)
+{
+    size_t n = now->n;
+
+    for (size_t i = 0; i < before->n; i++) {
+        const struct sysfs_object *a = &before->objects[i];
+        struct sysfs_look sorted = {.objects = now->objects, .n = n};
+        struct sysfs_object *b = a->heard ? find(&sorted, a->kind, a->name) : NULL;
+
+        if (!a->heard || (a->gone && !b))
+            continue;
+        if (b) {
+            b->condition = a->condition;
+            b->gone = a->gone;
+        } else if ((b = sysfs_look_add(now))) {
+            *b = *a;
+            b->target_name = NULL; /* the next look reads it */
+        } else if (!now->cut) {
+            return UV_ENOMEM;
+        } else {
+            continue;
+        }
+        b->heard = true;
+    }
+    if (now->n > n)
+        sysfs_look_finish(now);
+    return 0;
+}
+
 /* ------------------------------------------------------------------------------------------------ compare */
 
 struct teller {
@@ -199,31 +361,44 @@ static void next_pair(const struct sysfs_look *before, const struct sysfs_look *
 
 enum pass { REMOVED, ADDED, STATES, N_PASSES };
 
-void sysfs_compare(const struct sysfs_look *before, struct sysfs_look *now, uint64_t wall_ns, uint64_t boot_ns,
-                   void (*tell_one)(void *data, const struct observation *observation), void *data)
+static void compare_pair(const struct teller *t, enum pass pass, const struct sysfs_object *a, struct sysfs_object *b)
+{
+    bool same = a && b && (a->inode == b->inode || !a->inode || !b->inode);
+
+    if (pass == REMOVED && a && !same)
+        tell_removed(t, a);
+    else if (pass == ADDED && b && !same)
+        tell_added(t, b);
+    else if (pass == STATES && b)
+        compare_state(t, same ? a : NULL, b);
+}
+
+int sysfs_compare(const struct sysfs_look *before, struct sysfs_look *now, uint64_t wall_ns, uint64_t boot_ns,
+                  void (*tell_one)(void *data, const struct observation *observation), void *data)
 {
     struct teller t = {wall_ns, boot_ns, tell_one, data};
+    int rc;
 
     if (!before) {
         for (size_t i = 0; i < now->n; i++)
             now->objects[i].condition = meaning(&now->objects[i]);
-        return;
+        return 0;
     }
+    rc = prefer_heard(before, now);
+    if (rc < 0)
+        return rc;
     /* Of a look that does not show all it is not known what is missing. */
     for (enum pass pass = before->cut || now->cut ? STATES : REMOVED; pass < N_PASSES; pass++) {
         for (size_t i = 0, j = 0; i < before->n || j < now->n;) {
             const struct sysfs_object *a;
             struct sysfs_object *b;
-            bool same;
 
             next_pair(before, now, &i, &j, &a, &b);
-            same = a && b && a->inode == b->inode;
-            if (pass == REMOVED && a && !same)
-                tell_removed(&t, a);
-            else if (pass == ADDED && b && !same)
-                tell_added(&t, b);
-            else if (pass == STATES && b)
-                compare_state(&t, same ? a : NULL, b);
+            if (!(a && a->heard) && !(b && b->heard))
+                compare_pair(&t, pass, a && !a->gone ? a : NULL, b);
         }
     }
+    for (size_t i = 0; i < now->n; i++)
+        now->objects[i].heard = false;
+    return 0;
 }

@@ -156,6 +156,109 @@ Test(sysfs_changes, a_remote_port_that_was_told_as_removed_is_not_told_again)
     cr_assert_eq(r.n, 0);
 }
 
+/* Of 3:0:0:4, by a uevent. */
+static void hear(uint32_t code, bool looking)
+{
+    struct observation o = {
+        .source = SENSEBUS__V1__SOURCE__SOURCE_UEVENT, .code = code, .place = {3, 0, 0, 4}, .native.name = "uevent"};
+
+    sysfs_look_heard(&before, &o, looking);
+}
+
+static void look_at_device(const char *state)
+{
+    add(SYSFS_DEVICE, "3:0:0:4", 1, state);
+    look();
+}
+
+Test(sysfs_changes, what_came_by_a_uevent_and_is_not_there_is_gone)
+{
+    look();
+    hear(CODE(DEVICE_ADDED), false);
+    look();
+    check_one(CODE(DEVICE_REMOVED), "scsi_device 3:0:0:4: is gone");
+    hear(CODE(DEVICE_ADDED), false);
+    look_at_device("running");
+    cr_assert_eq(r.n, 0, "as told");
+    hear(CODE(DEVICE_REMOVED), false);
+    look();
+    cr_assert_eq(r.n, 0, "as told");
+    hear(CODE(DEVICE_REMOVED), false);
+    look_at_device("running");
+    check_one(CODE(DEVICE_ADDED), "scsi_device 3:0:0:4: is there");
+}
+
+Test(sysfs_changes, what_is_told_while_a_look_is_on_its_way_is_newer_than_it)
+{
+    look();
+    hear(CODE(DEVICE_ADDED), true);
+    look();
+    cr_assert_eq(r.n, 0, "it came behind the look");
+    look();
+    check_one(CODE(DEVICE_REMOVED), "scsi_device 3:0:0:4: is gone");
+    look_at_device("running");
+    check_one(CODE(DEVICE_ADDED), "scsi_device 3:0:0:4: is there");
+    hear(CODE(DEVICE_REMOVED), true);
+    look_at_device("running");
+    cr_assert_eq(r.n, 0, "it went behind the look");
+    look();
+    cr_assert_eq(r.n, 0);
+    hear(CODE(DEVICE_ADDED), true);
+    hear(CODE(DEVICE_REMOVED), true);
+    look_at_device("running");
+    cr_assert_eq(r.n, 0);
+    look_at_device("running");
+    check_one(CODE(DEVICE_ADDED), "scsi_device 3:0:0:4: is there");
+}
+
+Test(sysfs_changes, a_state_that_was_told_and_is_no_more_is_a_difference)
+{
+    look_at_device("running");
+    hear(CODE(DEVICE_OFFLINE), false);
+    look_at_device("offline");
+    cr_assert_eq(r.n, 0, "as told");
+    hear(CODE(DEVICE_ONLINE), false);
+    look_at_device("offline");
+    check_one(CODE(DEVICE_OFFLINE), "scsi_device 3:0:0:4: offline, was offline");
+    hear(CODE(DEVICE_ONLINE), true);
+    look_at_device("offline");
+    cr_assert_eq(r.n, 0, "it changed behind the look");
+    look_at_device("running");
+    cr_assert_eq(r.n, 0);
+}
+
+Test(sysfs_changes, what_others_told_finds_its_object)
+{
+    static const struct {
+        enum sysfs_kind kind;
+        const char *name, *state, *object;
+        uint32_t told, found, source;
+    } rows[] = {
+        {SYSFS_HOST, "host3", "running", NULL, CODE(ADAPTER_REMOVED), CODE(ADAPTER_ADDED), 0},
+        {SYSFS_FC_HOST, "host3", "Online", NULL, CODE(LINK_DOWN), CODE(LINK_UP), 0},
+        {SYSFS_RPORT, "rport-3:0-1", "Online", "rport-3:0-1", CODE(TARGET_REMOVED), CODE(TARGET_ONLINE), 0},
+        {SYSFS_RPORT, "rport-3:0-1", "Online", "rport-3:0-1", CODE(TARGET_REMOVED), CODE(TARGET_ONLINE),
+         SENSEBUS__V1__SOURCE__SOURCE_UEVENT},
+        {SYSFS_SESSION, "session2", "LOGGED_IN", "session2", CODE(NEXUS_LOST), CODE(NEXUS_RESTORED), 0},
+        {SYSFS_SESSION, "session2", "LOGGED_IN", "session2", CODE(SESSION_STOPPED), CODE(SESSION_STARTED), 0},
+    };
+
+    look();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct observation o = {.source = rows[i].source, .code = rows[i].told, .place = {3, -1, -1, -1}};
+
+        o.object = rows[i].object;
+        look();
+        add(rows[i].kind, rows[i].name, 1, rows[i].state);
+        look();
+        sysfs_look_heard(&before, &o, false);
+        add(rows[i].kind, rows[i].name, 1, rows[i].state);
+        look();
+        cr_assert_eq(r.n, 1, "row %zu: %zu", i, r.n);
+        cr_assert_eq(r.seen[0].o.code, rows[i].found, "row %zu", i);
+    }
+}
+
 Test(sysfs_changes, of_looks_that_do_not_show_all_only_states_are_told)
 {
     add(SYSFS_DEVICE, "a", 1, "running");
