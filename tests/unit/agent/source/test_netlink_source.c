@@ -85,6 +85,12 @@ static bool is_state(void *data)
     return r.state == *(uint32_t *)data;
 }
 
+static bool is_opened_twice(void *data)
+{
+    (void)data;
+    return fake_netlink.n_opened == 2;
+}
+
 static void wait_for(uint32_t state)
 {
     cr_assert(test_loop_until_true(&loop, is_state, &state));
@@ -150,8 +156,8 @@ Test(netlink_source, notices_that_its_module_is_another_one_or_gone)
     snprintf(new, sizeof new, "%s/class/other", sysfs.root);
     fake_sysfs_delete(&sysfs, "class/fc_host/anything");
     cr_assert_eq(rename(new, old), 0);
-    test_loop_for(&loop, 100);
-    cr_assert(fake_netlink.n_opened == 2 && n_armed == 2 && r.state == ARMED);
+    cr_assert(test_loop_until_true(&loop, is_opened_twice, NULL));
+    cr_assert(n_armed == 2 && r.state == ARMED);
     fake_sysfs_delete(&sysfs, "class/fc_host");
     wait_for(OFF);
     cr_assert_str_eq(r.reason, "the module is not loaded");
