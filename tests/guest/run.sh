@@ -45,7 +45,7 @@ flock 9
 
 if [ -z "$command" ]; then
     [ -e "$build/CMakeCache.txt" ] || cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
-    ninja -C "$build" sensebus sensebus-agent sensebus-broker sensebus-target >/dev/null
+    ninja -C "$build" sensebus sensebus-agent sensebus-broker sensebus-target >"$image/build.log" || { tail -20 "$image/build.log"; exit 1; }
     command="/usr/bin/python3 tests/guest/rows.py $*"
 fi
 status=0
