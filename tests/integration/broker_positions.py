@@ -140,6 +140,7 @@ def test_cursors_go_with_their_log():
         with FakeAgent(broker) as agent:
             agent.publish_range(1, 5)
             agent.wait_acked(5)
+        broker.wait_newest(7)  # that the agent came, and that it went
         newest = broker.info().newest
         check_equal(gaps_and_events(broker, cursor="backup"), ([], list(range(1, newest.sequence + 1))), "a new name")
         acknowledge(broker, "backup", newest.epoch, 2)
