@@ -26,9 +26,9 @@ def place(event):
             f"{address.get('lun', 0)}")
 
 
-def fold(events):
+def fold(initial, events):
     """The devices that are there, and those of them that are offline, as the events tell it."""
-    there, offline = set(), set()
+    there, offline = set(initial), set()
     for _, event in events:
         code = event["code"]
         if code in GONE:
@@ -47,6 +47,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="guest.")
     os.chmod(directory, 0o777)
     run("modprobe", "scsi_mod")
+    initial = devices()
     broker = Daemon(f"{BUILD}/broker/sensebus-broker", "--data", f"{directory}/log", "--listen", "127.0.0.1:0",
                     "--port-file", f"{directory}/port", "--plaintext-roles", "all", log=f"{directory}/broker.log")
     until(lambda: os.path.exists(f"{directory}/port") and get(f"{directory}/port"), "the broker")
@@ -60,9 +61,8 @@ def main():
         time.sleep(2)
         agent.process.send_signal(signal.SIGSTOP)
         run("modprobe", "scsi_debug", f"max_luns={UNITS}", f"num_tgts={TARGETS}", "dev_size_mb=8")
-        until(lambda: len(devices()) >= UNITS * TARGETS, "the units", 200)
-        print(f"{len(devices())} units are there", flush=True)
-        for index, name in enumerate(sorted(devices())):
+        until(lambda: len(devices() - initial) == UNITS * TARGETS, "the units", 200)
+        for index, name in enumerate(sorted(devices() - initial)):
             if index % 2:
                 put(f"/sys/class/scsi_device/{name}/device/delete", 1)
             elif index % 10 == 0:
@@ -70,9 +70,9 @@ def main():
         agent.process.send_signal(signal.SIGCONT)
         begin = time.time()
         try:
-            until(lambda: fold(watch.events) == (devices(), states()), "what was told to agree with sysfs", 120)
+            until(lambda: fold(initial, watch.events) == (devices(), states()), "what was told to agree with sysfs", 120)
         except Failed:
-            there, offline = fold(watch.events)
+            there, offline = fold(initial, watch.events)
             print(f"told, not there: {sorted(there - devices())[:9]}; there, not told: {sorted(devices() - there)[:9]}; "
                   f"offline told {len(offline)}, are {len(states())}")
             raise
@@ -87,7 +87,7 @@ def main():
         watch.stop()
         agent.stop()
         broker.stop()
-        print(get(agent.log)[-1500:])
+        print(get(agent.log)[-600:])
 
 
 if __name__ == "__main__":
