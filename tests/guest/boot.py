@@ -4,12 +4,12 @@
     boot.py IMAGE SHARE [--seconds N] [--accelerator auto|kvm|tcg] COMMAND
 
 The guest sees this host's files read only under the same paths, starts in the folder of the sources, and may write into
-SHARE, which is /guest there. It has no network but its own, a disk on virtio-scsi, and qemu's monitor (QMP) as /dev/qmp.
-What the command writes is passed on as it comes. Ends 124 after N seconds, 125 when the guest
+SHARE, which is /guest there. It has no network but its own, a disk on virtio-scsi, and qemu's monitor (QMP) as
+/dev/qmp. What the command writes is passed on as it comes. Ends 124 after N seconds, 125 when the guest
 died or never came up (then with the end of its console).
 
-/dev/kvm alone proves nothing: some accept a virtual processor and then emulate every instruction of a stock kernel, more
-slowly than qemu does. So KVM is used where the processor has it, and left when the guest is not up in time.
+/dev/kvm alone proves nothing: some accept a virtual processor and then emulate every instruction of a stock kernel,
+more slowly than qemu does. So KVM is used where the processor has it, and left when the guest is not up in time.
 """
 import argparse
 import os
@@ -45,7 +45,8 @@ def qemu_command(image, share, accelerator):
     qmp = os.path.join(share, "qmp")
     kernel_line = f"console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check source={SOURCE} image={image}"
     options = [
-        "-machine", f"q35,accel={accelerator}", "-cpu", "host" if accelerator == "kvm" else "max", "-smp", "1", "-m", "768",
+        "-machine", f"q35,accel={accelerator}", "-cpu", "host" if accelerator == "kvm" else "max",
+        "-smp", "1", "-m", "768",
         "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot",
         "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/initramfs", "-append", kernel_line,
         "-serial", f"file:{share}/console",

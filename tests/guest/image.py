@@ -4,8 +4,8 @@
     image.py DIRECTORY          DIRECTORY/vmlinux, DIRECTORY/initramfs, DIRECTORY/modules
 
 The rest of the guest's root is this host's, read only, under a layer in memory: what is installed here is there, so
-nothing is copied but busybox. What is made is kept, until the package or this program changes. Ends 77 with a reason when
-the package cannot be had.
+nothing is copied but busybox. What is made is kept, until the package or this program changes. Ends 77 with a reason
+when the package cannot be had.
 """
 import glob
 import hashlib
@@ -39,7 +39,8 @@ def kernel_package(kept):
     have = sorted(glob.glob(os.path.join(kept, "linux-image-*.deb")), key=os.path.getmtime)
     if have:
         return have[-1]
-    names = [line.split()[1] for line in output_of("apt-cache", "depends", METAPACKAGE).splitlines() if "Depends:" in line]
+    depends = output_of("apt-cache", "depends", METAPACKAGE).splitlines()
+    names = [line.split()[1] for line in depends if "Depends:" in line]
     if not names:
         raise Unavailable(f"apt knows no {METAPACKAGE}; its lists may be missing (apt-get update)")
     os.makedirs(kept, exist_ok=True)
@@ -52,7 +53,7 @@ def kernel_package(kept):
 
 
 def uncompressed(compressed):
-    """The kernel itself. Started as it is, without its own decompressor, it is up three seconds earlier in emulation."""
+    """The kernel itself. Started as it is, without its own decompressor, it is up three seconds earlier."""
     with open(compressed, "rb") as file:
         image = file.read()
     start = image.find(XZ_MAGIC)

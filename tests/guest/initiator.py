@@ -155,7 +155,8 @@ def test_blocks_that_are_discarded_and_a_threshold_that_is_reached():
         transfer(disk, b"\x5a" * (1 << 20))
         run("blkdiscard", "-o", "4096", "-l", "65536", disk.node)
         with open(disk.node, "rb") as file:
-            check(file.read(4096 + 65536 + 1) == b"\x5a" * 4096 + bytes(65536) + b"\x5a", "what was discarded is not zero")
+            check(file.read(4096 + 65536 + 1) == b"\x5a" * 4096 + bytes(65536) + b"\x5a",
+                  "what was discarded is not zero")
         session.target.tell("thin", 0, 3072)
         session.target.tell("expect", "pending", 0)
         transfer(disk, b"\xa5" * (1 << 20), 2 << 20)
@@ -177,8 +178,8 @@ def test_reservations():
 def test_tools_read_what_it_says_of_itself():
     with Session() as session:
         node = session.disks[0].node
-        for tool in (("sg_inq",), ("sg_vpd", "-p", "0x83"), ("sg_vpd", "-p", "bl"), ("sg_vpd", "-p", "lbpv"), ("sg_luns",),
-                     ("sg_readcap", "--16"), ("sg_rtpg",), ("sg_modes", "-p", "0xa"), ("sg_logs", "-p", "0x2f"),
+        for tool in (("sg_inq",), ("sg_vpd", "-p", "0x83"), ("sg_vpd", "-p", "bl"), ("sg_vpd", "-p", "lbpv"),
+                     ("sg_luns",), ("sg_readcap", "--16"), ("sg_rtpg",), ("sg_modes", "-p", "0xa"), ("sg_logs", "-p", "0x2f"),
                      ("sg_requests",), ("sg_sync",)):
             run(*tool, node)
 

@@ -120,7 +120,8 @@ class Result:
     def judge(self, world, mark, expected):
         musts = [told for told in expected if not isinstance(told, MayBeTold)]
         try:
-            until(lambda: all(any(fits(told, e) for _, e in world.watch.since(mark)) for told in musts), "events", WAIT_S)
+            until(lambda: all(any(fits(told, e) for _, e in world.watch.since(mark)) for told in musts), "events",
+                  WAIT_S)
         except Failed:
             pass
         world.settle()

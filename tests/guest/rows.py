@@ -22,9 +22,9 @@ from world import BUILD, World  # noqa: E402
 HEAD = """# What the kernel says, and what Sensebus tells of it
 
 Each row was caused in a virtual machine with {kernel}, by `sh tests/guest/run.sh`. Exactly these events came, once
-each. The first of "what saw it" is the record that leads the event, the others are its evidence. The time is that from
-the kernel's record to a subscriber of a broker on the same machine, in {accelerator}; it includes the wait for
-further evidence.
+each; a row that fails says so. The first of "what saw it" is the record that leads the event, the others are its
+evidence. The time is that from the kernel's record to a subscriber of a broker on the same machine, in {accelerator};
+it includes the wait for further evidence (1 s at most), and looks at sysfs came once a second.
 
 | cause | event | what saw it | time |
 |---|---|---|---|
@@ -36,6 +36,8 @@ def table(results):
         for index, (code, natives, source, seconds) in enumerate(result.lines):
             saw = f"{source.removeprefix('SOURCE_').lower().replace('_', '-')}: {', '.join(natives)}"
             yield f"| {result.row.cause if index == 0 else ''} | {code} | {saw} | {seconds:.2f} s |\n"
+        for fault in result.faults:
+            yield f"| {'' if result.lines else result.row.cause} | **fails**: {fault.splitlines()[0]} | | |\n"
 
 
 def accelerator():

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests the agent's sources of kernel events in a virtual machine that runs Debian's own kernel.
 #
-#   sh tests/guest/run.sh [OPTION…] [ROW…]     every row of the event table, or those named: cause -> exactly its event
+#   sh tests/guest/run.sh [OPTION…] [ROW…]    every row of the event table, or those named: cause -> exactly its event
 #   sh tests/guest/run.sh [OPTION…] --command 'COMMAND LINE'    run that in the guest instead, as root, in this folder
 #
 #   --build DIRECTORY     where the programs are (default: build/guest, which is made when it is missing)

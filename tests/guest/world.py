@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In the guest: a broker, an agent, and a subscriber who keeps what comes; and ways to make the kernel say something."""
+"""In the guest: a broker, an agent, a subscriber who keeps what comes, and ways to make the kernel say something."""
 import glob
 import json
 import os
@@ -223,5 +223,5 @@ def unload(*modules):
     """A module whose devices are still being looked at stays a moment longer."""
     for module in modules:
         if os.path.isdir(f"/sys/module/{module}"):
-            until(lambda: subprocess.run(["modprobe", "-r", module], stderr=subprocess.DEVNULL, check=False).returncode == 0,
-                  f"{module} to be unloaded")
+            until(lambda: subprocess.run(["modprobe", "-r", module], stderr=subprocess.DEVNULL,
+                                         check=False).returncode == 0, f"{module} to be unloaded")
