@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from lio import (Initiator, LIO_NAME, LIO_PORTAL, LIO_TPG, OwnTarget, make_iscsi, remove_iscsi, session_state)
-from row import Told, row
+from row import MayBeTold, Told, row
 from world import put, run, until
 
 
@@ -112,16 +112,20 @@ def thin_filled(world):
         yield [Told("PROVISIONING_THRESHOLD", disk, sense="6/38/07", seen_by=("unit-attention", "SDEV_UA"))]
 
 
-def async_message(name, cause, code, verb):
+def async_message(name, cause, code, verb, again=False):
+    """`again`: iscsid drops the session and logs in again, without an error that the kernel could tell."""
     @row(name, cause)
     def body(world):
         with own_target(world) as (target, disk):
             yield
             target.tell(*verb)
-            yield [Told(code, f"host{disk.host}", seen_by=("async-message",))]
+            host = f"host{disk.host}"
+            back = [MayBeTold("NEXUS_LOST", host), Told("NEXUS_RESTORED", host, seen_by=("login-response",))]
+            yield [Told(code, host, seen_by=("async-message",))] + (back if again else [])
     return body
 
 
-async_message("async-negotiate", "Asynchronous Message 4, a wish to negotiate", "NEGOTIATION_REQUESTED", ("async", 4))
+async_message("async-negotiate", "Asynchronous Message 4, a wish to negotiate", "NEGOTIATION_REQUESTED", ("async", 4),
+              again=True)
 async_message("async-vendor", "Asynchronous Message 255, of the vendor", "VENDOR_SPECIFIC",
               ("async", 255, 0, "raw:c0ffee", 1, 2, 3))
