@@ -75,6 +75,14 @@ static bool is_covered(void *data)
     return r.n_coverage > 0;
 }
 
+/* Criterion keeps the reason to itself. */
+#define SKIP(...)                                                                                                      \
+    do {                                                                                                               \
+        fprintf(stderr, "skipped: " __VA_ARGS__);                                                                      \
+        fputc('\n', stderr);                                                                                           \
+        cr_skip_test(__VA_ARGS__);                                                                                     \
+    } while (0)
+
 /* A namespace of our own with the source in it. Skips the test where that cannot be. */
 static int start(void)
 {
@@ -83,13 +91,13 @@ static int start(void)
     int fd, error = unshare(CLONE_NEWNET) == 0 ? 0 : errno;
 
     if (error)
-        cr_skip_test("no network namespace of our own: %s", strerror(error));
+        SKIP("no network namespace of our own: %s", strerror(error));
     if (uevent_source.check(&options, reason, sizeof reason) == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF)
-        cr_skip_test("%s", reason);
+        SKIP("%s", reason);
     fd = open_sender();
     error = inject(fd, "change", "/devices/x", "SUBSYSTEM=x");
     if (error)
-        cr_skip_test("the kernel sends no uevent for us: %s", strerror(error));
+        SKIP("the kernel sends no uevent for us: %s", strerror(error));
     test_loop_init(&loop);
     cr_assert_eq(uevent_source.start(&options, &recorder_ops, &r, &source), 0);
     cr_assert_eq(r.n_coverage, 0, "nothing before start returned");
