@@ -343,7 +343,7 @@ def test_retention_refuses_or_announces_what_is_gone():
     with Broker("--retain-records", "1000") as broker, filled(broker, 5000, summary="y" * 200) as agent:
         def trimmed():
             info = broker.info()
-            if info.oldest.sequence > 0:
+            if info.newest.sequence - info.oldest.sequence <= 1000:  # it goes in steps
                 return info.oldest
             agent.publish(make_event(agent.host, agent.epoch, agent.acked() + 1))
             agent.wait_acked(agent.acked() + 1)
