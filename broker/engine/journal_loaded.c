@@ -111,7 +111,7 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     int rc = journal_cursor_find(cursor, sequence, &first, &next);
     if (rc == UV_ENOENT) {
         /* Trimmed by a commit that is on disk and not published yet. */
-        j->oldest = next ? next : j->newest + 1;
+        j->oldest = next ? next : j->stored + 1;
         return JOURNAL_TRIMMED;
     }
     if (rc)

@@ -54,7 +54,7 @@ int journal_applied_put(const struct journal *j, struct store_txn *t, uint64_t n
     return meta_put(t, j->meta_table, "redo", &number, sizeof number);
 }
 
-static int applied_get(const struct journal *j, struct store_txn *t, uint64_t *out_number)
+int journal_applied_get(const struct journal *j, struct store_txn *t, uint64_t *out_number)
 {
     int rc = meta_get(t, j->meta_table, "redo", out_number, sizeof *out_number);
     if (rc == UV_ENOENT) /* there was no checkpoint yet */
@@ -114,7 +114,7 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
     if (!rc)
         rc = journal_state_get(j, &txn, &state);
     if (!rc)
-        rc = applied_get(j, &txn, &j->applied);
+        rc = journal_applied_get(j, &txn, &j->applied);
     if (rc) {
         store_abort(&txn);
     } else {

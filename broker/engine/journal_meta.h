@@ -17,7 +17,8 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
 int journal_state_get(const struct journal *j, struct store_txn *t, struct journal_state *out_state);
 int journal_state_put(const struct journal *j, struct store_txn *t, const struct journal_state *state);
 
-/* Number of the last frame of the write-ahead log that the store has. */
+/* Number of the last frame of the write-ahead log that the store has; 0 when it has none yet. */
+int journal_applied_get(const struct journal *j, struct store_txn *t, uint64_t *out_number);
 int journal_applied_put(const struct journal *j, struct store_txn *t, uint64_t number);
 
 /* What an error of the store means to who starts the broker. */

@@ -93,6 +93,7 @@ int journal_pending_add_frame(struct journal_pending *p, const struct redo_frame
     if (!entry)
         return UV_ENOMEM;
     struct journal_put **tail = &entry->puts;
+    entry->number = frame->number;
     entry->status_through = frame->status_through;
     for (size_t i = 0; !rc && i < frame->n_batches; i++)
         rc = add_batch(entry, &frame->batches[i]);

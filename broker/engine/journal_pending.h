@@ -25,6 +25,7 @@ struct journal_put {
 struct journal_pending_write {
     struct journal_pending_write *next;
     struct journal_put *puts;
+    uint64_t number; /* of its frame */
     uint64_t status_through;
     size_t n_batches;
     struct journal_batch batches[]; /* references */

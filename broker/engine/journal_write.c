@@ -189,13 +189,17 @@ static int write_trim(const struct journal *j, struct store_txn *txn, struct jou
     }
 }
 
-/* What waits in the write-ahead log, and this. */
+/* What waits in the write-ahead log, and this. A commit that was said to fail may have brought some of it here: its
+ * puts would go over newer ones. */
 static int write_added(const struct journal *j, struct store_txn *txn, const struct journal_write *w, uint64_t applied,
                        struct journal_state *state)
 {
-    int rc = 0;
+    uint64_t had;
+    int rc = journal_applied_get(j, txn, &had);
 
     for (const struct journal_pending_write *p = j->pending.first; !rc && p; p = p->next) {
+        if (p->number <= had)
+            continue;
         rc = write_batches(j, txn, p->batches, p->n_batches, state);
         if (!rc)
             rc = write_puts(j, txn, p->puts);
@@ -290,7 +294,6 @@ static int gather_puts(const struct journal_write *w, uint8_t **out_bytes, size_
     return 0;
 }
 
-/* UV_ENOBUFS, UV_ENOSPC: it belongs into the store. */
 static int write_ahead(struct journal *j, struct journal_write *w)
 {
     struct redo_frame frame = {.status_through = w->status_through, .n_batches = w->n_batches};
@@ -309,6 +312,8 @@ static int write_ahead(struct journal *j, struct journal_write *w)
     frame.puts = puts;
     rc = w->entry ? redo_append(&j->redo, &frame) : UV_ENOMEM;
     free(puts);
+    if (!rc)
+        w->entry->number = j->redo.last;
     return rc;
 }
 
@@ -319,8 +324,9 @@ int journal_write(struct journal *j, struct journal_write *w)
     w->in_store = false;
     if (!w->checkpoint) {
         int rc = w->n_batches > 0 || w->puts ? write_ahead(j, w) : 0;
-        if (rc != UV_ENOBUFS && rc != UV_ENOSPC)
+        if (!rc || rc == UV_ENOMEM)
             return rc;
+        /* Whatever ails that file, this may still go to the store. */
     }
     return write_store(j, w);
 }

@@ -443,7 +443,7 @@ int redo_append(struct redo *r, const struct redo_frame *frame)
     uint64_t end;
     int n = 0;
 
-    if (!fits(r, frame, &end))
+    if (r->sealed || !fits(r, frame, &end))
         return UV_ENOBUFS;
     int rc = grow(r, end);
     if (rc)
@@ -469,6 +469,7 @@ int redo_append(struct redo *r, const struct redo_frame *frame)
 
 uint64_t redo_seal(struct redo *r)
 {
+    r->sealed = true;
     return r->next++;
 }
 
@@ -476,4 +477,5 @@ void redo_restart(struct redo *r)
 {
     r->end = REDO_BLOCK;
     r->last = 0;
+    r->sealed = false;
 }

@@ -27,6 +27,7 @@
 struct redo {
     int fd;
     bool relaxed; /* no flush */
+    bool sealed;  /* the store is to take everything, and may have done so already */
     uint64_t salt;
     uint64_t next;      /* number of the next frame */
     uint64_t last;      /* number of the frame in front of it, 0 = it will be the first */
@@ -102,10 +103,11 @@ size_t redo_put_size(const struct redo_put *put);
 void redo_put_write(const struct redo_put *put, uint8_t *out);
 
 /* Write the frame and let it be on the disk. `frame->number` is not looked at. UV_ENOBUFS: there is no room before the
- * store has what is here, or it is too large. UV_ENOSPC, UV_EIO: may be tried again. */
+ * store has what is here, or it is too large. UV_ENOMEM, and any of the system's: may be tried again. */
 int redo_append(struct redo *r, const struct redo_frame *frame);
 /* The number that the store has to know when it takes everything that was written so far. None of it is used again,
- * also if a frame was written and said to have failed. */
+ * also if a frame was written and said to have failed. Nothing can be appended from here on to redo_restart: the store
+ * may have taken what it says it has not, and in a frame it would be there twice. */
 uint64_t redo_seal(struct redo *r);
 /* The store has it all. */
 void redo_restart(struct redo *r);

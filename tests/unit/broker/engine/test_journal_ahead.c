@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions that are in the write-ahead log and not in the store: nobody sees a difference. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,17 +38,50 @@ static void teardown(void)
 
 TestSuite(journal_ahead, .init = setup, .fini = teardown);
 
-/* One commit of records first..last, with puts that say so. */
-static bool commit(uint64_t first, uint64_t last, size_t padding, bool checkpoint)
+/* What the next flush of the write-ahead log fails with, and the next commit of the store although it is on disk. */
+static int flush_error, commit_error;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
 {
-    struct journal_batch b = {0};
-    struct journal_write w = {.batches = &b, .n_batches = 1, .checkpoint = checkpoint, .status_through = last};
+    int error = flush_error;
+    flush_error = 0;
+    int rc = __real_fdatasync(fd);
+    errno = error ? error : errno;
+    return error ? -1 : rc;
+}
+
+int __real_store_commit(struct store_txn *t);
+int __wrap_store_commit(struct store_txn *t);
+int __wrap_store_commit(struct store_txn *t)
+{
+    int error = commit_error;
+    commit_error = 0;
+    int rc = __real_store_commit(t);
+    return error ? error : rc;
+}
+
+/* A transaction of records first..last, with puts that say so. */
+static void fill(struct journal_write *w, struct journal_batch *b, uint64_t first, uint64_t last, size_t padding)
+{
     char key[16];
 
-    batch_fill(&b, first, last, padding);
-    cr_assert_eq(journal_write_put(&w, JOURNAL_DEDUPE, "through", 7, &last, sizeof last), 0);
+    *b = (struct journal_batch){0};
+    *w = (struct journal_write){.batches = b, .n_batches = 1, .status_through = last};
+    batch_fill(b, first, last, padding);
+    cr_assert_eq(journal_write_put(w, JOURNAL_DEDUPE, "through", 7, &last, sizeof last), 0);
     snprintf(key, sizeof key, "k%" PRIu64, last % 5);
-    cr_assert_eq(journal_write_put(&w, JOURNAL_CURSORS, key, strlen(key), last % 3 ? &last : NULL, sizeof last), 0);
+    cr_assert_eq(journal_write_put(w, JOURNAL_CURSORS, key, strlen(key), last % 3 ? &last : NULL, sizeof last), 0);
+}
+
+static bool commit(uint64_t first, uint64_t last, size_t padding, bool checkpoint)
+{
+    struct journal_batch b;
+    struct journal_write w;
+
+    fill(&w, &b, first, last, padding);
+    w.checkpoint = checkpoint;
     cr_assert_eq(journal_write(&j, &w), 0);
     bool in_store = w.in_store;
     journal_publish(&j, &w);
@@ -256,4 +290,69 @@ Test(journal_ahead, what_is_not_ours_is_refused_by_name)
     log_open(&killed, &copy, 64 * MIB, 0);
     expect_all(&killed, 6);
     journal_close(&killed);
+}
+
+static uint64_t through_of(struct journal *log)
+{
+    uint64_t through = 0;
+    cr_assert_eq(journal_each(log, JOURNAL_DEDUPE, on_through, &through), 0);
+    return through;
+}
+
+/* The same transaction must not be in the store and, with a number that is new, in the write-ahead log. */
+Test(journal_ahead, what_the_store_took_and_said_it_had_not_is_not_taken_for_another_copy)
+{
+    struct journal killed;
+    struct journal_batch b;
+    struct journal_write w;
+    commit(1, 5, 10, false);
+    fill(&w, &b, 6, 9, 10);
+    flush_error = ENOSPC;
+    commit_error = UV_EIO;
+    cr_assert_eq(journal_write(&j, &w), UV_EIO);
+    cr_assert_eq(journal_write(&j, &w), 0, "tried again");
+    journal_publish(&j, &w);
+    journal_write_deinit(&w);
+    journal_batch_deinit(&b);
+    expect_all(&j, 9);
+    open_killed(&killed, 0);
+    expect_all(&killed, 9);
+    cr_assert_eq(through_of(&killed), 9);
+    journal_close(&killed);
+}
+
+/* … and what waited in front of it is not put over it. */
+Test(journal_ahead, what_the_store_took_already_is_not_put_again_over_what_is_newer)
+{
+    struct journal_batch b;
+    struct journal_write w;
+    commit(1, 5, 10, false);
+    fill(&w, &b, 6, 9, 10);
+    w.checkpoint = true;
+    commit_error = UV_EIO;
+    cr_assert_eq(journal_write(&j, &w), UV_EIO);
+    journal_write_deinit(&w);
+    journal_batch_deinit(&b);
+    journal_close(&j);
+    log_open(&j, &directory, 64 * MIB, 0);
+    expect_all(&j, 9);
+    cr_assert_eq(through_of(&j), 9);
+}
+
+/* Whatever ails the file: the store can do without it. */
+Test(journal_ahead, what_cannot_be_written_ahead_goes_to_the_store)
+{
+    static const int errors[] = {ENOSPC, EDQUOT, EFBIG, EIO};
+    uint64_t n = 1;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++, n += 2) {
+        struct journal killed;
+        cr_assert(!commit(n, n, 10, false));
+        flush_error = errors[i];
+        cr_assert(commit(n + 1, n + 1, 10, false), "%s", strerror(errors[i]));
+        cr_assert(!journal_has_pending(&j));
+        open_killed(&killed, 0);
+        expect_all(&killed, n + 1);
+        cr_assert_eq(through_of(&killed), n + 1);
+        journal_close(&killed);
+    }
 }
