@@ -200,6 +200,8 @@ static void on_written(uv_work_t *work, int status)
     (void)status;
     c->working = false;
     if (c->closing) {
+        if (!c->result) /* it is on disk: the journal must know, though nobody is told */
+            journal_publish(c->journal, &c->flight->write);
         close_finish(c);
         return;
     }

@@ -91,6 +91,19 @@ static void teardown(void)
 
 TestSuite(commit, .init = setup, .fini = teardown);
 
+/* While this is not 0, the store fails with it. */
+static int store_error;
+
+int __real_store_commit(struct store_txn *t);
+int __wrap_store_commit(struct store_txn *t);
+int __wrap_store_commit(struct store_txn *t)
+{
+    if (!store_error)
+        return __real_store_commit(t);
+    store_abort(t);
+    return store_error;
+}
+
 static uint64_t append(uint64_t n, uint64_t now_ns)
 {
     uint8_t event[EVENT_MAX];
@@ -444,4 +457,107 @@ Test(commit, close_waits_for_the_write_under_way)
     journal_close(&journal);
     log_open(&journal, &directory, 64 * MIB, 0);
     cr_assert_eq(journal.newest, 1, "the write under way finished; what was not begun is gone");
+}
+
+/* ---- what waits for the store */
+
+static int on_through(void *data, const struct store_value *key, const struct store_value *value)
+{
+    cr_assert(key->len == 7 && value->len == sizeof(uint64_t));
+    memcpy(data, value->data, sizeof(uint64_t));
+    return 0;
+}
+
+static void expect_after_reopening(uint64_t newest)
+{
+    uint64_t through = 0;
+    journal_close(&journal);
+    log_open(&journal, &directory, 64 * MIB, 0);
+    cr_assert_eq(journal.newest, newest);
+    cr_assert_eq(journal_each(&journal, JOURNAL_DEDUPE, on_through, &through), 0);
+    cr_assert_eq(through, newest, "the tables and the log agree");
+}
+
+static bool is_all_stored(void *data)
+{
+    (void)data;
+    return !journal_has_pending(&journal);
+}
+
+/* The settle timer alone does not keep the loop alive: the test's own timer does. */
+Test(commit, what_waits_goes_to_the_store_by_itself)
+{
+    commit_settle_after(&commit, 20);
+    append(1, 1000);
+    settle();
+    cr_assert(test_loop_until_true(&loop, is_all_stored, NULL));
+    cr_assert_eq(journal.stored, 1);
+    settle();
+    append(2, 2000);
+    settle();
+    cr_assert(test_loop_until_true(&loop, is_all_stored, NULL));
+    cr_assert_eq(journal.stored, 2);
+}
+
+Test(commit, a_store_that_fails_loses_nothing_and_is_tried_again)
+{
+    store_error = UV_EIO;
+    commit_settle_after(&commit, 10);
+    append(1, 1000);
+    cr_assert(test_loop_until_true(&loop, has_failed_twice, NULL));
+    cr_assert(journal_has_pending(&journal));
+    cr_assert_eq(told.committed, 1);
+    cr_assert_eq(append(2, 2000), 2);
+    struct journal_run run;
+    cr_assert_eq(journal_read(&journal, 1, UINT64_MAX, SIZE_MAX, &run), JOURNAL_RUN);
+    run_check(&run, 1, 1);
+    journal_run_release(&run);
+    store_error = 0;
+    settle();
+    cr_assert_eq(told.committed, 2);
+    cr_assert_geq(journal.stored, 1);
+    expect_after_reopening(2);
+}
+
+/* What is on disk stays, although nobody is told any more: also when older transactions go to the store then. */
+Test(commit, close_keeps_what_the_write_under_way_brought_to_disk)
+{
+    append(1, 1000);
+    settle();
+    cr_assert(journal_has_pending(&journal));
+    append(2, 2000);
+    run_into_a_write();
+    commit_close(&commit, on_closed);
+    cr_assert(test_loop_until(&loop, &told.closed));
+    cr_assert_eq(told.committed, 1);
+    expect_after_reopening(2);
+}
+
+Test(commit, close_while_all_goes_to_the_store_puts_nothing_old_over_it)
+{
+    append(1, 1000);
+    settle();
+    append(2, 2000);
+    commit_poke(&commit);
+    run_into_a_write();
+    commit_close(&commit, on_closed);
+    cr_assert(test_loop_until(&loop, &told.closed));
+    expect_after_reopening(2);
+}
+
+/* The store fails until the end: the next start finds all that was told. */
+Test(commit, close_while_the_store_fails_leaves_it_to_the_next_start)
+{
+    store_error = UV_ENOSPC;
+    commit_settle_after(&commit, 10);
+    append(1, 1000);
+    cr_assert(test_loop_until_true(&loop, has_failed_twice, NULL));
+    append(2, 2000);
+    commit_close(&commit, on_closed);
+    cr_assert(test_loop_until(&loop, &told.closed));
+    journal_close(&journal);
+    store_error = 0;
+    log_open(&journal, &directory, 64 * MIB, 0);
+    cr_assert(journal_has_pending(&journal));
+    expect_after_reopening(1);
 }
