@@ -56,6 +56,7 @@ def test_slow_reader_that_retention_passes_gets_a_gap():
         slow = SlowReader(broker, now=events_pb2.StartNow())
         at = slow.batches[0].opened.position.sequence
         published_events(agent)
+        wait_until(lambda: broker.info().oldest.sequence > N_MORE_THAN_BUFFERS // 2, "retention")
         slow.read_until(lambda b: b[-1].events and b[-1].events[-1].origin.source_sequence == N_MORE_THAN_BUFFERS)
         gaps = 0
         for batch in slow.batches:
