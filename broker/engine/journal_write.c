@@ -210,7 +210,8 @@ static int write_added(const struct journal *j, struct store_txn *txn, const str
         rc = write_puts(j, txn, w->puts);
     if (!rc)
         rc = journal_applied_put(j, txn, applied);
-    state->status_through = w->status_through;
+    if (state->status_through < w->status_through) /* it only grows */
+        state->status_through = w->status_through;
     return rc;
 }
 

@@ -337,6 +337,7 @@ Test(journal_ahead, what_the_store_took_already_is_not_put_again_over_what_is_ne
     log_open(&j, &directory, 64 * MIB, 0);
     expect_all(&j, 9);
     cr_assert_eq(through_of(&j), 9);
+    cr_assert_eq(j.status_through, 9, "and what is folded into the status is not folded again");
 }
 
 /* Whatever ails the file: the store can do without it. */
