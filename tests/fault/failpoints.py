@@ -136,7 +136,8 @@ def test_commits_that_fail_are_done_again():
         wait_until(lambda: all_came() or not broker.running() or agent.faults, "all failures", 4 * LIMIT_S)
         check(broker.running() and not agent.faults, f"{agent.faults}")
         check_equal(agent.n_streams, 1, "streams: a commit that fails ends none")
-        check(broker.counters()["sensebus_store_commit_failures_total"] >= len(rules) - 4, str(broker.counters()))
+        stored = [rule for rule in rules if not rule.startswith("redo.")]  # what ails redo goes to the store at once
+        check(broker.counters()["sensebus_store_commit_failures_total"] >= len(stored) - 3, str(broker.counters()))
         before = agent.acked
         wait_until(lambda: agent.acked > before or agent.faults, "it to go on")
         broker.kill()
