@@ -120,13 +120,13 @@ static int open_redo(struct journal *j, const struct journal_options *options, c
     if (!rc && found.is_damaged)
         rc = checkpoint(j);
     if (rc)
-        snprintf(err, err_len, "cannot take back what its file redo holds: %s", journal_open_error(rc));
+        snprintf(err, err_len, "cannot take back what its file redo holds: %s", uv_strerror(rc));
     return rc;
 }
 
 /* ------------------------------------------------------------------------------------------------ open and close */
 
-static int open_store(struct journal *j, const struct journal_options *options)
+static int open_store(struct journal *j, const struct journal_options *options, char *err, size_t err_len)
 {
     struct store_options store_options = {
         .directory = options->directory,
@@ -136,22 +136,28 @@ static int open_store(struct journal *j, const struct journal_options *options)
     };
     /* The store forgets that it was relaxed when it is opened with sync: everything must be on disk before. */
     int rc = options->relaxed ? 0 : redo_flush_file(options->directory);
-    return rc ? rc : store_open(&j->store, &store_options);
+    if (rc) {
+        snprintf(err, err_len, "cannot flush its file redo: %s", uv_strerror(rc));
+        return rc;
+    }
+    rc = store_open(&j->store, &store_options);
+    if (rc)
+        snprintf(err, err_len, "%s", journal_open_error(rc));
+    return rc;
 }
 
 int journal_open(struct journal *j, const struct journal_options *options, char *err, size_t err_len)
 {
     assert(options->new_epoch != 0);
     memset(j, 0, sizeof *j);
+    snprintf(err, err_len, "%s", journal_open_error(UV_ENOMEM));
     int rc = journal_tail_init(&j->tail, options->tail_bytes);
     if (!rc)
         rc = journal_loaded_init(&j->loaded);
     if (!rc)
-        rc = open_store(j, options);
-    if (rc) {
-        snprintf(err, err_len, "%s", journal_open_error(rc));
+        rc = open_store(j, options, err, err_len);
+    if (rc)
         goto fail;
-    }
     rc = store_table(&j->store, "log", STORE_INTEGER_KEYS, &j->log_table);
     if (!rc)
         rc = store_table(&j->store, "meta", 0, &j->meta_table);

@@ -229,28 +229,42 @@ int redo_scan(const uint8_t *bytes, size_t len, uint64_t epoch, uint64_t applied
     return 0;
 }
 
-int redo_load(const char *directory, uint8_t **out_bytes, size_t *out_len)
+/* A descriptor, or a negative errno. What is there may be anything: opening it must not wait, as of a pipe. */
+static int open_file(const char *directory, int flags, uint64_t *out_len)
 {
     struct stat st;
-    int rc = 0;
-
-    *out_bytes = NULL;
-    *out_len = 0;
     char *path = store_files_path(directory, REDO_FILE);
     if (!path)
         return UV_ENOMEM;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? -errno : 0;
     free(path);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
+    if (rc)
+        return rc;
     if (fstat(fd, &st) < 0)
         rc = -errno;
-    size_t len = !rc && st.st_size > 0 ? (size_t)st.st_size : 0, at = 0;
-    if (len > MAX_FILE)
-        len = MAX_FILE;
-    uint8_t *bytes = rc || len == 0 ? NULL : malloc(len);
-    if (!rc && len > 0 && !bytes)
-        rc = UV_ENOMEM;
+    else if (!S_ISREG(st.st_mode))
+        rc = S_ISDIR(st.st_mode) ? UV_EISDIR : UV_EINVAL;
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    *out_len = (uint64_t)st.st_size;
+    return fd;
+}
+
+int redo_load(const char *directory, uint8_t **out_bytes, size_t *out_len)
+{
+    uint64_t file_len = 0;
+
+    *out_bytes = NULL;
+    *out_len = 0;
+    int fd = open_file(directory, O_RDONLY, &file_len);
+    if (fd < 0)
+        return fd == UV_ENOENT ? 0 : fd;
+    size_t len = file_len < MAX_FILE ? (size_t)file_len : MAX_FILE, at = 0;
+    uint8_t *bytes = len > 0 ? malloc(len) : NULL;
+    int rc = len > 0 && !bytes ? UV_ENOMEM : 0;
     while (!rc && at < len) {
         ssize_t n = pread(fd, bytes + at, len - at, (off_t)at);
         if (n < 0 && errno != EINTR)
@@ -336,21 +350,16 @@ static int begin_anew(struct redo *r, uint64_t epoch, uint64_t salt)
 int redo_open(struct redo *r, const char *directory, uint64_t epoch, uint64_t applied,
               const struct redo_scan_result *scan, uint64_t salt, bool relaxed)
 {
-    struct stat st;
+    uint64_t len = 0;
+    int rc = 0;
 
-    *r = (struct redo){.fd = -1, .relaxed = relaxed, .next = applied + 1, .end = REDO_BLOCK};
-    char *path = store_files_path(directory, REDO_FILE);
-    if (!path)
-        return UV_ENOMEM;
-    r->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int rc = r->fd < 0 ? -errno : 0;
-    free(path);
-    if (!rc && fstat(r->fd, &st) < 0)
-        rc = -errno;
-    if (rc) {
-        redo_close(r);
-        return rc;
+    *r = (struct redo){.relaxed = relaxed, .next = applied + 1, .end = REDO_BLOCK};
+    int fd = open_file(directory, O_RDWR | O_CREAT, &len);
+    if (fd < 0) {
+        memset(r, 0, sizeof *r);
+        return fd;
     }
+    r->fd = fd;
     if (scan && scan->is_ours) {
         r->salt = scan->salt;
         if (scan->last > applied) {
@@ -363,7 +372,7 @@ int redo_open(struct redo *r, const char *directory, uint64_t epoch, uint64_t ap
         if (!rc)
             rc = store_files_sync_directory(directory);
     }
-    r->allocated = (uint64_t)st.st_size / REDO_BLOCK * REDO_BLOCK;
+    r->allocated = len / REDO_BLOCK * REDO_BLOCK;
     if (r->allocated < REDO_BLOCK)
         r->allocated = REDO_BLOCK;
     if (rc)
@@ -380,13 +389,10 @@ void redo_close(struct redo *r)
 
 int redo_flush_file(const char *directory)
 {
-    char *path = store_files_path(directory, REDO_FILE);
-    if (!path)
-        return UV_ENOMEM;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    free(path);
+    uint64_t len;
+    int fd = open_file(directory, O_RDWR, &len);
     if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
+        return fd == UV_ENOENT ? 0 : fd;
     int rc = fsync(fd) == 0 ? 0 : -errno;
     close(fd);
     return rc;

@@ -83,7 +83,8 @@ int redo_scan(const uint8_t *bytes, size_t len, uint64_t epoch, uint64_t applied
 /* Takes the next put off *puts; false at the end. The frame came from redo_scan. */
 bool redo_put_next(const uint8_t **puts, size_t *puts_len, struct redo_put *out_put);
 
-/* The whole file of a directory, malloc'd; *out_bytes NULL when there is none. Returns 0, or an errno of the system. */
+/* The whole file of a directory, malloc'd; *out_bytes NULL when there is none. Returns 0, an errno of the system,
+ * UV_EISDIR or UV_EINVAL when it is no file at all. */
 int redo_load(const char *directory, uint8_t **out_bytes, size_t *out_len);
 
 /* ---- writing */

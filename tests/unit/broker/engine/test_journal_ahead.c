@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -290,6 +291,24 @@ Test(journal_ahead, what_is_not_ours_is_refused_by_name)
     log_open(&killed, &copy, 64 * MIB, 0);
     expect_all(&killed, 6);
     journal_close(&killed);
+}
+
+Test(journal_ahead, what_is_no_file_is_named)
+{
+    struct journal other;
+    char path[160];
+    commit(1, 5, 10, true);
+    copy_file("data.mdb");
+    snprintf(path, sizeof path, "%s/redo", copy.path);
+    for (int i = 0; i < 4; i++) {
+        struct journal_options options = {
+            .directory = copy.path, .map_bytes = 64 * MIB, .new_epoch = 1, .relaxed = i % 2 == 1};
+        char err[256] = "";
+        cr_assert_eq(i < 2 ? mkdir(path, 0700) : mkfifo(path, 0600), 0);
+        cr_assert_lt(journal_open(&other, &options, err, sizeof err), 0);
+        cr_assert(strstr(err, "redo"), "%s", err);
+        cr_assert_eq(i < 2 ? rmdir(path) : unlink(path), 0);
+    }
 }
 
 static uint64_t through_of(struct journal *log)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -276,4 +277,22 @@ Test(redo, nothing_to_open_is_an_error_and_nothing_stays)
     struct redo other;
     cr_assert_eq(redo_open(&other, "/nowhere/at/all", EPOCH, 0, NULL, SALT, false), UV_ENOENT);
     cr_assert_eq(other.fd, 0);
+}
+
+/* A pipe must not hold up the start, nor a directory pass for a file. */
+Test(redo, what_is_no_file_is_an_error)
+{
+    char path[128];
+    struct redo other;
+    snprintf(path, sizeof path, "%s/redo", directory.path);
+    for (int i = 0; i < 2; i++) {
+        unlink(path);
+        cr_assert_eq(i ? mkdir(path, 0700) : mkfifo(path, 0600), 0);
+        cr_assert_lt(redo_load(directory.path, &bytes, &bytes_len), 0);
+        cr_assert_null(bytes);
+        cr_assert_lt(redo_flush_file(directory.path), 0);
+        cr_assert_lt(redo_open(&other, directory.path, EPOCH, 0, NULL, SALT, false), 0);
+        cr_assert_eq(other.fd, 0);
+    }
+    rmdir(path);
 }
