@@ -455,10 +455,13 @@ static int check_image(struct check *c, const char *directory, char *err, size_t
         rc = walk_log(c);
     if (!rc)
         rc = walk_others(c);
-    if (!rc)
-        rc = walk_ahead(c, directory);
-    if (rc)
+    if (rc) {
         snprintf(err, err_len, "%s", uv_strerror(rc));
+    } else {
+        rc = walk_ahead(c, directory);
+        if (rc)
+            snprintf(err, err_len, "its file redo: %s", uv_strerror(rc));
+    }
     if (!c->deep)
         s->n_records = s->newest + 1 > s->oldest ? s->newest + 1 - s->oldest : 0;
     s->file_bytes = c->image.file_bytes;

@@ -117,6 +117,42 @@ def test_a_log_that_the_machine_left_behind_in_relaxed_mode():
         check("\nnot safe\n" in answer.out and "clean" not in answer.out, answer.out)
 
 
+def redo_of(broker):
+    return os.path.join(broker.data, "redo")
+
+
+def test_what_is_not_in_the_store_yet():
+    """A broker that is killed leaves its last records in the write-ahead log: they count, and damage to it is told."""
+    with Broker("--checkpoint-interval", "1m") as broker:
+        fill(broker)
+        broker.kill()
+        answer = verify(broker, "-o", "json")
+        check_equal(answer.code, 0, answer.out)
+        found = answer.json()
+        check(int(found["newest"]) >= 10 and int(found["aheadTransactions"]) >= 10, found)
+        check_equal(found["records"], found["newest"])
+        check_equal(Answer("info", "--data", broker.data, "-o", "json").json()["newest"], found["newest"])
+
+        with open(redo_of(broker), "rb") as file:
+            sound = file.read()
+        at = sound.index(b"MARKER-0005-")
+        for place, kind in ((at, "hole"), (at // 4096 * 4096, "hole"), (at // 4096 * 4096 + 9, "hole"), (0, "fault"),
+                            (17, "fault")):
+            with open(redo_of(broker), "wb") as file:
+                file.write(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1:])
+            for command in ("verify", "info"):
+                answer = Answer(command, "--data", broker.data, "-o", "json")
+                check_equal(answer.code, 8, f"{command}, byte {place}")
+                check(kind in [finding["kind"] for finding in answer.json()["findings"]], answer.out)
+
+        os.unlink(redo_of(broker))
+        os.mkfifo(redo_of(broker))
+        for command in ("verify", "info"):
+            answer = Answer(command, "--data", broker.data)
+            check_equal(answer.code, 1)
+            check("redo" in answer.err, answer.err)
+
+
 def test_what_is_no_log():
     with tempfile.TemporaryDirectory(prefix="sensebus-store.") as directory:
         nothing = Answer("verify", "--data", directory)
