@@ -41,6 +41,8 @@ static int journal_load_oldest(struct journal *j)
 /* ------------------------------------------------------------------------------------------------ the write-ahead log
  */
 
+#define MAX_AHEAD_RECORDS (REDO_BYTES / 16) /* no record is as small */
+
 struct found {
     struct journal *j;
     bool is_damaged;
@@ -90,6 +92,19 @@ static int checkpoint(struct journal *j)
     return rc;
 }
 
+/* The file is gone, or of another log, and there may have been records in it: nobody knows which. Their numbers are not
+ * used again, and readers find a hole. */
+static int skip_lost(struct journal *j, const char *directory)
+{
+    log_error("log.redo_missing", "directory=%s newest=%" PRIu64 " action=\"what may have been in redo is a gap\"",
+              directory, j->newest);
+    if (j->oldest > j->newest)
+        j->oldest += MAX_AHEAD_RECORDS;
+    j->stored = j->newest += MAX_AHEAD_RECORDS;
+    j->tail.keep_from = j->stored + 1;
+    return journal_mark_ahead(j, true);
+}
+
 /* Take back what is in the write-ahead log and not in the store. */
 static int open_redo(struct journal *j, const struct journal_options *options, char *err, size_t err_len)
 {
@@ -112,6 +127,8 @@ static int open_redo(struct journal *j, const struct journal_options *options, c
                                 : "the first block of its file redo is damaged; `sensebus store verify` says more");
         return UV_EIO;
     }
+    if (!rc && j->was_ahead && !scan.is_ours)
+        rc = skip_lost(j, options->directory);
     if (!rc)
         rc = uv_random(NULL, NULL, &salt, sizeof salt, 0, NULL);
     if (!rc)
@@ -119,6 +136,9 @@ static int open_redo(struct journal *j, const struct journal_options *options, c
     /* Readers find a hole in the store, and the numbers behind it are taken. */
     if (!rc && found.is_damaged)
         rc = checkpoint(j);
+    /* From now on it must not get lost; without room in the store the start goes on nevertheless. */
+    if (!rc && (rc = journal_mark_ahead(j, true)) == UV_ENOSPC)
+        rc = 0;
     if (rc)
         snprintf(err, err_len, "cannot take back what its file redo holds: %s", uv_strerror(rc));
     return rc;
@@ -191,6 +211,11 @@ void journal_close(struct journal *j)
         int rc = checkpoint(j);
         if (rc)
             log_warn("log.checkpoint", "reason=\"%s\" action=\"it stays in the write-ahead log\"", uv_strerror(rc));
+    }
+    if (j->is_open && !journal_has_pending(j)) {
+        int rc = journal_mark_ahead(j, false);
+        if (rc)
+            log_warn("log.mark", "reason=\"%s\" action=\"its file redo must stay with it\"", uv_strerror(rc));
     }
     journal_pending_clear(&j->pending);
     redo_close(&j->redo);

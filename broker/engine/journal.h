@@ -66,6 +66,7 @@ struct journal {
     struct journal_pending pending;
     unsigned log_table, meta_table, tables[JOURNAL_N_TABLES];
     bool is_open;
+    bool was_ahead;   /* it was not closed in order: its file redo must be there */
     uint64_t applied; /* number of the last frame that the store has, when it was opened */
     uint64_t stored;  /* newest record that is in the store */
     uint64_t epoch;

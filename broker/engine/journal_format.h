@@ -36,7 +36,7 @@ struct journal_state {
     uint64_t log_bytes;
     uint64_t status_through;
     uint32_t trimmed_bits;
-    uint32_t reserved;
+    uint32_t is_ahead; /* 1: the write-ahead log may hold what is not in here */
 };
 
 /* Write the header, complete with version and checksum, in front of the records that are in `bytes` already. */

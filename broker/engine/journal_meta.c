@@ -62,6 +62,27 @@ int journal_applied_get(const struct journal *j, struct store_txn *t, uint64_t *
     return rc == UV_ENOENT ? 0 : rc;
 }
 
+int journal_mark_ahead(struct journal *j, bool is_ahead)
+{
+    struct store_txn txn = {0};
+    struct journal_state state;
+    int rc = store_begin(&j->store, true, &txn);
+    if (rc)
+        return rc;
+    rc = journal_state_get(j, &txn, &state);
+    bool is_new = !rc && (state.is_ahead != is_ahead || state.newest < j->stored);
+    if (is_new) {
+        state.is_ahead = is_ahead;
+        if (state.newest < j->stored)
+            state.newest = j->stored;
+        rc = journal_state_put(j, &txn, &state);
+    }
+    if (!rc && is_new)
+        return store_commit(&txn);
+    store_abort(&txn);
+    return rc;
+}
+
 /* A log of format 2 has no write-ahead log; all else is the same. */
 static int upgrade(const struct journal *j, struct store_txn *t, uint32_t *format)
 {
@@ -129,5 +150,6 @@ int journal_meta_open(struct journal *j, uint64_t new_epoch, char *err, size_t e
     j->log_bytes = state.log_bytes;
     j->status_through = state.status_through;
     j->trimmed_bits = state.trimmed_bits;
+    j->was_ahead = state.is_ahead != 0;
     return 0;
 }

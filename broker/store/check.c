@@ -318,6 +318,7 @@ static void on_fault_ahead(void *data, const char *reason)
 static int walk_ahead(struct check *c, const char *directory)
 {
     const struct check_ahead ahead = {.epoch = c->summary->epoch,
+                                      .must_be = c->state.is_ahead != 0,
                                       .applied = c->applied,
                                       .on_frame = on_frame_ahead,
                                       .on_fault = on_fault_ahead,

@@ -36,5 +36,8 @@ int check_ahead(const char *directory, const struct check_ahead *check)
     free(bytes);
     if (!rc && result.is_torn)
         check->on_fault(check->data, "write-ahead log: its first block is damaged, what it holds is not known");
+    else if (!rc && !result.is_ours && check->must_be)
+        check->on_fault(check->data, "write-ahead log: the file redo is missing, or of another log; what it held is a "
+                                     "hole after the next start");
     return rc;
 }

@@ -146,6 +146,9 @@ def test_what_is_not_in_the_store_yet():
                 check(kind in [finding["kind"] for finding in answer.json()["findings"]], answer.out)
 
         os.unlink(redo_of(broker))
+        answer = verify(broker)
+        check_equal(answer.code, 8)
+        check("redo is missing" in answer.out, answer.out)
         os.mkfifo(redo_of(broker))
         for command in ("verify", "info"):
             answer = Answer(command, "--data", broker.data)

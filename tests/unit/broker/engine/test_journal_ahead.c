@@ -311,6 +311,50 @@ Test(journal_ahead, what_is_no_file_is_named)
     }
 }
 
+/* Somebody moved the file away: the numbers of what was in it are not used again. */
+Test(journal_ahead, without_its_file_no_number_is_used_again)
+{
+    struct journal killed;
+    struct journal_run run;
+    commit(1, 5, 10, true);
+    commit(6, 9, 10, false);
+    copy_file("data.mdb");
+    log_open(&killed, &copy, 64 * MIB, 0);
+    cr_assert_gt(killed.newest, 9);
+    cr_assert_eq(killed.stored, killed.newest);
+    cr_assert_eq(journal_read(&killed, 1, ALL, SIZE_MAX, &run), JOURNAL_RUN);
+    run_check(&run, 1, 5);
+    journal_run_release(&run);
+    cr_assert_eq(journal_read(&killed, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    cr_assert_eq(run.first, 6);
+    cr_assert_eq(run.last, killed.newest);
+    uint64_t newest = killed.newest;
+    journal_close(&killed);
+    log_open(&killed, &copy, 64 * MIB, 0);
+    cr_assert_eq(killed.newest, newest, "once");
+    journal_close(&killed);
+}
+
+/* … also when the store has nothing yet; and after a close in order nothing is missing. */
+Test(journal_ahead, without_its_file_an_empty_log_begins_behind_what_was_lost)
+{
+    struct journal killed;
+    struct journal_run run;
+    char path[160];
+    commit(1, 5, 10, false);
+    copy_file("data.mdb");
+    log_open(&killed, &copy, 64 * MIB, 0);
+    cr_assert_gt(killed.newest, 5);
+    cr_assert_eq(killed.oldest, killed.newest + 1);
+    cr_assert_eq(journal_read(&killed, 1, ALL, SIZE_MAX, &run), JOURNAL_TRIMMED);
+    journal_close(&killed);
+    journal_close(&j);
+    snprintf(path, sizeof path, "%s/redo", directory.path);
+    cr_assert_eq(unlink(path), 0);
+    log_open(&j, &directory, 64 * MIB, 0);
+    expect_all(&j, 5);
+}
+
 static uint64_t through_of(struct journal *log)
 {
     uint64_t through = 0;
