@@ -382,6 +382,8 @@ int redo_open(struct redo *r, const char *directory, uint64_t epoch, uint64_t ap
 
 void redo_close(struct redo *r)
 {
+    if (r->fd > 0 && r->relaxed && r->last > 0)
+        (void)fdatasync(r->fd); /* if it fails, a loss of power may take it: relaxed is no more than that */
     if (r->fd > 0)
         close(r->fd);
     memset(r, 0, sizeof *r);

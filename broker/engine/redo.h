@@ -93,7 +93,7 @@ int redo_load(const char *directory, uint8_t **out_bytes, size_t *out_len);
  * that the scan found, or from the front when the store has them all. On failure nothing stays open. */
 int redo_open(struct redo *r, const char *directory, uint64_t epoch, uint64_t applied,
               const struct redo_scan_result *scan, uint64_t salt, bool relaxed);
-/* Accepts a zeroed one. */
+/* What stays in the file is flushed. Accepts a zeroed one. */
 void redo_close(struct redo *r);
 /* Let what is in a file be on the disk, for who opens a log that was relaxed. Returns 0 also without a file. */
 int redo_flush_file(const char *directory);

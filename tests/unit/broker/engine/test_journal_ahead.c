@@ -13,6 +13,7 @@
 
 #include "broker/engine/journal.h"
 #include "tests/lib/chance.h"
+#include "tests/lib/failing_alloc.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
 #define MIB (1024u * 1024)
@@ -41,6 +42,7 @@ TestSuite(journal_ahead, .init = setup, .fini = teardown);
 
 /* What the next flush of the write-ahead log fails with, and the next commit of the store although it is on disk. */
 static int flush_error, commit_error;
+static unsigned n_flushes; /* of the write-ahead log */
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
@@ -48,6 +50,7 @@ int __wrap_fdatasync(int fd)
 {
     int error = flush_error;
     flush_error = 0;
+    n_flushes++;
     int rc = __real_fdatasync(fd);
     errno = error ? error : errno;
     return error ? -1 : rc;
@@ -417,6 +420,65 @@ Test(journal_ahead, what_cannot_be_written_ahead_goes_to_the_store)
         open_killed(&killed, 0);
         expect_all(&killed, n + 1);
         cr_assert_eq(through_of(&killed), n + 1);
+        journal_close(&killed);
+    }
+}
+
+/* The store takes away the marker that says the files are not flushed. */
+Test(journal_ahead, what_stays_in_it_when_a_relaxed_log_is_closed_is_flushed)
+{
+    struct journal_options options = {
+        .directory = copy.path, .map_bytes = 64 * MIB, .relaxed = true, .new_epoch = 0x5e45eb05};
+    char err[256] = "";
+    journal_close(&j);
+    cr_assert_eq(journal_open(&j, &options, err, sizeof err), 0, "%s", err);
+    n_flushes = 0;
+    commit(1, 5, 10, false);
+    cr_assert_eq(n_flushes, 0);
+    commit_error = UV_ENOSPC;
+    journal_close(&j);
+    cr_assert_eq(n_flushes, 1);
+    log_open(&j, &copy, 64 * MIB, 0);
+    expect_all(&j, 5);
+}
+
+/* Whatever allocation fails: a write can be done again, and an opening too. */
+Test(journal_ahead, without_memory_it_is_tried_again)
+{
+    struct journal killed;
+    struct journal_batch b;
+    struct journal_write w;
+    uint64_t next = 1;
+    bool failed = true;
+    for (unsigned n = 0; failed; n++, next += 3) {
+        fill(&w, &b, next, next + 2, 10);
+        failing_alloc_after(n);
+        int rc = journal_write(&j, &w);
+        failed = failing_alloc_stop();
+        cr_assert(rc == 0 || (failed && rc == UV_ENOMEM), "%d", rc);
+        if (rc)
+            cr_assert_eq(journal_write(&j, &w), 0);
+        journal_publish(&j, &w);
+        journal_write_deinit(&w);
+        journal_batch_deinit(&b);
+        expect_all(&j, next + 2);
+    }
+    commit(next, next, 10, false);
+    copy_file("data.mdb");
+    copy_file("redo");
+    failed = true;
+    for (unsigned n = 0; failed; n++) {
+        struct journal_options options = {.directory = copy.path, .map_bytes = 64 * MIB, .new_epoch = 1};
+        char err[256] = "";
+        uint64_t through = 0;
+        failing_alloc_after(n);
+        int rc = journal_open(&killed, &options, err, sizeof err);
+        if (!rc)
+            rc = journal_each(&killed, JOURNAL_DEDUPE, on_through, &through);
+        failed = failing_alloc_stop();
+        cr_assert(rc == 0 || (failed && rc == UV_ENOMEM && (!killed.is_open || through == 0)), "%u: %d %s", n, rc, err);
+        if (!rc)
+            expect_all(&killed, next);
         journal_close(&killed);
     }
 }
