@@ -244,9 +244,20 @@ static void publish_ahead(struct journal *j, struct journal_write *w)
 {
     for (size_t i = 0; i < w->n_batches; i++)
         j->log_bytes += w->batches[i].chunk->len;
-    if (w->entry)
+    if (w->entry) {
         journal_pending_add(&j->pending, w->entry, w);
+        j->ahead_error = 0;
+    }
     w->entry = NULL;
+}
+
+/* Once, until it works again. */
+static void tell_ahead_error(struct journal *j, int error)
+{
+    if (error && !j->ahead_error)
+        log_warn("log.redo_failed", "reason=\"%s\" action=\"each transaction goes to the store\"", uv_strerror(error));
+    if (error)
+        j->ahead_error = error;
 }
 
 void journal_publish(struct journal *j, struct journal_write *w)
@@ -256,6 +267,7 @@ void journal_publish(struct journal *j, struct journal_write *w)
         j->newest = w->batches[i].last;
         j->newest_time_ns = w->batches[i].newest_time_ns;
     }
+    tell_ahead_error(j, w->ahead_error);
     if (w->in_store)
         publish_stored(j, w);
     else

@@ -39,6 +39,7 @@ struct journal_write {
     /* results */
     bool in_store;                       /* else it is in the write-ahead log, and what follows is not set */
     struct journal_pending_write *entry; /* in the write-ahead log */
+    int ahead_error;                     /* why it could not be there, if not for want of room */
     uint64_t oldest;                     /* first sequence kept; 0 when the log has no records */
     uint64_t n_trimmed;                  /* records removed by retention */
     bool trim_more;                      /* one step was not enough: write again soon */
@@ -79,6 +80,7 @@ struct journal {
     uint64_t n_damaged_reads;
     uint64_t n_damaged_pairs; /* of the tables */
     uint64_t n_trimmed;       /* records removed by retention since it was opened */
+    int ahead_error;          /* told, and since then nothing could be written ahead */
     struct journal_tail tail;
     struct journal_loaded loaded;
 };

@@ -323,11 +323,13 @@ int journal_write(struct journal *j, struct journal_write *w)
     for (size_t i = 0; i < w->n_batches; i++)
         journal_batch_seal(&w->batches[i]);
     w->in_store = false;
+    w->ahead_error = 0;
     if (!w->checkpoint) {
         int rc = w->n_batches > 0 || w->puts ? write_ahead(j, w) : 0;
         if (!rc || rc == UV_ENOMEM)
             return rc;
         /* Whatever ails that file, this may still go to the store. */
+        w->ahead_error = rc == UV_ENOBUFS ? 0 : rc;
     }
     return write_store(j, w);
 }

@@ -286,6 +286,12 @@ int redo_load(const char *directory, uint8_t **out_bytes, size_t *out_len)
 
 /* ------------------------------------------------------------------------------------------------ writing */
 
+/* Of the last call of the system. A quota is a disk that is full; libuv has no word for it. */
+static int last_error(void)
+{
+    return errno == EDQUOT ? UV_ENOSPC : -errno;
+}
+
 /* All of it, at `offset`. Changes `v`. */
 static int write_all(int fd, struct iovec *v, int n_v, uint64_t offset)
 {
@@ -294,7 +300,7 @@ static int write_all(int fd, struct iovec *v, int n_v, uint64_t offset)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n == 0 ? UV_EIO : -errno;
+            return n == 0 ? UV_EIO : last_error();
         offset += (uint64_t)n;
         for (; n_v > 0 && (size_t)n >= v->iov_len; v++, n_v--)
             n -= (ssize_t)v->iov_len;
@@ -308,7 +314,7 @@ static int write_all(int fd, struct iovec *v, int n_v, uint64_t offset)
 
 static int flush(const struct redo *r)
 {
-    return r->relaxed || fdatasync(r->fd) == 0 ? 0 : -errno;
+    return r->relaxed || fdatasync(r->fd) == 0 ? 0 : last_error();
 }
 
 static struct iovec as_iovec(const void *bytes, size_t len)
@@ -326,7 +332,7 @@ static int grow(struct redo *r, uint64_t end)
             v[n] = as_iovec(zeros, sizeof zeros);
         int rc = write_all(r->fd, v, (int)n, r->allocated);
         if (!rc && fsync(r->fd) < 0)
-            rc = -errno;
+            rc = last_error();
         if (rc)
             return rc;
         r->allocated += GROW_BYTES;
@@ -344,7 +350,7 @@ static int begin_anew(struct redo *r, uint64_t epoch, uint64_t salt)
     int rc = write_all(r->fd, v, 2, 0);
     if (rc)
         return rc;
-    return fsync(r->fd) == 0 ? 0 : -errno;
+    return fsync(r->fd) == 0 ? 0 : last_error();
 }
 
 int redo_open(struct redo *r, const char *directory, uint64_t epoch, uint64_t applied,

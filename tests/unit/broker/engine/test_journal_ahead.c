@@ -415,7 +415,9 @@ Test(journal_ahead, what_cannot_be_written_ahead_goes_to_the_store)
         struct journal killed;
         cr_assert(!commit(n, n, 10, false));
         flush_error = errors[i];
+        cr_assert_eq(j.ahead_error, 0);
         cr_assert(commit(n + 1, n + 1, 10, false), "%s", strerror(errors[i]));
+        cr_assert_eq(j.ahead_error, errors[i] == EDQUOT ? UV_ENOSPC : -errors[i], "it is told");
         cr_assert(!journal_has_pending(&j));
         open_killed(&killed, 0);
         expect_all(&killed, n + 1);
