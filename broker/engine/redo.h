@@ -21,7 +21,7 @@
 #define REDO_FILE        "redo"
 #define REDO_BLOCK       4096u
 #define REDO_BYTES       (4u * 1024 * 1024) /* of the file, at most */
-#define REDO_MAX_FRAME   (512u * 1024)      /* larger ones gain nothing here */
+#define REDO_MAX_FRAME   (64u * 1024)       /* what is larger has its flushes for itself, and is better written once */
 #define REDO_MAX_BATCHES 8u                 /* of one frame */
 
 struct redo {
