@@ -38,6 +38,8 @@ echo "$kinds kinds of events, in this order:"
 grep 'seen:' "$output"
 
 # Interrupted in the middle, it cleans up as well.
+output=$TMPDIR/interrupted # of its own: the words of the first demo must not pass for those of the second
+: >"$output"
 sh "$SENSEBUS_SOURCE/deploy/demo.sh" --no-install >"$output" 2>&1 &
 demo_pid=$!
 tries=0
