@@ -15,6 +15,7 @@ more=$((jobs + (jobs + 1) / 2)) # tests at a time where most of them wait: for d
 fuzz_seconds=${SENSEBUS_FUZZ_SECONDS:-10}
 passed=0 failed=0 skipped=0
 failures=
+unsteady=
 begin=$(date +%s)
 
 say() { printf '\n==== %4ds  %s\n' $(($(date +%s) - begin)) "$*"; }
@@ -55,10 +56,36 @@ suite() { # suite PRESET CTEST-ARGUMENT…: adds the numbers of single tests to 
   ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" >"$log" 2>&1
   status=$?
   grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|Total Test time' "$log"
-  [ $status -eq 0 ] || sed -n '/\*\*\*/,$p' "$log" | cut -c1-500 | tail -300
+  [ $status -eq 0 ] || show_failures "$log"
+  if [ $status -ne 0 ] && may_be_unsteady "$log" && look_again "$preset"; then status=0; fi
   passed=$((passed + $(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed ' "$log")))
   skipped=$((skipped + $(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*Skipped' "$log")))
   return $status
+}
+
+# Of a test that failed and of what ran beside it, the output; the lines of the tests that passed say nothing.
+show_failures() { grep -vE '^ *Start +[0-9]+:|Test +#[0-9]+:.* Passed ' "$1" | cut -c1-500 | tail -400; }
+
+# A program that talks to others over real sockets can be held up by the machine for longer than its test allows. One or two
+# such failures are looked at again, alone, and are named at the end as unsteady: that is a defect to mend, of the test or of
+# the product. Nothing is looked at twice where a sanitizer spoke, or where a rare failure is what the test is there to find:
+# rules, guarantees, races, faults, the simulator.
+may_be_unsteady() {
+  suspects=$(sed -n '/^The following tests FAILED:/,$s/^[[:space:]]*[0-9]* - \([^ ]*\) (.*$/\1/p' "$1")
+  [ -n "$suspects" ] && [ "$(echo "$suspects" | wc -l)" -le 2 ] || return 1
+  ! echo "$suspects" | grep -qvE '^(demo$|interop[.]|integration[.])' || return 1
+  ! echo "$suspects" | grep -qE '[.](guarantees|adapter_race|adapter_rules)$' || return 1
+  ! grep -qE 'Sanitizer|runtime error:|^==[0-9]+==' "$1"
+}
+
+look_again() {
+  say "looked at again, alone:" $suspects
+  ctest --test-dir "build/$1" --output-on-failure --rerun-failed >"build/$1.again.log" 2>&1
+  verdict=$?
+  grep -E '^ *[0-9]+/[0-9]+ Test' "build/$1.again.log"
+  [ $verdict -eq 0 ] || { show_failures "build/$1.again.log"; return 1; }
+  passed=$((passed + $(echo "$suspects" | wc -l)))
+  unsteady="$unsteady $(echo $suspects)"
 }
 
 check_format() {
@@ -128,5 +155,6 @@ done
 
 say "done"
 [ -z "$failures" ] || echo "failed:$failures"
+[ -z "$unsteady" ] || echo "UNSTEADY, failed once and passed alone; to be mended:$unsteady"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]
