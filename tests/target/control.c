@@ -82,9 +82,9 @@ static void client_answer(struct control_client *client, bool ok, const char *te
         client_close(client);
 }
 
-static void on_done(struct runner *r, bool ok)
+static void on_done(struct runner *r, enum orders_result result)
 {
-    client_answer(r->data, ok, r->reply);
+    client_answer(r->data, result == ORDERS_DONE, r->answer.text);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)

@@ -84,12 +84,12 @@ static void scenario_next(struct program *p)
     }
 }
 
-static void on_step_done(struct runner *r, bool ok)
+static void on_step_done(struct runner *r, enum orders_result result)
 {
     struct program *p = r->data;
 
-    if (!ok) {
-        log_error("scenario.failed", "line=%d why=\"%s\"", p->scenario.steps[p->step].line, r->reply);
+    if (result != ORDERS_DONE) {
+        log_error("scenario.failed", "line=%d why=\"%s\"", p->scenario.steps[p->step].line, r->answer.text);
         program_stop(p, 1);
         return;
     }

@@ -9,30 +9,32 @@
 
 #define DEFAULT_BLOCKS 131072 /* 64 MiB */
 
-static enum orders_result say(char *reply, enum orders_result result, const char *text)
+static enum orders_result say(struct orders_answer *answer, enum orders_result result, const char *text)
 {
-    snprintf(reply, ORDERS_REPLY_BYTES, "%s", text);
+    snprintf(answer->text, sizeof(answer->text), "%s", text);
     return result;
 }
 
-static enum orders_result from_errno(char *reply, int rc)
+static enum orders_result from_errno(struct orders_answer *answer, int rc)
 {
     switch (rc) {
     case 0: return ORDERS_DONE;
-    case UV_ENOENT: return say(reply, ORDERS_FAILED, "there is no such unit");
-    case UV_EEXIST: return say(reply, ORDERS_FAILED, "that unit is there already");
-    case UV_EINVAL: return say(reply, ORDERS_FAILED, "the size is out of range");
-    case UV_EALREADY: return say(reply, ORDERS_FAILED, "nobody is registered on that unit");
-    case UV_ENOBUFS: return say(reply, ORDERS_FAILED, "too much sense waits on that unit already");
-    default: return say(reply, ORDERS_FAILED, uv_strerror(rc));
+    case UV_ENOENT: return say(answer, ORDERS_UNKNOWN, "there is no such unit");
+    case UV_EEXIST: return say(answer, ORDERS_THERE, "that unit is there already");
+    case UV_EINVAL: return say(answer, ORDERS_WRONG, "the size is out of range");
+    case UV_EALREADY: return say(answer, ORDERS_NOBODY, "nobody is registered on that unit");
+    case UV_ENOBUFS: return say(answer, ORDERS_FULL, "too much sense waits on that unit already");
+    case UV_ENOSPC: return say(answer, ORDERS_FULL, "there are as many units as the target can have");
+    default: return say(answer, ORDERS_FULL, uv_strerror(rc));
     }
 }
 
-static enum orders_result from_count(char *reply, size_t n)
+static enum orders_result from_count(struct orders_answer *answer, size_t n)
 {
     if (n == 0)
-        return say(reply, ORDERS_FAILED, "there is no session");
-    snprintf(reply, ORDERS_REPLY_BYTES, "%zu sessions", n);
+        return say(answer, ORDERS_NOBODY, "there is no session");
+    answer->n_sessions = n;
+    snprintf(answer->text, sizeof(answer->text), "%zu sessions", n);
     return ORDERS_DONE;
 }
 
@@ -53,26 +55,36 @@ static enum alua alua_state(const char *word)
     return ALUA_OPTIMIZED;
 }
 
-static enum orders_result send_async(struct server *s, const struct verb *v, char *reply)
+static enum orders_result send_async(struct server *s, const struct verb *v, struct orders_answer *answer)
 {
     uint8_t segment[2 + VERB_DATA_MAX];
     struct session_async message = {.event = (uint8_t)v->number, .lun = (uint16_t)v->lun};
 
     if (v->number > UINT8_MAX)
-        return say(reply, ORDERS_FAILED, "events are 0 to 255");
+        return say(answer, ORDERS_WRONG, "events are 0 to 255");
     memcpy(message.parameters, v->parameters, sizeof(message.parameters));
     put_be(segment, v->data_len, 2);
     memcpy(segment + 2, v->data, v->data_len);
     message.data = v->has_sense ? segment : v->data;
     message.data_len = v->data_len > 0 && v->has_sense ? 2 + v->data_len : v->data_len;
-    return from_count(reply, server_async(s, &message));
+    return from_count(answer, server_async(s, &message));
 }
 
-static enum orders_result script(struct server *s, int lun, const uint8_t *sense, size_t len, char *reply)
+static enum orders_result script(struct server *s, int lun, const uint8_t *sense, size_t len,
+                                 struct orders_answer *answer)
 {
+    enum orders_result result;
+
+    if (!device_unit(&s->device, (uint64_t)lun))
+        return from_errno(answer, UV_ENOENT);
     if (server_n_sessions(s) == 0)
-        return say(reply, ORDERS_FAILED, "there is no session");
-    return from_errno(reply, device_script(&s->device, (uint64_t)lun, sense, len));
+        return say(answer, ORDERS_NOBODY, "there is no session");
+    result = from_errno(answer, device_script(&s->device, (uint64_t)lun, sense, len));
+    if (result == ORDERS_DONE) {
+        memcpy(answer->sense, sense, len);
+        answer->sense_len = len;
+    }
+    return result;
 }
 
 /* The sense that becomes this code, by the registry: unit attentions first, then the other keys. */
@@ -93,30 +105,31 @@ static bool sense_of_code(uint32_t code, uint8_t sense[SENSE_FIXED_BYTES])
     return false;
 }
 
-static enum orders_result raise_code(struct server *s, const struct verb *v, char *reply)
+static enum orders_result raise_code(struct server *s, const struct verb *v, struct orders_answer *answer)
 {
     const struct registry_entry *entry = registry_find_name(v->word, strlen(v->word));
     uint8_t sense[SENSE_FIXED_BYTES];
     enum orders_result result;
 
     if (!entry)
-        return say(reply, ORDERS_FAILED, "there is no such event code");
+        return say(answer, ORDERS_UNKNOWN, "there is no such event code");
     if (sense_of_code(entry->code, sense)) {
-        result = script(s, v->lun, sense, sizeof(sense), reply);
+        result = script(s, v->lun, sense, sizeof(sense), answer);
         if (result == ORDERS_DONE)
-            snprintf(reply, ORDERS_REPLY_BYTES, "sense %d %x/%02x/%02x", v->lun, sense[2], sense[12], sense[13]);
+            snprintf(answer->text, sizeof(answer->text), "sense %d %x/%02x/%02x", v->lun, sense[2], sense[12],
+                     sense[13]);
         return result;
     }
     for (unsigned event = 0; event < 256; event++)
         if (registry_classify_async((uint8_t)event) == entry->code) {
             const struct verb async = {.kind = VERB_ASYNC, .lun = v->lun, .number = event};
 
-            return send_async(s, &async, reply);
+            return send_async(s, &async, answer);
         }
-    return say(reply, ORDERS_FAILED, "no sense data and no Asynchronous Message has this code");
+    return say(answer, ORDERS_WRONG, "no sense data and no Asynchronous Message has this code");
 }
 
-static enum orders_result expect(const struct server *s, const struct verb *v, char *reply)
+static enum orders_result expect(const struct server *s, const struct verb *v, struct orders_answer *answer)
 {
     size_t n = 0;
 
@@ -128,19 +141,19 @@ static enum orders_result expect(const struct server *s, const struct verb *v, c
                 n += attention_count(&s->device.ports[i]->attentions);
     if (n == v->number)
         return ORDERS_DONE;
-    snprintf(reply, ORDERS_REPLY_BYTES, "expected %" PRIu64 " %s, there are %zu", v->number, v->word, n);
+    snprintf(answer->text, sizeof(answer->text), "expected %" PRIu64 " %s, there are %zu", v->number, v->word, n);
     return ORDERS_LATER;
 }
 
-static enum orders_result describe(const struct server *s, char *reply)
+static enum orders_result describe(const struct server *s, struct orders_answer *answer)
 {
     const struct device *d = &s->device;
-    size_t at = server_describe(s, reply, ORDERS_REPLY_BYTES);
+    size_t at = server_describe(s, answer->text, ORDERS_REPLY_BYTES);
 
     for (size_t i = 0; i < d->n_units && at < ORDERS_REPLY_BYTES; i++) {
         const struct unit *u = d->units[i];
 
-        at += (size_t)snprintf(reply + at, ORDERS_REPLY_BYTES - at,
+        at += (size_t)snprintf(answer->text + at, ORDERS_REPLY_BYTES - at,
                                "unit %u blocks=%" PRIu64 "x%u protected=%d offline=%d access=%x registered=%zu\n",
                                u->number, u->n_blocks, u->block_bytes, unit_is_write_protected(u), u->offline,
                                (unsigned)u->alua, u->reservation.n);
@@ -148,12 +161,12 @@ static enum orders_result describe(const struct server *s, char *reply)
     return ORDERS_DONE;
 }
 
-static enum orders_result refuse(struct server *s, uint64_t status, const char *moved_to, char *reply)
+static enum orders_result refuse(struct server *s, uint64_t status, const char *moved_to, struct orders_answer *answer)
 {
     if (status > UINT16_MAX)
-        return say(reply, ORDERS_FAILED, "a status is class and detail, 0x0000 to 0xffff");
+        return say(answer, ORDERS_WRONG, "a status is class and detail, 0x0000 to 0xffff");
     if (moved_to && snprintf(s->moved_to, sizeof(s->moved_to), "%s", moved_to) >= (int)sizeof(s->moved_to))
-        return say(reply, ORDERS_FAILED, "the address is too long");
+        return say(answer, ORDERS_WRONG, "the address is too long");
     s->target.refuse = (uint16_t)status;
     s->target.moved_to = moved_to ? s->moved_to : NULL;
     return ORDERS_DONE;
@@ -193,31 +206,32 @@ static enum orders_result drop(struct server *s, const struct verb *v)
     return ORDERS_DONE;
 }
 
-enum orders_result orders_run(struct server *s, const struct verb *v, char reply[ORDERS_REPLY_BYTES])
+enum orders_result orders_run(struct server *s, const struct verb *v, struct orders_answer *answer)
 {
     bool off = strcmp(v->word, "off") == 0;
 
-    reply[0] = '\0';
+    answer->text[0] = '\0';
+    answer->n_sessions = answer->sense_len = 0;
     switch (v->kind) {
-    case VERB_ASYNC: return send_async(s, v, reply);
+    case VERB_ASYNC: return send_async(s, v, answer);
     case VERB_DROP: return drop(s, v);
-    case VERB_EXPECT: return expect(s, v, reply);
-    case VERB_GARBAGE: return from_count(reply, server_garbage(s, v->data, v->data_len));
+    case VERB_EXPECT: return expect(s, v, answer);
+    case VERB_GARBAGE: return from_count(answer, server_garbage(s, v->data, v->data_len));
     case VERB_HANG: server_hang(s, v->on); return ORDERS_DONE;
-    case VERB_PING: return from_count(reply, server_ping(s));
-    case VERB_RAISE: return raise_code(s, v, reply);
+    case VERB_PING: return from_count(answer, server_ping(s));
+    case VERB_RAISE: return raise_code(s, v, answer);
     case VERB_REBOOT: return reboot(s, v);
-    case VERB_REDIRECT: return refuse(s, off ? 0 : LOGIN_MOVED_TEMPORARILY, off ? NULL : v->word, reply);
-    case VERB_REFUSE: return refuse(s, v->number, NULL, reply);
+    case VERB_REDIRECT: return refuse(s, off ? 0 : LOGIN_MOVED_TEMPORARILY, off ? NULL : v->word, answer);
+    case VERB_REFUSE: return refuse(s, v->number, NULL, answer);
     case VERB_REJECT:
-        return v->number > UINT8_MAX ? say(reply, ORDERS_FAILED, "reasons are 0 to 255")
-                                     : from_count(reply, server_reject(s, (uint8_t)v->number));
-    case VERB_SENSE: return script(s, v->lun, v->data, v->data_len, reply);
+        return v->number > UINT8_MAX ? say(answer, ORDERS_WRONG, "reasons are 0 to 255")
+                                     : from_count(answer, server_reject(s, (uint8_t)v->number));
+    case VERB_SENSE: return script(s, v->lun, v->data, v->data_len, answer);
     case VERB_SLOW: server_slow(s, v->ms); return ORDERS_DONE;
-    case VERB_STATE: return describe(s, reply);
+    case VERB_STATE: return describe(s, answer);
     case VERB_STATSN:
-        return v->number > UINT32_MAX ? say(reply, ORDERS_FAILED, "a skew has 32 bits")
-                                      : from_count(reply, server_skew(s, (uint32_t)v->number));
-    default: return from_errno(reply, run_on_unit(&s->device, v));
+        return v->number > UINT32_MAX ? say(answer, ORDERS_WRONG, "a skew has 32 bits")
+                                      : from_count(answer, server_skew(s, (uint32_t)v->number));
+    default: return from_errno(answer, run_on_unit(&s->device, v));
     }
 }

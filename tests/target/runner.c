@@ -5,7 +5,8 @@
 
 #define ASK_AGAIN_MS 10
 
-void runner_init(struct runner *r, struct server *server, void (*on_done)(struct runner *r, bool ok), void *data)
+void runner_init(struct runner *r, struct server *server, void (*on_done)(struct runner *r, enum orders_result result),
+                 void *data)
 {
     *r = (struct runner){.server = server, .on_done = on_done, .data = data};
     uv_timer_init(server->loop, &r->timer);
@@ -14,7 +15,7 @@ void runner_init(struct runner *r, struct server *server, void (*on_done)(struct
 static void on_turn(uv_timer_t *timer)
 {
     struct runner *r = (struct runner *)((char *)timer - offsetof(struct runner, timer));
-    enum orders_result result = orders_run(r->server, &r->verb, r->reply);
+    enum orders_result result = orders_run(r->server, &r->verb, &r->answer);
 
     if (r->deadline_ms == 0)
         r->deadline_ms = uv_now(r->server->loop) + r->verb.ms;
@@ -23,7 +24,7 @@ static void on_turn(uv_timer_t *timer)
         return;
     }
     r->busy = false;
-    r->on_done(r, result == ORDERS_DONE);
+    r->on_done(r, result);
 }
 
 void runner_start(struct runner *r, const struct verb *verb, uint64_t after_ms)

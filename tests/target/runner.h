@@ -13,12 +13,14 @@ struct runner {
     bool busy;
     struct verb verb;
     uint64_t deadline_ms;
-    char reply[ORDERS_REPLY_BYTES];
-    void (*on_done)(struct runner *r, bool ok); /* never before runner_start returns */
+    struct orders_answer answer;
+    void (*on_done)(struct runner *r,
+                    enum orders_result result); /* never before runner_start returns; ORDERS_LATER: time is over */
     void *data;
 };
 
-void runner_init(struct runner *r, struct server *server, void (*on_done)(struct runner *r, bool ok), void *data);
+void runner_init(struct runner *r, struct server *server, void (*on_done)(struct runner *r, enum orders_result result),
+                 void *data);
 /* Run a copy of `verb` after `after_ms`. Not while busy. */
 void runner_start(struct runner *r, const struct verb *verb, uint64_t after_ms);
 /* `on_closed` gets the timer; `on_done` does not run any more. */

@@ -45,6 +45,11 @@ struct write {
 
 static void connection_step(struct connection *c);
 
+static bool is_session(const struct connection *c)
+{
+    return !c->ending && c->session.full_feature && c->session.port;
+}
+
 /* ------------------------------------------------------------------------------------------------ the end */
 
 static void server_handle_closed(struct server *s)
@@ -101,8 +106,12 @@ static void on_lingered(uv_timer_t *timer)
 
 static void connection_end(struct connection *c, enum server_drop how, const char *why)
 {
+    const struct server_events *events = c->server->events;
+
     if (c->ending)
         return;
+    if (is_session(c) && events && events->ended)
+        events->ended(c->server->events_data, &c->session, c->peer, why);
     c->ending = true;
     log_info("target.connection_ended", "peer=%s why=\"%s\"", c->peer, why);
     session_deinit(&c->session);
@@ -219,11 +228,21 @@ static void on_cold_reset(void *data)
             connection_end(c, SERVER_FIN, "cold reset");
 }
 
+static void on_sent(void *data, const struct session_sent *sent)
+{
+    struct connection *c = data;
+    const struct server_events *events = c->server->events;
+
+    if (is_session(c) && events && events->sent)
+        events->sent(c->server->events_data, &c->session, c->peer, sent);
+}
+
 static const struct session_events session_events = {
     .send = on_send,
     .reinstate = on_reinstate,
     .abort_all = on_abort_all,
     .cold_reset = on_cold_reset,
+    .sent = on_sent,
 };
 
 /* ------------------------------------------------------------------------------------------------ receiving */
@@ -235,6 +254,18 @@ static const char *framer_error(enum framer_result result)
     case FRAMER_BAD_DIGEST: return "digest wrong";
     default: return "out of memory";
     }
+}
+
+/* Give it to the session, which perhaps begins with it. */
+static enum session_verdict connection_receive(struct connection *c, const struct framer_pdu *pdu)
+{
+    const struct server_events *events = c->server->events;
+    bool was_session = is_session(c);
+    enum session_verdict verdict = session_receive(&c->session, pdu);
+
+    if (!was_session && is_session(c) && events && events->began)
+        events->began(c->server->events_data, &c->session, c->peer);
+    return verdict;
 }
 
 /* Take PDUs from the input while there is room for answers. */
@@ -251,7 +282,7 @@ static void connection_work(struct connection *c)
             return;
         if (result != FRAMER_PDU) {
             connection_end(c, SERVER_FIN, framer_error(result));
-        } else if (session_receive(&c->session, &pdu) == SESSION_ENDS) {
+        } else if (connection_receive(c, &pdu) == SESSION_ENDS) {
             connection_flush(c);
             connection_end(c, SERVER_FIN, c->session.why);
         } else {
@@ -477,11 +508,6 @@ void server_slow(struct server *s, uint64_t ms)
     s->slow_ms = ms;
 }
 
-static bool is_session(const struct connection *c)
-{
-    return !c->ending && c->session.full_feature && c->session.port;
-}
-
 size_t server_n_sessions(const struct server *s)
 {
     size_t n = 0;
@@ -548,6 +574,14 @@ void server_reboot(struct server *s, uint64_t down_ms)
     device_power_cycle(&s->device);
     s->down = down_ms > 0;
     uv_timer_start(&s->power, on_powered, down_ms, 0);
+}
+
+void server_each_session(const struct server *s,
+                         void (*each)(void *data, const struct session *session, const char *peer), void *data)
+{
+    for (const struct connection *c = s->connections; c; c = c->next)
+        if (is_session(c))
+            each(data, &c->session, c->peer);
 }
 
 size_t server_describe(const struct server *s, char *out, size_t len)

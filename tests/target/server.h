@@ -18,8 +18,18 @@
 
 struct connection;
 
+/* What happens in sessions that are logged in and no discovery. `peer` is where the connection comes from. NULL
+ * members: never mind. */
+struct server_events {
+    void (*began)(void *data, const struct session *session, const char *peer);
+    void (*ended)(void *data, const struct session *session, const char *peer, const char *why);
+    void (*sent)(void *data, const struct session *session, const char *peer, const struct session_sent *sent);
+};
+
 struct server {
     uv_loop_t *loop;
+    const struct server_events *events; /* set by the owner at any time, with `events_data`; NULL: none */
+    void *events_data;
     uv_tcp_t listener;
     bool listening, closing;
     uv_timer_t power; /* until a reboot is over */
@@ -69,5 +79,8 @@ size_t server_garbage(struct server *s, const uint8_t *bytes, size_t len);
 void server_reboot(struct server *s, uint64_t down_ms);
 /* Sessions that are logged in and no discovery. */
 size_t server_n_sessions(const struct server *s);
+/* Call `each` for those. */
+void server_each_session(const struct server *s,
+                         void (*each)(void *data, const struct session *session, const char *peer), void *data);
 /* The sessions in text, one a line; cut at `len`. */
 size_t server_describe(const struct server *s, char *out, size_t len);

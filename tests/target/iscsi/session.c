@@ -138,6 +138,8 @@ int session_async(struct session *s, const struct session_async *message)
     for (int i = 0; i < 3; i++)
         put_be(header + PDU_AT_ASYNC_PARAMETERS + 2 * i, message->parameters[i], 2);
     answer_send_with_status(s, header, message->data, message->data_len);
+    if (s->events->sent)
+        s->events->sent(s->data, &(struct session_sent){.message = message});
     return 0;
 }
 

@@ -16,6 +16,23 @@
 #define SESSION_WINDOW       32
 #define SESSION_PORTAL_BYTES 64
 
+struct session_async {
+    uint8_t event, vcode;
+    uint16_t parameters[3];
+    uint16_t lun;
+    const uint8_t *data; /* the data segment as it is: SenseLength and sense, or a vendor's */
+    size_t data_len;
+};
+
+/* What was given to `send` and a test may look for. Borrowed for the callback. */
+struct session_sent {
+    const struct session_async *message; /* an Asynchronous Message; else NULL, and CHECK CONDITION with: */
+    const uint8_t *lun;                  /* eight bytes, as in the command */
+    uint8_t opcode;
+    const uint8_t *sense; /* without its length */
+    size_t sense_len;
+};
+
 /* What the session asks of its owner. */
 struct session_events {
     /* Send these bytes after all others; copied. */
@@ -26,6 +43,8 @@ struct session_events {
     void (*abort_all)(void *data, int number);
     /* TARGET COLD RESET: the connections of all sessions end. */
     void (*cold_reset)(void *data);
+    /* Sense or an Asynchronous Message was sent. NULL: never mind. */
+    void (*sent)(void *data, const struct session_sent *sent);
 };
 
 /* What every session of a target shares. */
@@ -79,13 +98,6 @@ void session_digests(const struct session *s, bool *out_header, bool *out_data);
 /* Forget commands that wait for data, of one unit or DEVICE_ALL_UNITS. Returns how many. */
 size_t session_abort(struct session *s, int number);
 
-struct session_async {
-    uint8_t event, vcode;
-    uint16_t parameters[3];
-    uint16_t lun;
-    const uint8_t *data; /* the data segment as it is: SenseLength and sense, or a vendor's */
-    size_t data_len;
-};
 /* Send an Asynchronous Message. Returns 0, or UV_EINVAL when the data is longer than the initiator takes. */
 int session_async(struct session *s, const struct session_async *message);
 /* Send a NOP-In that asks for an answer. */

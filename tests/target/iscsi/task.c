@@ -71,8 +71,8 @@ static void send_data_in(struct session *s, uint32_t itt, uint32_t expected, con
     }
 }
 
-static void send_scsi_response(struct session *s, uint32_t itt, uint32_t expected, uint8_t flags,
-                               const struct scsi_reply *reply)
+static void send_scsi_response(struct session *s, const uint8_t *lun, uint8_t opcode, uint32_t itt, uint32_t expected,
+                               uint8_t flags, const struct scsi_reply *reply)
 {
     uint8_t header[PDU_HEADER_BYTES], segment[2 + SENSE_MAX_BYTES];
     size_t len = 0, actual = flags & FLAG_WRITE ? reply->data_out_len : reply->data_len;
@@ -86,6 +86,10 @@ static void send_scsi_response(struct session *s, uint32_t itt, uint32_t expecte
         len = 2 + reply->sense_len;
     }
     answer_send_with_status(s, header, segment, len);
+    if (len > 0 && s->events->sent)
+        s->events->sent(
+            s->data,
+            &(struct session_sent){.lun = lun, .opcode = opcode, .sense = reply->sense, .sense_len = reply->sense_len});
 }
 
 static void execute(struct session *s, const uint8_t *lun, const uint8_t *cdb, uint32_t itt, uint32_t expected,
@@ -99,7 +103,7 @@ static void execute(struct session *s, const uint8_t *lun, const uint8_t *cdb, u
     if (reply.status == SCSI_GOOD && reply.data_len > 0 && flags & FLAG_READ && expected > 0)
         send_data_in(s, itt, expected, &reply);
     else
-        send_scsi_response(s, itt, expected, flags, &reply);
+        send_scsi_response(s, lun, cdb[0], itt, expected, flags, &reply);
     reply_deinit(&reply);
 }
 
@@ -169,13 +173,14 @@ static bool begin_task(struct session *s, const struct framer_pdu *pdu, uint32_t
 }
 
 /* Without a look at the unit; KEY_NONE: try again. */
-static void refuse_command(struct session *s, uint32_t itt, uint32_t expected, enum sense_key key, enum asc asc)
+static void refuse_command(struct session *s, const uint8_t *lun, uint8_t opcode, uint32_t itt, uint32_t expected,
+                           enum sense_key key, enum asc asc)
 {
     struct scsi_reply reply = {.status = SCSI_BUSY};
 
     if (key != KEY_NONE)
         reply_check(&reply, key, asc);
-    send_scsi_response(s, itt, expected, FLAG_WRITE, &reply);
+    send_scsi_response(s, lun, opcode, itt, expected, FLAG_WRITE, &reply);
 }
 
 void task_receive_command(struct session *s, const struct framer_pdu *pdu)
@@ -190,11 +195,12 @@ void task_receive_command(struct session *s, const struct framer_pdu *pdu)
     else if (!(flags & FLAG_WRITE))
         execute(s, header + PDU_AT_LUN, header + PDU_AT_CDB, itt, expected, flags, NULL, 0);
     else if (expected > UNIT_TRANSFER_BYTES)
-        refuse_command(s, itt, expected, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_CDB);
+        refuse_command(s, header + PDU_AT_LUN, header[PDU_AT_CDB], itt, expected, KEY_ILLEGAL_REQUEST,
+                       ASC_INVALID_FIELD_IN_CDB);
     else if (pdu->data_len == expected)
         execute(s, header + PDU_AT_LUN, header + PDU_AT_CDB, itt, expected, flags, pdu->data, pdu->data_len);
     else if (!begin_task(s, pdu, expected))
-        refuse_command(s, itt, expected, KEY_NONE, ASC_NONE);
+        refuse_command(s, header + PDU_AT_LUN, header[PDU_AT_CDB], itt, expected, KEY_NONE, ASC_NONE);
 }
 
 /* Only what was asked for is taken, in order (DataPDUInOrder is Yes); else the command is aborted. Data of a command
@@ -213,7 +219,8 @@ void task_receive_data_out(struct session *s, const struct framer_pdu *pdu)
         struct session_task failed = *task;
 
         task_end(task);
-        refuse_command(s, failed.itt, failed.expected, KEY_ABORTED_COMMAND, ASC_DATA_PHASE_ERROR);
+        refuse_command(s, failed.lun, failed.cdb[0], failed.itt, failed.expected, KEY_ABORTED_COMMAND,
+                       ASC_DATA_PHASE_ERROR);
         return;
     }
     if (pdu->data_len > 0)
