@@ -71,6 +71,7 @@ struct record {
     const uint8_t *sense; /* NULL when there is none */
     size_t sense_len;
     bool synthetic;
+    bool prompt;                  /* the reporter's own finding, which paces itself: storm control never holds it */
     const char *session_id;       /* of the Adapter face, when the record is for this session alone; else NULL */
     const char *origin_session;   /* of the Adapter face, which asked for what happened; else NULL */
     uint64_t count;               /* 0 and 1: one */

@@ -138,6 +138,7 @@ static void remove_unit(struct watch *w, uint16_t lun)
         .wall_ns = clock_wall_ns(),
         .boot_ns = clock_boot_ns(),
         .synthetic = true,
+        .prompt = true,
         .native = {.name = "report-luns", .detail = "logical unit gone"},
     };
 
