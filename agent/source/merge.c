@@ -20,6 +20,7 @@
 
 #include "agent/source/merge_rules.h"
 #include "agent/source/merge_told.h"
+#include "sensebus/v1/event.pb-c.h"
 
 #define MAX_PIECES (RECORD_MAX_EVIDENCE + 1)
 
@@ -155,9 +156,16 @@ static bool contradict(const char *a, const char *b)
     return a && b && strcmp(a, b) != 0;
 }
 
+/* What this host says of the units that it serves is not about the devices that it uses, also where these are the same
+ * units: their numbers are others'. */
+static bool same_side(const struct observation *a, const struct observation *b)
+{
+    return (a->source == SENSEBUS__V1__SOURCE__SOURCE_TARGET) == (b->source == SENSEBUS__V1__SOURCE__SOURCE_TARGET);
+}
+
 static bool same_thing(const struct observation *a, const struct observation *b)
 {
-    return merge_same_place(&a->place, &b->place) && !contradict(a->target_name, b->target_name) &&
+    return same_side(a, b) && merge_same_place(&a->place, &b->place) && !contradict(a->target_name, b->target_name) &&
            !contradict(a->portal, b->portal) && !contradict(a->object, b->object);
 }
 
@@ -474,7 +482,8 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
 static bool is_behind(const struct merge *m, const struct event *e)
 {
     for (const struct event *before = m->first; before != e; before = before->next)
-        if (overlap(&before->pieces[0]->seen.place, &e->pieces[0]->seen.place))
+        if (same_side(&before->pieces[0]->seen, &e->pieces[0]->seen) &&
+            overlap(&before->pieces[0]->seen.place, &e->pieces[0]->seen.place))
             return true;
     return false;
 }

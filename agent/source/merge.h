@@ -5,7 +5,8 @@
  * both as one condition, within the window. The most exact hook leads: its code and native record are the event's. An
  * event is finished when every armed source that its rule waits for has spoken, or when its window ends.
  *
- * Invariants: what differs in place, or in target name, portal or object where both tell it, never meets. Every
+ * Invariants: what differs in place, or in target name, portal or object where both tell it, never meets; nor does what
+ * this host as a target says (source TARGET) with what it sees as an initiator, in order or in one event. Every
  * observation that was taken leaves in exactly one finished event. Events of one place (or of one inside another) leave
  * in the order in which they began. At most max_open events and MERGE_MAX_BYTES of copies are open: when that is full
  * the oldest is finished early. Pure: times are arguments, in ns of one clock that never goes back (CLOCK_BOOTTIME);

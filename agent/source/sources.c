@@ -23,7 +23,8 @@
 #define PAUSE_MS 1000 /* between two losses that are told, and two resyncs */
 
 const struct source_api *const sources_list[] = {
-    &uevent_source, &trace_source_api, &iscsi_netlink_source, &fc_netlink_source, &sysfs_source, &tcmu_source,
+    &uevent_source, &trace_source_api, &iscsi_netlink_source, &fc_netlink_source,
+    &sysfs_source,  &tcmu_source,      &answers_source_api,
 };
 
 /* What a member lost, and nobody was told yet. */

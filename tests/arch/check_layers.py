@@ -25,7 +25,7 @@ WRAPPERS = [  # foreign header, the only files that may include it
     (r"openssl/", r"runtime/tls"),
     (r"cyaml/", r"broker/config\.c$"),
     (r"yaml\.h", r"broker/config_tree\.c$"),
-    (r"bpf/", r"agent/source/trace/(bpf_hook|hook\.bpf)\.c$"),
+    (r"bpf/", r"agent/source/trace/(bpf_hook|hook\.bpf|target\.bpf)\.c$"),
     (r"(tracefs|event-parse|kbuffer)\.h", r"agent/source/trace/tracefs_hook\.c$"),
     (r"sys/socket\.h", r"(proto/grpc|agent/iscsi|agent/source|runtime)/"),
 ]

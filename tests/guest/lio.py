@@ -3,12 +3,16 @@
 import os
 import shutil
 import socket
+from contextlib import contextmanager
 
+from row import Told
 from world import Daemon, Failed, put, run, until
 
 CONFIG = "/sys/kernel/config/target"
 BACKSTORE = f"{CONFIG}/core/fileio_0/d0"
-LOOP = f"{CONFIG}/loopback/naa.6001405000000001"
+LOOP_NAME = "naa.6001405000000001"
+LOOP_INITIATOR = "naa.6001405000000002"
+LOOP = f"{CONFIG}/loopback/{LOOP_NAME}"
 LIO_NAME = "iqn.2026-01.org.sensebus:lio"
 LIO_PORTAL = "127.0.0.1:3260"
 LIO_TPG = f"{CONFIG}/iscsi/{LIO_NAME}/tpgt_1"
@@ -38,7 +42,7 @@ def make_loop():
     make_backstore()
     load("tcm_loop")
     os.makedirs(f"{LOOP}/tpgt_1/lun/lun_0")
-    put(f"{LOOP}/tpgt_1/nexus", "naa.6001405000000002")
+    put(f"{LOOP}/tpgt_1/nexus", LOOP_INITIATOR)
     os.symlink(BACKSTORE, f"{LOOP}/tpgt_1/lun/lun_0/d0")
 
 
@@ -49,6 +53,17 @@ def remove_loop():
     os.rmdir(LOOP)
     os.rmdir(os.path.dirname(LOOP))
     remove_backstore()
+
+
+def change_alua():
+    """Its port group becomes active/non-optimized: each initiator is told, with its next command."""
+    put(f"{BACKSTORE}/alua/default_tg_pt_gp/alua_access_state", 1)
+
+
+def told_by_lio(code, sense, target, initiator):
+    """What LIO answers an initiator with, as its own host tells it."""
+    return Told(code, sense=sense, seen_by=("target_cmd_complete",), mode="MODE_TARGET", target=target,
+                says=(f"told {initiator} on LUN 0 of {target}, tpgt_1, backstore fileio_0/d0",))
 
 
 def make_iscsi():
@@ -105,6 +120,15 @@ class Initiator:
         run("iscsiadm", "-m", "node", "-u", check=False)
         until(lambda: not os.listdir("/sys/class/iscsi_session"), "the end of all sessions")
         self.daemon.stop()
+
+
+@contextmanager
+def initiator(world):
+    iscsi = Initiator(f"{world.directory}/iscsid.log")
+    try:
+        yield iscsi
+    finally:
+        iscsi.stop()
 
 
 def session_state():

@@ -22,8 +22,10 @@ ROWS = []
 class Told:
     """An event that must come: its code, the device or adapter that it is about, the native names of its evidence."""
 
-    def __init__(self, code, where=None, sense=None, seen_by=(), mode="MODE_INITIATOR"):
+    def __init__(self, code, where=None, sense=None, seen_by=(), mode="MODE_INITIATOR", target=None, says=()):
+        """`target`: its name; `says`: what must be in the words of the leading record."""
         self.code, self.where, self.sense, self.seen_by, self.mode = code, where, sense, seen_by, mode
+        self.target, self.says = target, says
 
     def place(self):
         if self.where is None or isinstance(self.where, str):
@@ -43,6 +45,11 @@ class Told:
                 found.append(f"{self.code}: no evidence {name}, only {', '.join(natives(event))}")
         if event.get("mode", "MODE_UNSPECIFIED") != self.mode:
             found.append(f"{self.code}: {event.get('mode')}, not {self.mode}")
+        if self.target and event.get("device", {}).get("targetName") != self.target:
+            found.append(f"{self.code}: {event.get('device')}, not of {self.target}")
+        for words in self.says:
+            if words not in event.get("native", {}).get("detail", ""):
+                found.append(f"{self.code}: {event.get('native', {}).get('detail')!r} does not say {words!r}")
         return found
 
 
@@ -78,7 +85,8 @@ def describe(event):
 
 
 def fits(told, event):
-    return told.code == event["code"] and (told.where is None or place_of(event) == told.place())
+    return (told.code == event["code"] and (told.where is None or place_of(event) == told.place()) and
+            told.mode == event.get("mode"))
 
 
 class Row:

@@ -2,18 +2,9 @@
 """The kernel's iSCSI initiator: its session to LIO, and what sensebus-target says to it."""
 from contextlib import contextmanager
 
-from lio import (Initiator, LIO_NAME, LIO_PORTAL, LIO_TPG, OwnTarget, make_iscsi, remove_iscsi, session_state)
+from lio import LIO_NAME, LIO_PORTAL, LIO_TPG, OwnTarget, initiator, make_iscsi, remove_iscsi, session_state
 from row import MayBeTold, Told, row
 from world import put, run, until
-
-
-@contextmanager
-def initiator(world):
-    iscsi = Initiator(f"{world.directory}/iscsid.log")
-    try:
-        yield iscsi
-    finally:
-        iscsi.stop()
 
 
 def remote(code):

@@ -2,7 +2,8 @@
 """The kernel's own target, seen from both of its ends: tcm_loop's disk, and what the target itself tells."""
 import os
 
-from lio import BACKSTORE, CONFIG, LOOP, load, make_loop, remove_loop
+from lio import (CONFIG, INITIATOR, LIO_NAME, LIO_PORTAL, LOOP, LOOP_INITIATOR, LOOP_NAME, change_alua, initiator, load,
+                 make_iscsi, make_loop, remove_iscsi, remove_loop, told_by_lio)
 from row import Told, row
 from world import put, run
 
@@ -13,27 +14,34 @@ def loop_disk(world):
     return world.new_disk(make_loop)
 
 
+def seen_from_both_ends(disk, target, initiator):
+    """Two events, never one: what the disk told its initiator, and what the target told."""
+    return [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06", seen_by=("unit-attention", "SDEV_UA")),
+            told_by_lio("ALUA_STATE_CHANGED", "6/2a/06", target, initiator)]
+
+
 @row("alua", "a target port group goes to active/non-optimized (2A/06)")
 def alua(world):
     disk = loop_disk(world)
     disk.ask()
     yield
-    put(f"{BACKSTORE}/alua/default_tg_pt_gp/alua_access_state", 1)
+    change_alua()
     disk.ask()
-    yield [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06", seen_by=("unit-attention", "SDEV_UA"))]
+    yield seen_from_both_ends(disk, LOOP_NAME, LOOP_INITIATOR)
     remove_loop()
 
 
-@row("target-sense", "a target of this host answers a command with sense (target_cmd_complete)")
+@row("target-sense", "a target of this host answers a command with sense (target_cmd_complete), over iSCSI")
 def target_sense(world):
-    disk = loop_disk(world)
-    disk.ask()
-    yield
-    put(f"{BACKSTORE}/alua/default_tg_pt_gp/alua_access_state", 1)
-    disk.ask()
-    yield [Told("ALUA_STATE_CHANGED", disk, sense="6/2a/06"),
-           Told("ALUA_STATE_CHANGED", sense="6/2a/06", seen_by=("target_cmd_complete",), mode="MODE_TARGET")]
-    remove_loop()
+    make_iscsi()
+    with initiator(world) as iscsi:
+        disk = world.new_disk(lambda: iscsi.login(LIO_NAME, LIO_PORTAL))
+        disk.ask()
+        yield
+        change_alua()
+        disk.ask()
+        yield seen_from_both_ends(disk, LIO_NAME, INITIATOR)
+    remove_iscsi()
 
 
 @row("transport", "the transport to a disk is disrupted (result 000e0000)")

@@ -21,3 +21,4 @@ static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reaso
 
 /* Nothing else is called before an open that succeeded. */
 const struct hook_api bpf_hook_api = {.name = "BPF", .possible = possible, .open = hook_open};
+const struct hook_api bpf_target_api = {.name = "BPF", .possible = possible, .open = hook_open};

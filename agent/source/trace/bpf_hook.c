@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The programs of hook.bpf.c in the kernel. The only user of libbpf.
+/* The programs of hook.bpf.c and target.bpf.c in the kernel: two kinds of one hook. The only user of libbpf.
  *
  * With CAP_SYS_ADMIN libbpf relocates them (CO-RE). If that fails, or with CAP_BPF and CAP_PERFMON alone, the offsets
  * are read here from the kernel's types, which everybody may read, and given to the object that has no relocations.
- * Without the trace point of ended commands there is nothing; any other that is missing is said in `blind`.
- * The types of the kernel take some 11 MB while they are read; that goes back to the system. */
+ * Without the trace point of ended commands, the first of each kind, there is nothing; any other that is missing is
+ * said in `blind`. The types of the kernel take some 11 MB while they are read; that goes back to the system. */
 #include <errno.h>
 #include <linux/capability.h>
 #include <malloc.h>
@@ -21,30 +21,52 @@
 
 #include "agent/source/trace/hook.h"
 
-/* Generated from hook.bpf.c; of each only the object's bytes are used. */
+/* Generated from them; of each only the object's bytes are used. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
-#include "agent/source/trace/core.skel.h"
-#include "agent/source/trace/offsets.skel.h"
+#include "agent/source/trace/hook_core.skel.h"
+#include "agent/source/trace/hook_offsets.skel.h"
+#include "agent/source/trace/target_core.skel.h"
+#include "agent/source/trace/target_offsets.skel.h"
 #pragma GCC diagnostic pop
 
 #define NEEDS "needs CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
 
-enum program { ON_DONE, ON_TIMEOUT, ON_EH_WAKEUP, ON_SET_STATE, ON_UNBLOCK, N_PROGRAMS };
+#define MAX_PROGRAMS 5
 
-static const struct {
+struct program {
     const char *name, *sees;
-} programs[N_PROGRAMS] = {
-    [ON_DONE] = {"on_done", "failed commands"},
-    [ON_TIMEOUT] = {"on_timeout", "timeouts"},
-    [ON_EH_WAKEUP] = {"on_eh_wakeup", "error handlers"},
-    [ON_SET_STATE] = {"on_set_state", "device states"},
-    [ON_UNBLOCK] = {"on_unblock", "states after a block"},
+    bool with_last; /* it and the one before it are one to whoever reads what cannot be seen */
+};
+
+/* A member of a type of the kernel's, and where its offset goes. */
+struct member {
+    const char *type, *name;
+    size_t offset;     /* in union offsets */
+    size_t is_pointer; /* likewise: is the member one? 0: nobody asks */
+};
+
+union offsets {
+    struct trace_offsets scsi;
+    struct trace_answer_offsets target;
+};
+
+struct kind {
+    const char *module; /* which has the types where the kernel itself does not */
+    const void *(*core)(size_t *size);
+    const void *(*offsets)(size_t *size);
+    size_t offsets_bytes;
+    const struct member *members;
+    size_t n_members;
+    struct program programs[MAX_PROGRAMS]; /* the first must be */
+    const char *point;                     /* its trace point */
+    int (*parse)(const uint8_t *bytes, size_t len, struct trace_record *out);
 };
 
 struct hook {
+    const struct kind *kind;
     struct bpf_object *object;
-    struct bpf_link *links[N_PROGRAMS];
+    struct bpf_link *links[MAX_PROGRAMS];
     struct ring_buffer *ring;
     int lost_map;
     hook_record_cb cb; /* of the read that is running */
@@ -98,29 +120,76 @@ static bool possible(const char *sysfs_root, char *reason, size_t reason_len)
 
 /* ------------------------------------------------------------------------------------------------ offsets */
 
-struct member {
-    const char *type, *name;
-    size_t offset; /* of the member of struct trace_offsets */
+#define SCSI(type, name, to)                                                                                           \
+    {                                                                                                                  \
+        type, name, offsetof(union offsets, scsi.to), 0                                                                \
+    }
+static const struct member scsi_members[] = {
+    SCSI("scsi_cmnd", "device", cmnd_device),
+    SCSI("scsi_cmnd", "result", cmnd_result),
+    SCSI("scsi_cmnd", "sense_buffer", cmnd_sense_buffer),
+    {"scsi_cmnd", "cmnd", offsetof(union offsets, scsi.cmnd_cmnd), offsetof(union offsets, scsi.cmnd_is_pointer)},
+    SCSI("scsi_cmnd", "retries", cmnd_retries),
+    SCSI("scsi_cmnd", "allowed", cmnd_allowed),
+    SCSI("scsi_cmnd", "cmd_len", cmnd_cmd_len),
+    SCSI("scsi_device", "host", device_host),
+    SCSI("scsi_device", "id", device_id),
+    SCSI("scsi_device", "channel", device_channel),
+    SCSI("scsi_device", "lun", device_lun),
+    SCSI("scsi_device", "sdev_state", device_state),
+    SCSI("Scsi_Host", "host_no", host_no),
 };
 
-#define MEMBER(type, name, to)                                                                                         \
+#define TARGET(type, name, to)                                                                                         \
     {                                                                                                                  \
-        type, name, offsetof(struct trace_offsets, to)                                                                 \
+        type, name, offsetof(union offsets, target.to), 0                                                              \
     }
-static const struct member members[] = {
-    MEMBER("scsi_cmnd", "device", cmnd_device),
-    MEMBER("scsi_cmnd", "result", cmnd_result),
-    MEMBER("scsi_cmnd", "sense_buffer", cmnd_sense_buffer),
-    MEMBER("scsi_cmnd", "cmnd", cmnd_cmnd),
-    MEMBER("scsi_cmnd", "retries", cmnd_retries),
-    MEMBER("scsi_cmnd", "allowed", cmnd_allowed),
-    MEMBER("scsi_cmnd", "cmd_len", cmnd_cmd_len),
-    MEMBER("scsi_device", "host", device_host),
-    MEMBER("scsi_device", "id", device_id),
-    MEMBER("scsi_device", "channel", device_channel),
-    MEMBER("scsi_device", "lun", device_lun),
-    MEMBER("scsi_device", "sdev_state", device_state),
-    MEMBER("Scsi_Host", "host_no", host_no),
+static const struct member target_members[] = {
+    TARGET("se_cmd", "scsi_status", cmd_status),
+    TARGET("se_cmd", "orig_fe_lun", cmd_lun),
+    TARGET("se_cmd", "t_task_cdb", cmd_cdb),
+    TARGET("se_cmd", "sense_buffer", cmd_sense),
+    TARGET("se_cmd", "se_sess", cmd_session),
+    TARGET("se_cmd", "se_dev", cmd_device),
+    TARGET("se_session", "se_node_acl", session_acl),
+    TARGET("se_session", "se_tpg", session_group),
+    TARGET("se_node_acl", "initiatorname", acl_name),
+    TARGET("se_portal_group", "se_tpg_wwn", group_wwn),
+    TARGET("se_portal_group", "tpg_group", group_item),
+    TARGET("se_wwn", "wwn_group", wwn_item),
+    TARGET("se_device", "se_hba", device_hba),
+    TARGET("se_device", "dev_group", device_item),
+    TARGET("se_hba", "hba_group", hba_item),
+    TARGET("config_group", "cg_item", config_item),
+    TARGET("config_item", "ci_name", item_name),
+};
+
+static const struct kind scsi_kind = {
+    .module = "scsi_mod",
+    .core = trace_core_hook__elf_bytes,
+    .offsets = trace_offsets_hook__elf_bytes,
+    .offsets_bytes = sizeof(struct trace_offsets),
+    .members = scsi_members,
+    .n_members = sizeof scsi_members / sizeof *scsi_members,
+    .programs = {{"on_done", "failed commands"},
+                 {"on_timeout", "timeouts"},
+                 {"on_eh_wakeup", "error handlers"},
+                 {"on_set_state", "device states"},
+                 {"on_unblock", "states after a block", .with_last = true}},
+    .point = "scsi_dispatch_cmd_done",
+    .parse = trace_parse,
+};
+
+static const struct kind target_kind = {
+    .module = "target_core_mod",
+    .core = trace_core_target__elf_bytes,
+    .offsets = trace_offsets_target__elf_bytes,
+    .offsets_bytes = sizeof(struct trace_answer_offsets),
+    .members = target_members,
+    .n_members = sizeof target_members / sizeof *target_members,
+    .programs = {{"on_answer", "answers with sense"}},
+    .point = "target_cmd_complete",
+    .parse = trace_parse_answer,
 };
 
 /* NULL when the type has no such member, or it is a bit field. */
@@ -140,31 +209,35 @@ static const struct btf_member *find_member(const struct btf *types, const char 
 }
 
 /* The offset is the whole word unless the type has bit fields: then its upper byte is their size, 0 for this one. */
-static int find_offsets(const struct btf *types, struct trace_offsets *out, char *reason, size_t reason_len)
+static int find_offsets(const struct kind *kind, const struct btf *types, union offsets *out, char *reason,
+                        size_t reason_len)
 {
     memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        const struct btf_member *m = find_member(types, members[i].type, members[i].name);
+    for (size_t i = 0; i < kind->n_members; i++) {
+        const struct member *wanted = &kind->members[i];
+        const struct btf_member *m = find_member(types, wanted->type, wanted->name);
         uint32_t offset;
 
         if (!m) {
-            snprintf(reason, reason_len, "the kernel's types have no %s.%s", members[i].type, members[i].name);
+            snprintf(reason, reason_len, "the kernel's types have no %s.%s", wanted->type, wanted->name);
             return UV_ENOTSUP;
         }
         offset = (m->offset & 0xffffff) / 8;
-        memcpy((char *)out + members[i].offset, &offset, sizeof offset);
-        if (strcmp(members[i].name, "cmnd") == 0) {
+        memcpy((char *)out + wanted->offset, &offset, sizeof offset);
+        if (wanted->is_pointer) {
             int id = btf__resolve_type(types, m->type);
             const struct btf_type *type = id > 0 ? btf__type_by_id(types, (uint32_t)id) : NULL;
+            uint32_t is_pointer = type && btf_is_ptr(type);
 
-            out->cmnd_is_pointer = type && btf_is_ptr(type);
+            memcpy((char *)out + wanted->is_pointer, &is_pointer, sizeof is_pointer);
         }
     }
     return 0;
 }
 
-/* From the types of the kernel and, where SCSI is a module, of that. */
-static int read_offsets(const char *sysfs_root, struct trace_offsets *out, char *reason, size_t reason_len)
+/* From the types of the kernel and, where that has them in a module, of it. */
+static int read_offsets(const struct kind *kind, const char *sysfs_root, union offsets *out, char *reason,
+                        size_t reason_len)
 {
     char path[256];
     struct btf *kernel, *module = NULL;
@@ -177,10 +250,10 @@ static int read_offsets(const char *sysfs_root, struct trace_offsets *out, char 
         snprintf(reason, reason_len, "%s: %s", path, strerror(errno));
         return rc;
     }
-    snprintf(path, sizeof path, "%s/kernel/btf/scsi_mod", sysfs_root);
+    snprintf(path, sizeof path, "%s/kernel/btf/%s", sysfs_root, kind->module);
     if (access(path, R_OK) == 0)
         module = btf__parse_split(path, kernel);
-    rc = find_offsets(module ? module : kernel, out, reason, reason_len);
+    rc = find_offsets(kind, module ? module : kernel, out, reason, reason_len);
     btf__free(module);
     btf__free(kernel);
     return rc;
@@ -188,7 +261,7 @@ static int read_offsets(const char *sysfs_root, struct trace_offsets *out, char 
 
 /* ------------------------------------------------------------------------------------------------ loading */
 
-static int set_offsets(struct bpf_object *object, const struct trace_offsets *offsets)
+static int set_offsets(const struct kind *kind, struct bpf_object *object, const union offsets *offsets)
 {
     struct bpf_map *map;
 
@@ -197,17 +270,17 @@ static int set_offsets(struct bpf_object *object, const struct trace_offsets *of
         const char *name = bpf_map__name(map), *dot = name ? strchr(name, '.') : NULL;
 
         if (dot && strcmp(dot, ".rodata") == 0)
-            return bpf_map__set_initial_value(map, offsets, sizeof *offsets);
+            return bpf_map__set_initial_value(map, offsets, kind->offsets_bytes);
     }
     return -ENOENT;
 }
 
 /* NULL `offsets`: the object with relocations. Returns 0 or an error with its reason. */
-static int load(struct hook *h, const struct trace_offsets *offsets, char *reason, size_t reason_len)
+static int load(struct hook *h, const union offsets *offsets, char *reason, size_t reason_len)
 {
     struct bpf_object_open_opts options = {.sz = sizeof options, .object_name = "sensebus"};
     size_t size = 0;
-    const void *bytes = offsets ? trace_offsets_hook__elf_bytes(&size) : trace_core_hook__elf_bytes(&size);
+    const void *bytes = offsets ? h->kind->offsets(&size) : h->kind->core(&size);
     int rc;
 
     complaint[0] = 0;
@@ -215,7 +288,7 @@ static int load(struct hook *h, const struct trace_offsets *offsets, char *reaso
     if (!h->object) {
         rc = -errno;
     } else {
-        rc = offsets ? set_offsets(h->object, offsets) : 0;
+        rc = offsets ? set_offsets(h->kind, h->object, offsets) : 0;
         if (rc == 0)
             rc = bpf_object__load(h->object);
         if (rc == 0)
@@ -235,7 +308,7 @@ static int load(struct hook *h, const struct trace_offsets *offsets, char *reaso
 
 static int load_any(struct hook *h, const char *sysfs_root, char *reason, size_t reason_len)
 {
-    struct trace_offsets offsets;
+    union offsets offsets;
     int rc;
 
     if (has_capability(CAP_SYS_ADMIN)) {
@@ -243,7 +316,7 @@ static int load_any(struct hook *h, const char *sysfs_root, char *reason, size_t
         if (rc == 0 || rc == UV_ENOMEM)
             return rc;
     }
-    rc = read_offsets(sysfs_root, &offsets, reason, reason_len);
+    rc = read_offsets(h->kind, sysfs_root, &offsets, reason, reason_len);
     return rc < 0 ? rc : load(h, &offsets, reason, reason_len);
 }
 
@@ -254,7 +327,7 @@ static int on_sample(void *data, void *bytes, size_t len)
     struct hook *h = data;
     struct trace_record record;
 
-    if (trace_parse(bytes, len, &record) == 0)
+    if (h->kind->parse(bytes, len, &record) == 0)
         h->cb(h->data, &record);
     else
         h->n_garbage++;
@@ -275,34 +348,32 @@ static bool is_perf_closed(void)
     return level > 2;
 }
 
-static void note_blind(struct hook *h, enum program p, int error)
+static void note_blind(struct hook *h, const struct program *program, int error)
 {
     size_t used = strlen(h->blind);
 
-    snprintf(h->blind + used, sizeof h->blind - used, "%s %s (%s)", used ? "," : "cannot see", programs[p].sees,
+    snprintf(h->blind + used, sizeof h->blind - used, "%s %s (%s)", used ? "," : "cannot see", program->sees,
              error == EACCES && is_perf_closed() ? "grant CAP_SYS_ADMIN, or sysctl kernel.perf_event_paranoid=2"
                                                  : strerror(error));
 }
 
 static int attach(struct hook *h, char *reason, size_t reason_len)
 {
-    bool states = true; /* the two of them are one to whoever reads it */
+    const struct program *programs = h->kind->programs;
 
-    for (int i = 0; i < N_PROGRAMS; i++) {
+    for (size_t i = 0; i < MAX_PROGRAMS && programs[i].name; i++) {
         struct bpf_program *program = bpf_object__find_program_by_name(h->object, programs[i].name);
 
         complaint[0] = 0;
         h->links[i] = program ? bpf_program__attach(program) : NULL;
         if (h->links[i])
             continue;
-        if (i == ON_DONE) {
-            snprintf(reason, reason_len, "no trace point scsi_dispatch_cmd_done (%s): %.80s", strerror(errno),
-                     complaint);
+        if (i == 0) {
+            snprintf(reason, reason_len, "no trace point %s (%s): %.80s", h->kind->point, strerror(errno), complaint);
             return UV_ENOTSUP;
         }
-        if (i != ON_UNBLOCK || states)
-            note_blind(h, (enum program)i, errno);
-        states = states && i != ON_SET_STATE;
+        if (!programs[i].with_last || h->links[i - 1])
+            note_blind(h, &programs[i], errno);
     }
     return 0;
 }
@@ -330,14 +401,15 @@ static void hook_close(struct hook *h)
 {
     if (!h)
         return;
-    for (int i = 0; i < N_PROGRAMS; i++)
+    for (size_t i = 0; i < MAX_PROGRAMS; i++)
         bpf_link__destroy(h->links[i]);
     ring_buffer__free(h->ring);
     bpf_object__close(h->object);
     free(h);
 }
 
-static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+static int open_kind(const struct kind *kind, const char *sysfs_root, struct hook **out_hook, char *reason,
+                     size_t reason_len)
 {
     libbpf_print_fn_t before;
     struct hook *h;
@@ -348,6 +420,7 @@ static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reaso
     h = calloc(1, sizeof *h);
     if (!h)
         return UV_ENOMEM;
+    h->kind = kind;
     before = libbpf_set_print(on_print);
     rc = load_any(h, sysfs_root, reason, reason_len);
     if (rc == 0)
@@ -363,6 +436,16 @@ static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reaso
     if (rc == 0)
         *out_hook = h;
     return rc;
+}
+
+static int open_scsi(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+{
+    return open_kind(&scsi_kind, sysfs_root, out_hook, reason, reason_len);
+}
+
+static int open_target(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+{
+    return open_kind(&target_kind, sysfs_root, out_hook, reason, reason_len);
 }
 
 /* ------------------------------------------------------------------------------------------------ reading */
@@ -404,7 +487,19 @@ static const char *hook_blind(const struct hook *h)
 const struct hook_api bpf_hook_api = {
     .name = "BPF",
     .possible = possible,
-    .open = hook_open,
+    .open = open_scsi,
+    .fd = hook_fd,
+    .read = hook_read,
+    .lost = hook_lost,
+    .tells_sense = tells_sense,
+    .blind = hook_blind,
+    .close = hook_close,
+};
+
+const struct hook_api bpf_target_api = {
+    .name = "BPF",
+    .possible = possible,
+    .open = open_target,
     .fd = hook_fd,
     .read = hook_read,
     .lost = hook_lost,

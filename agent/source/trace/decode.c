@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/source/trace/decode.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
+#include "agent/identify.h"
 #include "proto/registry.h"
 #include "proto/sense.h"
 #include "sensebus/v1/code.pb-c.h"
@@ -79,6 +81,52 @@ int trace_parse(const uint8_t *bytes, size_t len, struct trace_record *out)
     memcpy(out->cdb, w.cdb, w.cdb_len);
     out->sense_len = sense_length(w.sense, w.sense_len);
     memcpy(out->sense, w.sense, out->sense_len);
+    return 0;
+}
+
+void trace_name(const char *bytes, size_t len, char *out, size_t cap)
+{
+    identify_text((const uint8_t *)bytes, strnlen(bytes, len), out, cap);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+}
+
+uint8_t trace_cdb_length(const uint8_t *cdb, uint8_t len)
+{
+    static const uint8_t lengths[8] = {6, 10, 10, TRACE_CDB_BYTES, 16, 12, TRACE_CDB_BYTES, TRACE_CDB_BYTES};
+    uint8_t told = len > 0 ? lengths[cdb[0] >> 5] : 0;
+
+    return told < len ? told : len;
+}
+
+int trace_parse_answer(const uint8_t *bytes, size_t len, struct trace_record *out)
+{
+    struct trace_answer_wire w;
+    char hba[TRACE_LABEL_BYTES], device[TRACE_LABEL_BYTES];
+
+    if (len < sizeof w)
+        return UV_EINVAL;
+    memcpy(&w, bytes, sizeof w);
+    if (w.status != STATUS_CHECK_CONDITION || w.cdb_len > sizeof w.cdb || w.sense_len > sizeof w.sense)
+        return UV_EINVAL;
+    memset(out, 0, sizeof *out);
+    out->kind = TRACE_ANSWER;
+    out->mono_ns = w.mono_ns;
+    out->place = (struct observation_place){-1, -1, -1, w.lun <= INT64_MAX ? (int64_t)w.lun : -1};
+    out->retries = out->allowed = -1;
+    out->result = w.status;
+    out->cdb_len = trace_cdb_length(w.cdb, w.cdb_len);
+    memcpy(out->cdb, w.cdb, out->cdb_len);
+    out->sense_len = sense_length(w.sense, w.sense_len);
+    memcpy(out->sense, w.sense, out->sense_len);
+    trace_name(w.initiator, sizeof w.initiator, out->nexus.initiator, sizeof out->nexus.initiator);
+    trace_name(w.target, sizeof w.target, out->nexus.target, sizeof out->nexus.target);
+    trace_name(w.group, sizeof w.group, out->nexus.group, sizeof out->nexus.group);
+    trace_name(w.hba, sizeof w.hba, hba, sizeof hba);
+    trace_name(w.device, sizeof w.device, device, sizeof device);
+    if (hba[0] && device[0])
+        snprintf(out->nexus.backstore, sizeof out->nexus.backstore, "%s/%s", hba, device);
     return 0;
 }
 
@@ -242,6 +290,7 @@ struct trace_judgement trace_judge(const struct trace_record *r)
     case TRACE_TIMEOUT: return event(SENSEBUS__V1__CODE__DEVICE_NOT_READY);
     case TRACE_EH_WAKEUP: return event(0);
     case TRACE_STATE: return judge_state(r);
+    case TRACE_ANSWER: return judge_done(r); /* the unit's own words are the same from either end */
     }
     return event(SENSEBUS__V1__CODE__UNCLASSIFIED);
 }
@@ -305,6 +354,54 @@ static void describe_done(const struct trace_record *r, char detail[TRACE_DETAIL
     n->n_parameters = r->retries >= 0 ? 2 : 1;
 }
 
+static void add_words(char detail[TRACE_DETAIL_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_words(char detail[TRACE_DETAIL_BYTES], const char *format, ...)
+{
+    size_t used = strlen(detail);
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(detail + used, TRACE_DETAIL_BYTES - used, format, arguments);
+    va_end(arguments);
+}
+
+/* "told iqn.i on LUN 0 of iqn.t, tpgt_1, backstore fileio_0/d0, in answer to command 00h" */
+static void describe_answer(const struct trace_record *r, char detail[TRACE_DETAIL_BYTES], struct record_native *n)
+{
+    const struct trace_nexus *x = &r->nexus;
+    char answer[TRACE_DETAIL_BYTES];
+
+    describe_done(r, answer, n);
+    n->name = "target_cmd_complete";
+    n->n_parameters = 1; /* retries are the initiator's */
+    snprintf(detail, TRACE_DETAIL_BYTES, "told %s", x->initiator[0] ? x->initiator : "an initiator");
+    if (r->place.lun >= 0)
+        add_words(detail, " on LUN %lld", (long long)r->place.lun);
+    if (x->target[0])
+        add_words(detail, " of %s", x->target);
+    if (x->group[0])
+        add_words(detail, ", %s", x->group);
+    if (x->backstore[0])
+        add_words(detail, ", backstore %s", x->backstore);
+    add_words(detail, "%s%s", answer[0] ? ", " : "", answer);
+}
+
+/* Target and unit are the place, on the wire; the initiator is what these two cannot tell apart. */
+static void place_answer(const struct trace_record *r, struct observation *out)
+{
+    out->source = SENSEBUS__V1__SOURCE__SOURCE_TARGET;
+    out->target_name = r->nexus.target[0] ? r->nexus.target : NULL;
+    out->object = r->nexus.initiator[0] ? r->nexus.initiator : NULL;
+}
+
+static void put_sense(const struct trace_record *r, struct observation *out)
+{
+    if (r->sense_len == 0)
+        return;
+    out->sense = r->sense;
+    out->sense_len = r->sense_len;
+}
+
 void trace_observe(const struct trace_record *r, uint32_t code, uint32_t count, char detail[TRACE_DETAIL_BYTES],
                    struct observation *out)
 {
@@ -320,11 +417,14 @@ void trace_observe(const struct trace_record *r, uint32_t code, uint32_t count, 
     switch (r->kind) {
     case TRACE_DONE:
         describe_done(r, detail, n);
+        put_sense(r, out);
         n->detail = detail;
-        if (r->sense_len > 0) {
-            out->sense = r->sense;
-            out->sense_len = r->sense_len;
-        }
+        return;
+    case TRACE_ANSWER:
+        place_answer(r, out);
+        describe_answer(r, detail, n);
+        put_sense(r, out);
+        n->detail = detail;
         return;
     case TRACE_TIMEOUT:
         n->name = "command-timeout";

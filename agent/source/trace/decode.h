@@ -11,7 +11,15 @@
 #include "agent/source/observation.h"
 #include "agent/source/trace/wire.h"
 
-#define TRACE_DETAIL_BYTES 160
+#define TRACE_DETAIL_BYTES 640
+
+/* Of TRACE_ANSWER: who asked, and what served. Valid UTF-8 without control characters; "" where the hook does not tell.
+ */
+struct trace_nexus {
+    char initiator[TRACE_NAME_BYTES], target[TRACE_NAME_BYTES];
+    char group[TRACE_LABEL_BYTES];         /* the target portal group: "tpgt_1" */
+    char backstore[2 * TRACE_LABEL_BYTES]; /* "fileio_0/d0" */
+};
 
 struct trace_record {
     enum trace_kind kind;
@@ -26,10 +34,17 @@ struct trace_record {
     uint8_t sense_len;
     bool has_key; /* the hook tells these three in place of the bytes (tracefs, since Linux 6.5) */
     uint8_t key, asc, ascq;
+    struct trace_nexus nexus;
 };
 
 /* One struct trace_wire. Returns 0, or UV_EINVAL for what is none. */
 int trace_parse(const uint8_t *bytes, size_t len, struct trace_record *out);
+/* One struct trace_answer_wire; likewise. */
+int trace_parse_answer(const uint8_t *bytes, size_t len, struct trace_record *out);
+/* A name as the kernel tells it, which needs no NUL, into one of the texts of a nexus. */
+void trace_name(const char *bytes, size_t len, char *out, size_t cap);
+/* Length of the CDB that begins so (SPC-4 section 4.2.5.1: it is in the group of the operation code), at most `len`. */
+uint8_t trace_cdb_length(const uint8_t *cdb, uint8_t len);
 
 enum trace_verdict {
     TRACE_NOISE,    /* happens on every healthy host: counted, and forgotten */

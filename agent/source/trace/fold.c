@@ -8,6 +8,12 @@ static bool same_place(const struct observation_place *a, const struct observati
     return a->host == b->host && a->channel == b->channel && a->target == b->target && a->lun == b->lun;
 }
 
+static bool same_nexus(const struct trace_nexus *a, const struct trace_nexus *b)
+{
+    return strcmp(a->initiator, b->initiator) == 0 && strcmp(a->target, b->target) == 0 &&
+           strcmp(a->group, b->group) == 0;
+}
+
 static bool same_sense(const struct trace_record *a, const struct trace_record *b)
 {
     return a->sense_len == b->sense_len && memcmp(a->sense, b->sense, a->sense_len) == 0 && a->has_key == b->has_key &&
@@ -23,9 +29,10 @@ static bool has_sense(const struct trace_record *r)
  * path to the device, and all commands on it say the same. */
 static bool same(const struct trace_record *a, const struct trace_record *b)
 {
-    bool answered = has_sense(a) || (a->kind == TRACE_DONE && (uint8_t)a->result != 0);
+    bool answered = has_sense(a) || ((a->kind == TRACE_DONE || a->kind == TRACE_ANSWER) && (uint8_t)a->result != 0);
 
-    if (a->kind != b->kind || a->result != b->result || !same_place(&a->place, &b->place) || !same_sense(a, b))
+    if (a->kind != b->kind || a->result != b->result || !same_place(&a->place, &b->place) ||
+        !same_nexus(&a->nexus, &b->nexus) || !same_sense(a, b))
         return false;
     return !answered || (a->cdb_len == b->cdb_len && memcmp(a->cdb, b->cdb, a->cdb_len) == 0);
 }
@@ -58,6 +65,11 @@ static struct trace_folded *oldest(struct trace_fold *f)
     return found;
 }
 
+static bool is_of(const struct trace_not_ready *s, const struct trace_record *r)
+{
+    return s->last_ns != 0 && same_place(&s->place, &r->place) && same_nexus(&s->nexus, &r->nexus);
+}
+
 /* The unit said the same not long ago. */
 static bool is_repeated(struct trace_fold *f, const struct trace_record *r)
 {
@@ -69,16 +81,16 @@ static bool is_repeated(struct trace_fold *f, const struct trace_record *r)
     for (size_t i = 0; i < TRACE_FOLD_MAX; i++) {
         struct trace_not_ready *s = &f->states[i];
 
-        if (s->last_ns != 0 && same_place(&s->place, &r->place)) {
+        if (is_of(s, r)) {
             slot = s;
             break;
         }
         if (s->last_ns < slot->last_ns) /* free, or silent for the longest time */
             slot = s;
     }
-    again = slot->last_ns != 0 && same_place(&slot->place, &r->place) && slot->asc == asc && slot->ascq == ascq &&
-            r->mono_ns < slot->last_ns + TRACE_STATE_HOLD_NS;
-    *slot = (struct trace_not_ready){r->place, asc, ascq, r->mono_ns ? r->mono_ns : 1};
+    again =
+        is_of(slot, r) && slot->asc == asc && slot->ascq == ascq && r->mono_ns < slot->last_ns + TRACE_STATE_HOLD_NS;
+    *slot = (struct trace_not_ready){r->place, r->nexus, asc, ascq, r->mono_ns ? r->mono_ns : 1};
     return again;
 }
 

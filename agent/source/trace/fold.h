@@ -25,6 +25,7 @@ struct trace_folded {
 /* A unit that says "not ready". */
 struct trace_not_ready {
     struct observation_place place;
+    struct trace_nexus nexus;
     uint8_t asc, ascq;
     uint64_t last_ns; /* 0: free */
 };

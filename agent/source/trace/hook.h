@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one interface of the ways into the kernel's trace points: BPF (bpf_hook.c) and tracefs (tracefs_hook.c). */
+/* The one interface of the ways into the kernel's trace points: BPF (bpf_hook.c) and tracefs (tracefs_hook.c); each for
+ * those of SCSI, and for that of the host's own target (LIO). */
 #pragma once
 
 #include <stdbool.h>
@@ -35,4 +36,4 @@ struct hook_api {
     void (*close)(struct hook *h);
 };
 
-extern const struct hook_api bpf_hook_api, tracefs_hook_api;
+extern const struct hook_api bpf_hook_api, tracefs_hook_api, bpf_target_api, tracefs_target_api;

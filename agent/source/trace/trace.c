@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A timer looks every TICK_MS: without scsi_mod there is nothing to arm; once it is there, BPF, else tracefs is armed.
- * When neither can be, all is tried again every RETRY_TICKS, for tracefs may be mounted. Without scsi_mod again (only
- * BPF keeps it from going) it waits anew.
- * Records are judged as they are read (decode.h), noise is counted and forgotten, retries are folded (fold.h): what is
- * held back leaves when its time has come, which a timer of its own says. */
+/* Two sources, which differ in their kind alone.
+ * A timer looks every TICK_MS: without the module there is nothing to arm; once it is there, BPF, else tracefs is
+ * armed. When neither can be, all is tried again every RETRY_TICKS, for tracefs may be mounted. Without the module
+ * again (only BPF keeps it from going) it waits anew. Records are judged as they are read (decode.h), noise is counted
+ * and forgotten, retries are folded (fold.h): what is held back leaves when its time has come, which a timer of its own
+ * says. */
 #include "agent/source/trace/trace.h"
 
 #include <inttypes.h>
@@ -24,9 +25,35 @@
 #define OFF      SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF
 #define DEGRADED SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED
 #define ARMED    SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED
-#define SELF     SENSEBUS__V1__SOURCE__SOURCE_TRACE
+
+struct kind {
+    uint32_t source;    /* enum Source */
+    const char *gate;   /* below sysfs: there is something to trace. Also where it is built in: it has parameters */
+    const char *absent; /* when that is not there */
+    const struct hook_api *bpf, *tracefs;
+    const char *through_tracefs; /* what is not seen so */
+};
+
+static const struct kind scsi_kind = {
+    .source = SENSEBUS__V1__SOURCE__SOURCE_TRACE,
+    .gate = "module/scsi_mod",
+    .absent = "scsi_mod is not loaded: this kernel has no SCSI devices; armed when it is",
+    .bpf = &bpf_hook_api,
+    .tracefs = &tracefs_hook_api,
+    .through_tracefs = "no device states, no sense before Linux 6.5",
+};
+
+static const struct kind answers_kind = {
+    .source = SENSEBUS__V1__SOURCE__SOURCE_TARGET,
+    .gate = "module/target_core_mod",
+    .absent = "target_core_mod is not loaded: this kernel serves no target; armed when it is",
+    .bpf = &bpf_target_api,
+    .tracefs = &tracefs_target_api,
+    .through_tracefs = "no names of targets, 18 bytes of sense",
+};
 
 struct source {
+    const struct kind *kind;
     const struct source_ops *ops;
     void *data;
     uv_loop_t *loop;
@@ -53,7 +80,7 @@ static void cover(struct source *s, uint32_t state, const char *reason)
         return;
     s->state = state;
     snprintf(s->reason, sizeof s->reason, "%s", reason);
-    s->ops->on_coverage(s->data, SELF, state, s->reason);
+    s->ops->on_coverage(s->data, s->kind->source, state, s->reason);
 }
 
 /* ------------------------------------------------------------------------------------------------ records */
@@ -112,7 +139,7 @@ static void tell_losses(struct source *s)
         snprintf(reason, sizeof reason,
                  "the kernel dropped %" PRIu64 " trace records: they came faster than they were read",
                  lost - s->n_lost);
-        s->ops->on_lost(s->data, SELF, s->whole_ns, now_ns, reason);
+        s->ops->on_lost(s->data, s->kind->source, s->whole_ns, now_ns, reason);
     }
     s->n_lost = lost;
     s->whole_ns = now_ns;
@@ -132,16 +159,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* ------------------------------------------------------------------------------------------------ arming */
 
-/* Also where SCSI is built in: it has parameters. */
-static bool is_scsi_loaded(const char *sysfs_root)
+static bool is_loaded(const struct kind *kind, const char *sysfs_root)
 {
     char path[256];
 
-    snprintf(path, sizeof path, "%s/module/scsi_mod", sysfs_root);
+    snprintf(path, sizeof path, "%s/%s", sysfs_root, kind->gate);
     return access(path, F_OK) == 0;
 }
-
-static const char no_scsi[] = "scsi_mod is not loaded: this kernel has no SCSI devices; armed when it is";
 
 static int try_hook(struct source *s, const struct hook_api *api, char *reason, size_t reason_len)
 {
@@ -173,11 +197,11 @@ static void arm(struct source *s)
 {
     char bpf[HOOK_REASON_BYTES] = "", tracefs[HOOK_REASON_BYTES] = "", reason[SOURCE_REASON_BYTES];
 
-    if (try_hook(s, &bpf_hook_api, bpf, sizeof bpf) == 0) {
+    if (try_hook(s, s->kind->bpf, bpf, sizeof bpf) == 0) {
         const char *blind = s->api->blind(s->hook);
 
         cover(s, blind[0] ? DEGRADED : ARMED, blind);
-    } else if (try_hook(s, &tracefs_hook_api, tracefs, sizeof tracefs) == 0) {
+    } else if (try_hook(s, s->kind->tracefs, tracefs, sizeof tracefs) == 0) {
         snprintf(reason, sizeof reason, "%s; BPF: %s", s->api->blind(s->hook), bpf);
         cover(s, DEGRADED, reason);
     } else {
@@ -202,14 +226,14 @@ static void on_tick(uv_timer_t *timer)
 
     if (s->hook && !s->polling)
         return; /* it is on its way out */
-    if (s->hook && !is_scsi_loaded(s->sysfs_root)) {
+    if (s->hook && !is_loaded(s->kind, s->sysfs_root)) {
         disarm(s);
-        cover(s, OFF, no_scsi);
+        cover(s, OFF, s->kind->absent);
     } else if (s->hook) {
         tell_losses(s);
-    } else if (!is_scsi_loaded(s->sysfs_root)) {
+    } else if (!is_loaded(s->kind, s->sysfs_root)) {
         s->n_skip = 0;
-        cover(s, OFF, no_scsi);
+        cover(s, OFF, s->kind->absent);
     } else if (s->n_skip > 0) {
         s->n_skip--;
     } else {
@@ -217,30 +241,39 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
-static uint32_t check(const struct source_options *options, char *reason, size_t reason_len)
+static uint32_t check(const struct kind *kind, const struct source_options *options, char *reason, size_t reason_len)
 {
     char bpf[HOOK_REASON_BYTES] = "", tracefs[HOOK_REASON_BYTES] = "";
-    bool loaded = is_scsi_loaded(options->sysfs_root);
 
     reason[0] = 0;
-    if (!loaded) {
-        snprintf(reason, reason_len, "%s", no_scsi);
+    if (!is_loaded(kind, options->sysfs_root)) {
+        snprintf(reason, reason_len, "%s", kind->absent);
         return OFF;
     }
-    if (bpf_hook_api.possible(options->sysfs_root, bpf, sizeof bpf))
+    if (kind->bpf->possible(options->sysfs_root, bpf, sizeof bpf))
         return ARMED;
-    if (tracefs_hook_api.possible(options->sysfs_root, tracefs, sizeof tracefs)) {
-        snprintf(reason, reason_len, "through tracefs: no device states, no sense before Linux 6.5; BPF: %s", bpf);
+    if (kind->tracefs->possible(options->sysfs_root, tracefs, sizeof tracefs)) {
+        snprintf(reason, reason_len, "through tracefs: %s; BPF: %s", kind->through_tracefs, bpf);
         return DEGRADED;
     }
     snprintf(reason, reason_len, "BPF: %s; tracefs: %s", bpf, tracefs);
     return OFF;
 }
 
+static uint32_t check_scsi(const struct source_options *options, char *reason, size_t reason_len)
+{
+    return check(&scsi_kind, options, reason, reason_len);
+}
+
+static uint32_t check_answers(const struct source_options *options, char *reason, size_t reason_len)
+{
+    return check(&answers_kind, options, reason, reason_len);
+}
+
 /* ------------------------------------------------------------------------------------------------ life */
 
-static int start(const struct source_options *options, const struct source_ops *ops, void *data,
-                 struct source **out_source)
+static int start(const struct kind *kind, const struct source_options *options, const struct source_ops *ops,
+                 void *data, struct source **out_source)
 {
     struct source *s = calloc(1, sizeof *s);
 
@@ -251,6 +284,7 @@ static int start(const struct source_options *options, const struct source_ops *
         free(s);
         return UV_ENOMEM;
     }
+    s->kind = kind;
     s->ops = ops;
     s->data = data;
     s->loop = options->loop;
@@ -261,6 +295,18 @@ static int start(const struct source_options *options, const struct source_ops *
     uv_timer_start(&s->tick, on_tick, 0, TICK_MS);
     *out_source = s;
     return 0;
+}
+
+static int start_scsi(const struct source_options *options, const struct source_ops *ops, void *data,
+                      struct source **out_source)
+{
+    return start(&scsi_kind, options, ops, data, out_source);
+}
+
+static int start_answers(const struct source_options *options, const struct source_ops *ops, void *data,
+                         struct source **out_source)
+{
+    return start(&answers_kind, options, ops, data, out_source);
 }
 
 static void one_closed(struct source *s)
@@ -295,7 +341,8 @@ static void stop(struct source *s, void (*cb)(void *data), void *data)
     s->on_stopped_data = data;
     trace_fold_flush(&s->fold, UINT64_MAX, on_folded, s);
     if (s->n_noise > 0 || s->fold.n_repeated > 0)
-        log_debug("trace.stop", "noise=%" PRIu64 " repeated=%" PRIu64, s->n_noise, s->fold.n_repeated);
+        log_debug("trace.stop", "gate=%s noise=%" PRIu64 " repeated=%" PRIu64, s->kind->gate, s->n_noise,
+                  s->fold.n_repeated);
     uv_close((uv_handle_t *)&s->tick, on_timer_closed);
     uv_close((uv_handle_t *)&s->due, on_timer_closed);
     if (s->polling)
@@ -314,10 +361,20 @@ static uint64_t last_proof(const struct source *s)
 
 const struct source_api trace_source_api = {
     .name = "trace",
-    .source = SELF,
-    .start = start,
+    .source = SENSEBUS__V1__SOURCE__SOURCE_TRACE,
+    .start = start_scsi,
     .stop = stop,
     .awaited = awaited,
     .last_proof = last_proof,
-    .check = check,
+    .check = check_scsi,
+};
+
+const struct source_api answers_source_api = {
+    .name = "lio-sense",
+    .source = SENSEBUS__V1__SOURCE__SOURCE_TARGET,
+    .start = start_answers,
+    .stop = stop,
+    .awaited = awaited,
+    .last_proof = last_proof,
+    .check = check_answers,
 };

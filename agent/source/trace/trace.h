@@ -11,3 +11,8 @@
 #include "agent/source/source.h"
 
 extern const struct source_api trace_source_api;
+
+/* Likewise at the trace point target_cmd_complete of target_core_mod (LIO): what this host, as a target, tells its
+ * initiators with CHECK CONDITION, judged as the sense that a host gets. Its place is target and LUN as on the wire,
+ * its source TARGET: merging keeps it apart from what an initiator on this same host hears of it. */
+extern const struct source_api answers_source_api;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The trace points of SCSI through tracefs, in an instance of our own: nobody else's tracing is touched. The only user
- * of libtracefs and libtraceevent.
+/* The trace points of SCSI, and that of the host as a target, through tracefs, each in an instance of our own: nobody
+ * else's tracing is touched. The only user of libtracefs and libtraceevent.
  *
  * The kernel drops what ended well (filter) and keeps the rest in a buffer for each processor, which is read in pages.
  * An agent that died leaves its instance behind; the next one removes it. */
@@ -22,12 +22,11 @@
 
 #include "agent/source/trace/hook.h"
 
-#define INSTANCE_PREFIX "sensebus-agent."
-#define SYSTEM          "scsi"
-#define BUFFER_KIB      64 /* for each processor: some 800 records */
-#define MAX_PROCESSORS  4096
-#define READY_MAX       64
-#define NEEDS           "run the agent as root, or let it use tracefs (mount option gid=)"
+#define BUFFER_KIB     64 /* for each processor: some 800 records */
+#define MAX_PROCESSORS 4096
+#define READY_MAX      64
+#define MAX_POINTS     3
+#define NEEDS          "run the agent as root, or let it use tracefs (mount option gid=)"
 
 enum field {
     HOST,
@@ -39,20 +38,49 @@ enum field {
     KEY,
     ASC,
     ASCQ,
+    STATUS, /* this and the rest of the answers of a target */
+    SERVED_LUN,
+    SERVED_CDB,
+    SENSE,
+    SENSE_LENGTH,
+    INITIATOR,
     N_FIELDS,
 };
-static const char *const field_names[N_FIELDS] = {"host_no", "channel",   "id",  "lun", "result",
-                                                  "cmnd",    "sense_key", "asc", "ascq"};
+static const char *const field_names[N_FIELDS] = {
+    "host_no", "channel",     "id",           "lun", "result",     "cmnd",         "sense_key", "asc",
+    "ascq",    "scsi_status", "unpacked_lun", "cdb", "sense_data", "sense_length", "initiator"};
 
 struct trace_point {
     const char *name, *filter;
     enum trace_kind kind;
 };
-#define N_POINTS 3
-static const struct trace_point points[N_POINTS] = {
-    {"scsi_dispatch_cmd_done", "result != 0", TRACE_DONE},
-    {"scsi_dispatch_cmd_timeout", NULL, TRACE_TIMEOUT},
-    {"scsi_eh_wakeup", NULL, TRACE_EH_WAKEUP},
+
+struct kind {
+    const char *system;
+    const char *instance;                  /* the name begins so; then comes the process */
+    struct trace_point points[MAX_POINTS]; /* the first must be */
+    enum field place;                      /* the first must have it */
+    enum field sense;                      /* and with this it tells sense */
+    const char *blind;
+};
+
+static const struct kind scsi_kind = {
+    .system = "scsi",
+    .instance = "sensebus-agent.",
+    .points = {{"scsi_dispatch_cmd_done", "result != 0", TRACE_DONE},
+               {"scsi_dispatch_cmd_timeout", NULL, TRACE_TIMEOUT},
+               {"scsi_eh_wakeup", NULL, TRACE_EH_WAKEUP}},
+    .place = HOST,
+    .sense = KEY,
+    .blind = "through tracefs: no device states",
+};
+static const struct kind target_kind = {
+    .system = "target",
+    .instance = "sensebus-agent-target.",
+    .points = {{"target_cmd_complete", "scsi_status == 2", TRACE_ANSWER}},
+    .place = SERVED_LUN,
+    .sense = SENSE,
+    .blind = "through tracefs: no names of targets, 18 bytes of sense",
 };
 
 /* A trace point as this kernel describes it. */
@@ -62,9 +90,10 @@ struct format {
 };
 
 struct hook {
+    const struct kind *kind;
     struct tracefs_instance *instance;
     struct tep_handle *tep;
-    struct format formats[N_POINTS];
+    struct format formats[MAX_POINTS];
     struct kbuffer *page;
     uint8_t *page_bytes;
     size_t page_size;
@@ -92,7 +121,7 @@ static void find_folder(const char *sysfs_root, char *path, size_t path_len)
     path[0] = 0;
 }
 
-static bool possible(const char *sysfs_root, char *reason, size_t reason_len)
+static bool possible(const struct kind *kind, const char *sysfs_root, char *reason, size_t reason_len)
 {
     char folder[256], path[320];
 
@@ -106,9 +135,9 @@ static bool possible(const char *sysfs_root, char *reason, size_t reason_len)
         snprintf(reason, reason_len, "%s: %s: " NEEDS, path, strerror(errno));
         return false;
     }
-    snprintf(path, sizeof path, "%s/events/" SYSTEM "/%s", folder, points[0].name);
+    snprintf(path, sizeof path, "%s/events/%s/%s", folder, kind->system, kind->points[0].name);
     if (access(path, F_OK) < 0) {
-        snprintf(reason, reason_len, "the kernel has no trace point " SYSTEM "/%s", points[0].name);
+        snprintf(reason, reason_len, "the kernel has no trace point %s/%s", kind->system, kind->points[0].name);
         return false;
     }
     return true;
@@ -116,7 +145,7 @@ static bool possible(const char *sysfs_root, char *reason, size_t reason_len)
 
 /* Of agents that died. Processes of other namespaces cannot be told from dead ones: a busy instance stays, the kernel
  * refuses to remove it. */
-static void sweep(const char *folder)
+static void sweep(const struct kind *kind, const char *folder)
 {
     char path[320];
     struct dirent *entry;
@@ -125,11 +154,11 @@ static void sweep(const char *folder)
     snprintf(path, sizeof path, "%s/instances", folder);
     d = opendir(path);
     while (d && (entry = readdir(d))) {
-        size_t prefix = strlen(INSTANCE_PREFIX);
+        size_t prefix = strlen(kind->instance);
         char *end;
         long pid;
 
-        if (strncmp(entry->d_name, INSTANCE_PREFIX, prefix) != 0)
+        if (strncmp(entry->d_name, kind->instance, prefix) != 0)
             continue;
         pid = strtol(entry->d_name + prefix, &end, 10);
         if (*end || pid <= 0 || pid > INT32_MAX || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
@@ -147,36 +176,37 @@ static void sweep(const char *folder)
 static struct tep_event *describe(struct hook *h, const char *name)
 {
     int len = 0;
-    char *text = tracefs_event_file_read(h->instance, SYSTEM, name, "format", &len);
+    char *text = tracefs_event_file_read(h->instance, h->kind->system, name, "format", &len);
 
     if (text && len > 0)
-        tep_parse_event(h->tep, text, (unsigned long)len, SYSTEM);
+        tep_parse_event(h->tep, text, (unsigned long)len, h->kind->system);
     free(text);
-    return tep_find_event_by_name(h->tep, SYSTEM, name);
+    return tep_find_event_by_name(h->tep, h->kind->system, name);
 }
 
 static int arm_point(struct hook *h, int i, char *reason, size_t reason_len)
 {
-    struct tep_event *event = describe(h, points[i].name);
+    const struct trace_point *point = &h->kind->points[i];
+    const char *system = h->kind->system;
+    struct tep_event *event = describe(h, point->name);
     size_t used = strlen(h->blind);
 
-    h->formats[i].id = -1;
-    if (!event || tracefs_event_enable(h->instance, SYSTEM, points[i].name) != 0 ||
-        (points[i].filter &&
-         tracefs_event_file_write(h->instance, SYSTEM, points[i].name, "filter", points[i].filter) < 0)) {
-        if (points[i].kind == TRACE_DONE) {
-            snprintf(reason, reason_len, "the trace point " SYSTEM "/%s cannot be armed: %s", points[i].name,
+    if (!event || tracefs_event_enable(h->instance, system, point->name) != 0 ||
+        (point->filter && tracefs_event_file_write(h->instance, system, point->name, "filter", point->filter) < 0)) {
+        if (i == 0) {
+            snprintf(reason, reason_len, "the trace point %s/%s cannot be armed: %s", system, point->name,
                      event ? strerror(errno) : "the kernel does not describe it");
             return UV_ENOTSUP;
         }
-        snprintf(h->blind + used, sizeof h->blind - used, ", no %s", points[i].name);
+        snprintf(h->blind + used, sizeof h->blind - used, ", no %s", point->name);
         return 0;
     }
     h->formats[i].id = event->id;
     for (int f = 0; f < N_FIELDS; f++)
         h->formats[i].fields[f] = tep_find_field(event, field_names[f]);
-    if (!h->formats[i].fields[HOST]) {
-        snprintf(reason, reason_len, "the trace point " SYSTEM "/%s has no host_no", points[i].name);
+    if (!h->formats[i].fields[h->kind->place]) {
+        snprintf(reason, reason_len, "the trace point %s/%s has no %s", system, point->name,
+                 field_names[h->kind->place]);
         return UV_ENOTSUP;
     }
     return 0;
@@ -233,7 +263,7 @@ static int open_readers(struct hook *h, char *reason, size_t reason_len)
 
 static bool tells_sense(const struct hook *h)
 {
-    return h->formats[0].fields[KEY] != NULL;
+    return h->formats[0].fields[h->kind->sense] != NULL;
 }
 
 static int arm(struct hook *h, const char *folder, char *reason, size_t reason_len)
@@ -241,10 +271,10 @@ static int arm(struct hook *h, const char *folder, char *reason, size_t reason_l
     char name[64];
     int rc = 0;
 
-    snprintf(h->blind, sizeof h->blind, "through tracefs: no device states");
-    sweep(folder);
+    snprintf(h->blind, sizeof h->blind, "%s", h->kind->blind);
+    sweep(h->kind, folder);
     tracefs_set_tracing_dir((char *)folder);
-    snprintf(name, sizeof name, INSTANCE_PREFIX "%d", (int)getpid());
+    snprintf(name, sizeof name, "%s%d", h->kind->instance, (int)getpid());
     h->instance = tracefs_instance_create(name);
     if (!h->instance) {
         snprintf(reason, reason_len, "no instance in %s: %s: " NEEDS, folder, strerror(errno));
@@ -260,7 +290,7 @@ static int arm(struct hook *h, const char *folder, char *reason, size_t reason_l
     if (!h->tep)
         return UV_ENOMEM;
     rc = open_readers(h, reason, reason_len);
-    for (int i = 0; rc == 0 && i < N_POINTS; i++)
+    for (int i = 0; rc == 0 && i < MAX_POINTS && h->kind->points[i].name; i++)
         rc = arm_point(h, i, reason, reason_len);
     if (rc == 0 && !tells_sense(h)) {
         size_t used = strlen(h->blind);
@@ -280,7 +310,7 @@ static void hook_close(struct hook *h)
         if (h->readers[i] >= 0)
             close(h->readers[i]);
     if (h->instance) {
-        tracefs_event_disable(h->instance, SYSTEM, NULL);
+        tracefs_event_disable(h->instance, h->kind->system, NULL);
         tracefs_instance_destroy(h->instance);
         tracefs_instance_free(h->instance);
     }
@@ -292,19 +322,23 @@ static void hook_close(struct hook *h)
     free(h);
 }
 
-static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+static int open_kind(const struct kind *kind, const char *sysfs_root, struct hook **out_hook, char *reason,
+                     size_t reason_len)
 {
     char folder[256];
     struct hook *h;
     int rc;
 
-    if (!possible(sysfs_root, reason, reason_len))
+    if (!possible(kind, sysfs_root, reason, reason_len))
         return UV_ENOTSUP;
     find_folder(sysfs_root, folder, sizeof folder);
     h = calloc(1, sizeof *h);
     if (!h)
         return UV_ENOMEM;
+    h->kind = kind;
     h->epoll = -1;
+    for (int i = 0; i < MAX_POINTS; i++)
+        h->formats[i].id = -1;
     tracefs_set_loglevel(TEP_LOG_NONE);
     rc = arm(h, folder, reason, reason_len);
     if (rc < 0) {
@@ -313,6 +347,26 @@ static int hook_open(const char *sysfs_root, struct hook **out_hook, char *reaso
     }
     *out_hook = h;
     return 0;
+}
+
+static bool possible_scsi(const char *sysfs_root, char *reason, size_t reason_len)
+{
+    return possible(&scsi_kind, sysfs_root, reason, reason_len);
+}
+
+static bool possible_target(const char *sysfs_root, char *reason, size_t reason_len)
+{
+    return possible(&target_kind, sysfs_root, reason, reason_len);
+}
+
+static int open_scsi(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+{
+    return open_kind(&scsi_kind, sysfs_root, out_hook, reason, reason_len);
+}
+
+static int open_target(const char *sysfs_root, struct hook **out_hook, char *reason, size_t reason_len)
+{
+    return open_kind(&target_kind, sysfs_root, out_hook, reason, reason_len);
 }
 
 /* ------------------------------------------------------------------------------------------------ reading */
@@ -328,22 +382,62 @@ static bool number(struct tep_format_field *field, const uint8_t *bytes, size_t 
     return true;
 }
 
-/* A dynamic array is told as where it lies in the record and how long it is (__data_loc). */
-static void fill_cdb(const struct format *f, const uint8_t *bytes, size_t len, struct trace_record *r)
+/* A dynamic array is told as where it lies in the record and how long it is (__data_loc). NULL when there is none. */
+static const uint8_t *dynamic(struct tep_format_field *field, const uint8_t *bytes, size_t len, size_t *out_len)
 {
-    struct tep_format_field *field = f->fields[CDB];
     uint32_t where;
     size_t offset, n;
 
     if (!field || field->offset < 0 || field->size != sizeof where || (size_t)field->offset + sizeof where > len)
-        return;
+        return NULL;
     memcpy(&where, bytes + field->offset, sizeof where);
     offset = where & 0xffff;
     n = where >> 16;
     if (offset > len || n > len - offset)
+        return NULL;
+    *out_len = n;
+    return bytes + offset;
+}
+
+static void fill_cdb(const struct format *f, const uint8_t *bytes, size_t len, struct trace_record *r)
+{
+    size_t n;
+    const uint8_t *cdb = dynamic(f->fields[CDB], bytes, len, &n);
+
+    if (!cdb)
         return;
     r->cdb_len = (uint8_t)(n < sizeof r->cdb ? n : sizeof r->cdb);
-    memcpy(r->cdb, bytes + offset, r->cdb_len);
+    memcpy(r->cdb, cdb, r->cdb_len);
+}
+
+/* An array of bytes in the record. Returns how many there are, at most `cap`. */
+static uint8_t array(struct tep_format_field *field, const uint8_t *bytes, size_t len, uint8_t *out, size_t cap)
+{
+    size_t n;
+
+    if (!field || field->offset < 0 || field->size <= 0 || (size_t)field->offset + (size_t)field->size > len)
+        return 0;
+    n = (size_t)field->size < cap ? (size_t)field->size : cap;
+    memcpy(out, bytes + field->offset, n);
+    return (uint8_t)n;
+}
+
+static void fill_answer(const struct format *f, const uint8_t *bytes, size_t len, struct trace_record *r)
+{
+    uint64_t value;
+    size_t n;
+    const uint8_t *initiator = dynamic(f->fields[INITIATOR], bytes, len, &n);
+
+    if (number(f->fields[SERVED_LUN], bytes, len, &value) && value <= INT64_MAX)
+        r->place.lun = (int64_t)value;
+    if (number(f->fields[STATUS], bytes, len, &value))
+        r->result = (uint8_t)value;
+    r->cdb_len = trace_cdb_length(r->cdb, array(f->fields[SERVED_CDB], bytes, len, r->cdb, sizeof r->cdb));
+    r->sense_len = array(f->fields[SENSE], bytes, len, r->sense, sizeof r->sense);
+    if (number(f->fields[SENSE_LENGTH], bytes, len, &value) && value < r->sense_len)
+        r->sense_len = (uint8_t)value;
+    if (initiator)
+        trace_name((const char *)initiator, n, r->nexus.initiator, sizeof r->nexus.initiator);
 }
 
 static void fill_sense(const struct format *f, const uint8_t *bytes, size_t len, struct trace_record *r)
@@ -375,13 +469,13 @@ static bool fill(const struct hook *h, const uint8_t *bytes, size_t len, uint64_
     if (len < sizeof id)
         return false;
     memcpy(&id, bytes, sizeof id);
-    while (i < N_POINTS && h->formats[i].id != id)
+    while (i < MAX_POINTS && h->formats[i].id != id)
         i++;
-    if (i == N_POINTS)
+    if (i == MAX_POINTS)
         return false;
     const struct format *f = &h->formats[i];
     memset(r, 0, sizeof *r);
-    r->kind = points[i].kind;
+    r->kind = h->kind->points[i].kind;
     r->mono_ns = mono_ns;
     r->retries = r->allowed = -1;
     r->place = (struct observation_place){small(f->fields[HOST], bytes, len), small(f->fields[CHANNEL], bytes, len),
@@ -390,6 +484,10 @@ static bool fill(const struct hook *h, const uint8_t *bytes, size_t len, uint64_
         r->place.lun = (int64_t)lun;
     if (r->kind == TRACE_DONE && number(f->fields[RESULT], bytes, len, &result))
         r->result = (int32_t)(uint32_t)result;
+    if (r->kind == TRACE_ANSWER) {
+        fill_answer(f, bytes, len, r);
+        return true;
+    }
     fill_cdb(f, bytes, len, r);
     fill_sense(f, bytes, len, r);
     return true;
@@ -465,8 +563,20 @@ static const char *hook_blind(const struct hook *h)
 
 const struct hook_api tracefs_hook_api = {
     .name = "tracefs",
-    .possible = possible,
-    .open = hook_open,
+    .possible = possible_scsi,
+    .open = open_scsi,
+    .fd = hook_fd,
+    .read = hook_read,
+    .lost = hook_lost,
+    .tells_sense = tells_sense,
+    .blind = hook_blind,
+    .close = hook_close,
+};
+
+const struct hook_api tracefs_target_api = {
+    .name = "tracefs",
+    .possible = possible_target,
+    .open = open_target,
     .fd = hook_fd,
     .read = hook_read,
     .lost = hook_lost,

@@ -310,6 +310,25 @@ Test(merge, what_no_rule_knows_passes_at_once)
     merge_free(m);
 }
 
+Test(merge, what_this_host_tells_as_a_target_never_meets_what_it_is_told_as_an_initiator)
+{
+    static const struct observation_place served = {-1, -1, -1, 4};
+    struct merge *m = with(0, 3, TRACE, UEVENT, SENSEBUS__V1__SOURCE__SOURCE_TARGET);
+    struct observation told = seen(SENSEBUS__V1__SOURCE__SOURCE_TARGET, CODE(ALUA_STATE_CHANGED), served, "answer");
+
+    push(m, sensed(CODE(ALUA_STATE_CHANGED)), 0);
+    push(m, told, 1);
+    cr_assert_str_eq(leaves(m, 1), " 627 7:answer", "and it does not wait for that");
+    push(m, told, 2);
+    push(m, attention(CODE(ALUA_STATE_CHANGED)), 3);
+    cr_assert_str_eq(leaves(m, 3), "unit-attention 627 3:unit-attention+SDEV_UA| 627 7:answer");
+    told.place = disk;
+    push(m, told, 4);
+    push(m, sensed(CODE(ALUA_STATE_CHANGED)), 5);
+    cr_assert_str_eq(leaves(m, 5), " 627 7:answer", "whatever its numbers are");
+    merge_free(m);
+}
+
 Test(merge, a_poll_that_finds_what_was_told_confirms_it)
 {
     struct merge *m = with(0, 2, TRACE, SYSFS);

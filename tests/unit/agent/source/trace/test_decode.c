@@ -255,3 +255,134 @@ Test(decode, refuses_what_is_no_record)
     bad.sense_len = TRACE_SENSE_BYTES + 1;
     cr_expect_eq(trace_parse((const uint8_t *)&bad, sizeof bad, &r), UV_EINVAL);
 }
+
+/* ------------------------------------------------------------------------------------------------ answers of a target
+ */
+
+static struct trace_answer_wire answer_wire(const char *sense)
+{
+    struct trace_answer_wire w = {.mono_ns = 77,
+                                  .lun = 5,
+                                  .status = 2,
+                                  .cdb_len = TRACE_CDB_BYTES,
+                                  .cdb = {0x28, 0, 0, 0, 0x12},
+                                  .initiator = "iqn.2026-01.example:host",
+                                  .target = "iqn.2026-01.example:disks",
+                                  .group = "tpgt_1",
+                                  .hba = "fileio_0",
+                                  .device = "d0"};
+
+    unhex(sense, w.sense);
+    w.sense_len = sizeof w.sense;
+    return w;
+}
+
+static struct trace_record answered(const struct trace_answer_wire *w)
+{
+    struct trace_record r;
+
+    cr_assert_eq(trace_parse_answer((const uint8_t *)w, sizeof *w, &r), 0);
+    return r;
+}
+
+Test(decode, says_whom_the_target_told_and_of_which_unit)
+{
+    struct trace_answer_wire w = answer_wire("700006000000000a000000002a06000000000000");
+    struct trace_record r = answered(&w);
+    struct trace_judgement j = trace_judge(&r);
+    char detail[TRACE_DETAIL_BYTES];
+    struct observation o;
+
+    cr_expect_eq(j.verdict, TRACE_EVENT);
+    cr_expect_str_eq(registry_find(j.code)->name, "ALUA_STATE_CHANGED");
+    cr_expect(j.at_once);
+    trace_observe(&r, j.code, 1, detail, &o);
+    cr_expect_eq(o.source, SENSEBUS__V1__SOURCE__SOURCE_TARGET);
+    cr_expect_eq(o.place.host, -1);
+    cr_expect_eq(o.place.channel, -1);
+    cr_expect_eq(o.place.target, -1);
+    cr_expect_eq(o.place.lun, 5);
+    cr_expect_str_eq(o.target_name, "iqn.2026-01.example:disks");
+    cr_expect_str_eq(o.object, "iqn.2026-01.example:host");
+    cr_expect_str_eq(o.native.name, "target_cmd_complete");
+    cr_expect_eq(o.native.code, 6);
+    cr_expect_eq(o.native.subcode, 0x2a06);
+    cr_expect_eq(o.sense_len, 18);
+    cr_expect_str_eq(o.native.detail, "told iqn.2026-01.example:host on LUN 5 of iqn.2026-01.example:disks, tpgt_1, "
+                                      "backstore fileio_0/d0, in answer to command 28h");
+    cr_expect_eq(r.cdb_len, 10, "as long as its operation code says");
+}
+
+Test(decode, judges_what_a_target_tells_as_what_a_host_is_told)
+{
+    static const struct {
+        const char *sense;
+        enum trace_verdict verdict;
+        const char *code;
+        bool state;
+    } cases[] = {
+        {"700006000000000a000000002a09000000000000", TRACE_EVENT, "CAPACITY_CHANGED", false},
+        {"700003000000000a000000001100000000000000", TRACE_EVENT, "DEVICE_WARNING", false},
+        {"700002000000000a00000000040b000000000000", TRACE_EVENT, "DEVICE_NOT_READY", true},
+        {"700005000000000a000000002000000000000000", TRACE_NOISE, "", false}, /* probes ask what is not there */
+        {"00", TRACE_EVIDENCE, "", false},                                    /* no sense at all */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct trace_answer_wire w = answer_wire(cases[i].sense);
+        struct trace_record r = answered(&w);
+        struct trace_judgement j = trace_judge(&r);
+        const struct registry_entry *entry = registry_find(j.code);
+
+        cr_expect_eq(j.verdict, cases[i].verdict, "%s", cases[i].sense);
+        cr_expect_str_eq(entry ? entry->name : "", cases[i].code, "%s", cases[i].sense);
+        cr_expect_eq(j.state, cases[i].state, "%s", cases[i].sense);
+    }
+}
+
+Test(decode, takes_names_without_an_end_and_with_anything_in_them)
+{
+    struct trace_answer_wire w = answer_wire("700006000000000a000000002a06000000000000");
+    char detail[TRACE_DETAIL_BYTES];
+    struct trace_record r;
+    struct observation o;
+
+    memset(w.initiator, 'i', sizeof w.initiator);
+    memset(w.target, '\xff', sizeof w.target);
+    memset(w.group, '\n', sizeof w.group);
+    memset(w.hba, 'h', sizeof w.hba);
+    w.device[0] = 0;
+    r = answered(&w);
+    cr_expect_eq(strlen(r.nexus.initiator), sizeof w.initiator - 1);
+    cr_expect_null(strchr(r.nexus.group, '\n'));
+    cr_expect_str_eq(r.nexus.backstore, "", "half a name is none");
+    trace_observe(&r, 0, 1, detail, &o);
+    cr_expect_lt(strlen(o.native.detail), TRACE_DETAIL_BYTES);
+
+    memset(&w.initiator, 0, sizeof w.initiator + sizeof w.target + sizeof w.group);
+    r = answered(&w);
+    trace_observe(&r, 0, 1, detail, &o);
+    cr_expect_null(o.target_name, "what is not known is not told");
+    cr_expect_null(o.object);
+    cr_expect_str_eq(o.native.detail, "told an initiator on LUN 5, in answer to command 28h");
+}
+
+Test(decode, refuses_what_is_no_answer_with_sense)
+{
+    struct trace_answer_wire good = answer_wire("700006"), bad = good;
+    struct trace_record r;
+
+    cr_expect_eq(trace_parse_answer((const uint8_t *)&good, sizeof good - 1, &r), UV_EINVAL);
+    bad.status = 0;
+    cr_expect_eq(trace_parse_answer((const uint8_t *)&bad, sizeof bad, &r), UV_EINVAL);
+    bad = good;
+    bad.cdb_len = TRACE_CDB_BYTES + 1;
+    cr_expect_eq(trace_parse_answer((const uint8_t *)&bad, sizeof bad, &r), UV_EINVAL);
+    bad = good;
+    bad.sense_len = TRACE_SENSE_BYTES + 1;
+    cr_expect_eq(trace_parse_answer((const uint8_t *)&bad, sizeof bad, &r), UV_EINVAL);
+    bad = good;
+    bad.lun = UINT64_MAX;
+    cr_assert_eq(trace_parse_answer((const uint8_t *)&bad, sizeof bad, &r), 0);
+    cr_expect_eq(r.place.lun, -1, "no number that there can be");
+}

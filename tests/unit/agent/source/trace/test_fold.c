@@ -192,3 +192,42 @@ Test(fold, keeps_commands_apart_whose_sense_is_not_told)
     trace_fold_flush(&fold, UINT64_MAX, on_left, NULL);
     cr_expect_str_eq(story, "0:1 x2\n0:1 x1\n");
 }
+
+static struct trace_record told(uint64_t ms, const char *initiator, const char *target, uint8_t key, uint8_t asc)
+{
+    struct trace_record r = failed(ms, 1, -1);
+
+    r.kind = TRACE_ANSWER;
+    r.place = (struct observation_place){-1, -1, -1, 1};
+    r.allowed = -1;
+    r.sense[2] = key;
+    r.sense[12] = asc;
+    snprintf(r.nexus.initiator, sizeof r.nexus.initiator, "%s", initiator);
+    snprintf(r.nexus.target, sizeof r.nexus.target, "%s", target);
+    return r;
+}
+
+Test(fold, keeps_initiators_and_targets_apart)
+{
+    static const char *const nexuses[][2] = {{"a", "t"}, {"b", "t"}, {"a", "u"}, {"a", "t"}};
+    struct trace_record r;
+
+    for (size_t i = 0; i < 4; i++) {
+        r = told(10 + i, nexuses[i][0], nexuses[i][1], 3, 0x11);
+        add(&r);
+    }
+    trace_fold_flush(&fold, UINT64_MAX, on_left, NULL);
+    cr_expect_str_eq(story, "-1:1 x2\n-1:1 x1\n-1:1 x1\n");
+}
+
+Test(fold, tells_each_initiator_once_that_the_unit_is_not_ready)
+{
+    struct trace_record r;
+
+    for (size_t i = 0; i < 6; i++) {
+        r = told(10 + i, i % 2 ? "a" : "b", "t", 2, 4);
+        add(&r);
+    }
+    cr_expect_str_eq(story, "-1:1 x1\n-1:1 x1\n");
+    cr_expect_eq(fold.n_repeated, 4);
+}

@@ -10,6 +10,15 @@
 
 #include "sensebus/v1/agents.pb-c.h"
 
+/* The two sources, each with what it waits for. */
+static const struct which {
+    const struct source_api *api;
+    const char *module, *absent;
+} sources[] = {
+    {&trace_source_api, "module/scsi_mod", "scsi_mod is not loaded"},
+    {&answers_source_api, "module/target_core_mod", "target_core_mod is not loaded"},
+};
+static const struct which *which = &sources[0];
 static uv_loop_t loop;
 static struct source *source;
 static char root[64];
@@ -35,7 +44,7 @@ static void on_lost(void *data, uint32_t s, uint64_t from, uint64_t to, const ch
 static void on_coverage(void *data, uint32_t s, uint32_t new_state, const char *why)
 {
     (void)data;
-    cr_assert_eq(s, trace_source_api.source);
+    cr_assert_eq(s, which->api->source);
     state = new_state;
     snprintf(reason, sizeof reason, "%s", why);
     n_told++;
@@ -68,10 +77,10 @@ static void begin(void)
 
 static void end(void)
 {
-    static const char *const names[] = {"module/scsi_mod", "module", "kernel", ""};
+    static const char *const names[] = {"module/scsi_mod", "module/target_core_mod", "module", "kernel", ""};
     char path[128];
 
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", root, names[i]);
         rmdir(path);
     }
@@ -84,7 +93,7 @@ static void start(void)
 {
     struct source_options options = {.loop = &loop, .sysfs_root = root, .poll_ms = 5000};
 
-    cr_assert_eq(trace_source_api.start(&options, &ops, NULL, &source), 0);
+    cr_assert_eq(which->api->start(&options, &ops, NULL, &source), 0);
     cr_assert_eq(n_told, 0); /* no callback before it returned */
 }
 
@@ -96,26 +105,34 @@ static void run_until_told(int n)
 
 static void stop(void)
 {
-    trace_source_api.stop(source, on_stopped, NULL);
+    which->api->stop(source, on_stopped, NULL);
     cr_assert_eq(n_stopped, 0);
     while (!n_stopped)
         uv_run(&loop, UV_RUN_ONCE);
     cr_assert_eq(n_stopped, 1);
 }
 
-Test(trace, waits_for_scsi_and_tries_by_itself_when_it_comes)
+static void expect_to_wait(const struct which *w)
 {
+    which = w;
+    n_told = n_stopped = 0;
     start();
     run_until_told(1);
     cr_expect_eq(state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
-    cr_expect(strstr(reason, "scsi_mod is not loaded"), "%s", reason);
-    make("module/scsi_mod");
+    cr_expect(strstr(reason, which->absent), "%s", reason);
+    make(which->module);
     run_until_told(2);
     cr_expect_eq(state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
     cr_expect(strstr(reason, "BPF: "), "%s", reason);
     cr_expect(strstr(reason, "is no tracefs: mount it"), "%s", reason);
-    cr_expect_eq(trace_source_api.last_proof(source), 0);
+    cr_expect_eq(which->api->last_proof(source), 0);
     stop();
+}
+
+Test(trace, waits_for_its_module_and_tries_by_itself_when_it_comes)
+{
+    expect_to_wait(&sources[0]);
+    expect_to_wait(&sources[1]);
 }
 
 Test(trace, can_be_stopped_before_it_looked)
@@ -125,26 +142,31 @@ Test(trace, can_be_stopped_before_it_looked)
     cr_expect_eq(n_told, 0);
 }
 
-Test(trace, checks_without_arming)
+static void expect_check(const struct which *w)
 {
     struct source_options options = {.loop = &loop, .sysfs_root = root};
 
-    cr_expect_eq(trace_source_api.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
-    cr_expect(strstr(reason, "scsi_mod is not loaded"), "%s", reason);
-    make("module/scsi_mod");
-    cr_expect_eq(trace_source_api.check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    which = w;
+    cr_expect_eq(which->api->check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_expect(strstr(reason, which->absent), "%s", reason);
+    make(which->module);
+    cr_expect_eq(which->api->check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
     cr_expect(strstr(reason, "BPF: ") && strstr(reason, "tracefs: "), "%s", reason);
+}
+
+Test(trace, checks_without_arming)
+{
+    expect_check(&sources[0]);
+    expect_check(&sources[1]);
 }
 
 /* The types of the running kernel, which on most machines of builders knows no SCSI, or does not let us in: either way
  * the reason says it, and nothing breaks. */
-Test(trace, says_why_a_real_kernel_refuses)
+static void expect_an_answer_of_the_kernel(const struct which *w)
 {
-    char path[128];
-
-    snprintf(path, sizeof path, "%s/kernel/btf", root);
-    cr_assert_eq(symlink("/sys/kernel/btf", path), 0);
-    make("module/scsi_mod");
+    which = w;
+    n_told = n_stopped = 0;
+    make(which->module);
     start();
     run_until_told(1);
     if (state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED)
@@ -152,5 +174,15 @@ Test(trace, says_why_a_real_kernel_refuses)
     else
         cr_expect(reason[0]);
     stop();
+}
+
+Test(trace, says_why_a_real_kernel_refuses)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/kernel/btf", root);
+    cr_assert_eq(symlink("/sys/kernel/btf", path), 0);
+    expect_an_answer_of_the_kernel(&sources[0]);
+    expect_an_answer_of_the_kernel(&sources[1]);
     unlink(path);
 }
