@@ -651,15 +651,20 @@ static void on_attach(struct grpc_call *call, void *service)
     grpc_call_accept(call, &ops, s);
 }
 
-/* Nobody is silent whom we do not listen to: paused streams are left alone. */
+/* Nobody is silent whom we do not listen to: paused streams are left alone. And where we were held up ourselves (the
+ * machine slept, the process was stopped), what came meanwhile has not been read yet: everybody gets that time on top.
+ */
 static void on_tick(uv_timer_t *timer)
 {
     struct agents *a = timer->data;
     struct agent_session *s, *next;
     uint64_t limit_ms = 3 * (uint64_t)a->broker->options.heartbeat_ms, now = now_ms();
+    uint64_t due_ms = a->ticked_ms + uv_timer_get_repeat(timer), late_ms = now > due_ms ? now - due_ms : 0;
 
+    a->ticked_ms = now;
     for (s = TAILQ_FIRST(&a->sessions); s; s = next) {
         next = TAILQ_NEXT(s, entry);
+        s->heard_ms = now - s->heard_ms > late_ms ? s->heard_ms + late_ms : now;
         if (s->state != SESSION_OVER && !s->paused && now - s->heard_ms > limit_ms)
             session_fail(s, GRPC_DEADLINE_EXCEEDED, "silent for %" PRIu64 " ms", now - s->heard_ms);
     }
@@ -749,6 +754,7 @@ int agents_start(struct agents *a, struct broker *broker, struct adapter_service
         rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_maybe_stale_agent, a);
     if (rc)
         return rc;
+    a->ticked_ms = now_ms();
     uv_timer_start(&a->tick, on_tick, tick_ms, tick_ms);
     if (!LIST_EMPTY(&a->expected))
         uv_timer_start(&a->grace, on_grace_over, broker->options.agent_grace_ms, 0);

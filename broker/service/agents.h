@@ -28,6 +28,7 @@ struct agents {
     LIST_HEAD(agent_sources, agent_source) sources;      /* (host, epoch) pairs with a stream or records not on disk */
     LIST_HEAD(agent_expecteds, agent_expected) expected; /* attached before the start, not back yet */
     uv_timer_t tick;                                     /* who is silent? */
+    uint64_t ticked_ms;                                  /* when that was asked last */
     uv_timer_t grace;                                    /* who did not come back? */
     bool grace_owed; /* it was over while nothing was taken, and nobody could come back: once more */
     unsigned n_handles;
