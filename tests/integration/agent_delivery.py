@@ -3,16 +3,10 @@
 """From the agent's spool to the subscriber: every event once, in order, through outages and kills; losses are counted."""
 import concurrent.futures
 import re
-import socket
 
 from agent_program import *
 
 from scripted_target import ScriptedTarget, sense
-
-
-def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return "127.0.0.1:%d" % server.getsockname()[1]
 
 
 def numbered(n):
@@ -42,7 +36,7 @@ def sequences(events):
 
 
 def test_what_happens_while_the_broker_is_away_comes_once_when_it_is_back():
-    address = free_address()
+    address = reserve_address()
     with ScriptedTarget() as target, agent_for(target, address) as agent:
         wait_held(agent, 1)
         for n in range(300):
@@ -65,7 +59,7 @@ def test_what_happens_while_the_broker_is_away_comes_once_when_it_is_back():
 
 
 def test_overflow_is_one_exact_loss():
-    address = free_address()
+    address = reserve_address()
     with ScriptedTarget() as target, agent_for(target, address, "--spool-max-records", "20") as agent:
         wait_held(agent, 1)
         target.queue_sense(0, sense(6, 0x29, 0x00))  # the one with AIX bits, and the first to be dropped
@@ -91,7 +85,7 @@ def test_overflow_is_one_exact_loss():
 
 def test_kill_9_loses_nothing_that_was_held():
     state = tempfile.mkdtemp(prefix="sensebus-agent.")
-    address = free_address()
+    address = reserve_address()
     held, sent = 0, 0
     with ScriptedTarget() as target:
         for round_number in range(5):
@@ -187,7 +181,7 @@ def test_a_spool_restored_from_a_copy_begins_a_new_epoch():
 
 
 def test_a_restored_spool_that_has_overtaken_the_broker_loses_nothing():
-    address = free_address()
+    address = reserve_address()
     state = tempfile.mkdtemp(prefix="sensebus-agent.")
     copy = state + ".copy"
     with ScriptedTarget() as target, Broker(listen=address) as broker:
@@ -219,7 +213,8 @@ class FakeBroker(agents_pb2_grpc.AgentsServicer):
         self.script, self.messages, self.calls, self.window = script, [], 0, window
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
         agents_pb2_grpc.add_AgentsServicer_to_server(self, self.server)
-        self.address = "127.0.0.1:%d" % self.server.add_insecure_port("127.0.0.1:0")
+        self.address = reserve_address()
+        check(self.server.add_insecure_port(self.address) > 0, "the port that was reserved")
 
     def Attach(self, requests, context):
         self.calls += 1
@@ -254,10 +249,11 @@ def test_the_window_is_kept_and_refusals_are_logged():
             for n in range(30):
                 target.queue_sense(0, numbered(n))
             wait_held(agent, 31)
-            wait_until(lambda: sum(m.HasField("heartbeat") for m in broker.messages) >= 3, "heartbeats")
+            for _ in range(2):  # and again: nothing more is sent meanwhile
+                n = len(broker.messages)
+                wait_until(lambda: any(m.heartbeat.newest_source_sequence == 31 for m in broker.messages[n:]),
+                           "heartbeats that tell the backlog")
             check_equal(broker.sent(), [1, 2, 3, 4, 5], "sent without an acknowledgement")
-            newest = [m.heartbeat.newest_source_sequence for m in broker.messages if m.HasField("heartbeat")][-1]
-            check_equal(newest, 31, "the backlog is told")
 
             def goes_on(message):
                 if message.HasField("hello"):
@@ -299,9 +295,11 @@ def test_brokers_that_talk_nonsense_are_left_alone_for_long():
             with FakeBroker(lambda m, s=script: s(broker, m)) as broker, agent_for(target, broker) as agent:
                 agent.wait_log(text)
                 agent.wait_log("publish.refused")
-                line = next(line for line in agent.log().splitlines() if "publish.refused" in line)
-                check(int(re.search(r"retry_ms=(\d+)", line).group(1)) >= 2000, line)
-                check(broker.calls == 1 and agent.running(), "it waits")
+                calls = broker.calls  # more than one on a machine that stood still meanwhile
+                lines = [line for line in agent.log().splitlines() if "publish.refused" in line]
+                for line in lines:
+                    check(int(re.search(r"retry_ms=(\d+)", line).group(1)) >= 2000, line)
+                check(calls <= len(lines) + 1 and agent.running(), f"{calls} calls, {len(lines)} refusals: it waits")
 
 
 def test_something_that_is_no_broker():
@@ -322,7 +320,7 @@ def test_a_torn_line_in_the_list_of_targets_moves_no_number():
         file.write("iqn.2026-01.example:gone\niqn.2026-01.exam")  # the disk was full
     seen = []
     for _ in range(2):
-        with Agent(free_address(), state=state, targets=[f"iscsi://127.0.0.1:1/{n}" for n in names]) as agent:
+        with Agent(reserve_address(), state=state, targets=[f"iscsi://127.0.0.1:1/{n}" for n in names]) as agent:
             agent.wait_log("targets.added", 2)
             seen.append(dict(re.findall(r"targets\.added target=(\S+) .*number=(\d+)", agent.log())))
     check_equal(seen[0], dict(zip(names, "12")), "numbers")
@@ -331,7 +329,7 @@ def test_a_torn_line_in_the_list_of_targets_moves_no_number():
 
 
 def test_nothing_to_watch_and_nobody_to_tell_is_no_reason_to_end():
-    with Agent(free_address()) as agent:
+    with Agent(reserve_address()) as agent:
         agent.wait_log("targets.none")
         agent.wait_log("publish.broker_away")
         check(agent.running(), "it runs")

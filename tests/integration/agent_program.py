@@ -25,6 +25,8 @@ class Agent(Program):
                      "--initiator-name", "iqn.2026-01.org.sensebus:test-agent"]
         if "--source" not in options:  # events of this machine's own kernel are not what a test expects
             arguments += ["--source", "all=off"]
+        if "--command-timeout" not in options:  # nor is the loss of a target that a busy machine holds up
+            arguments += ["--command-timeout", "60s"]
         for target in targets:
             arguments += ["--target", target]
         super().__init__("agent/sensebus-agent", *arguments, *options, env=env)

@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from sensebus_testlib import *  # noqa: E402,F403
-from raw_reader import Crowd, RawReader, cpu_seconds, resident_kib  # noqa: E402
+from raw_reader import Crowd, RawReader, resident_kib  # noqa: E402
 
 import resource
 import socket
@@ -31,6 +31,12 @@ def raise_files(n):
         except (ValueError, OSError):
             raise Skip(f"needs {n} open files, and the hard limit of this process is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
+
+
+def idles(pid):
+    before = cpu_seconds(pid)
+    time.sleep(1)  # a stretch of time to measure, not to wait for something
+    return cpu_seconds(pid) - before < 0.5
 
 
 def gather(crowd, address, n, request=None):
@@ -66,9 +72,7 @@ def test_ten_thousand_subscribers_at_once():
         print(f"{N_CROWD} subscribers: RSS {before} KiB before, {idle} KiB with all idle "
               f"({(idle - before) / N_CROWD:.1f} KiB each), {after} KiB after 100 events for each; connected in {took:.1f} s, "
               f"delivered in {delivered:.1f} s", flush=True)
-        idle_cpu = cpu_seconds(pid)
-        time.sleep(1)  # a stretch of time to measure, not to wait for something
-        check(cpu_seconds(pid) - idle_cpu < 0.5, "a broker with nothing to do works")
+        wait_until(lambda: idles(pid), "a second in which the broker has nothing to do")  # it may be the hour of the pings
         crowd.close()
         wait_until(lambda: not broker.admin().ListSubscriptions(admin_pb2.ListSubscriptionsRequest(),
                                                                 timeout=LIMIT_S).subscriptions, "all to be forgotten")
@@ -120,6 +124,7 @@ def test_a_broker_without_descriptors_goes_on_with_what_it_has():
         admin = broker.admin()
         counters = lambda: {c.name: c.value for c in admin.GetBroker(admin_pb2.GetBrokerRequest(), timeout=LIMIT_S).counters}  # noqa: E731
         counters()  # connected before the others come
+        crowded = time.monotonic()
         for _ in range(4 * n_files):
             crowd.add(RawReader(broker.address, Request(), keep=False, connect=False))
         crowd.until(lambda r: r.ended or r.first.n_batches >= 2, "an answer or the end for each")
@@ -128,12 +133,12 @@ def test_a_broker_without_descriptors_goes_on_with_what_it_has():
             crowd.until(lambda r: r.ended or r.first.n_batches >= 2, "an answer or the end")
         inside = [r for r in crowd.readers if not r.ended]
         check(n_files // 2 <= len(inside) < n_files, f"{len(inside)} were taken")
-        cpu, began = cpu_seconds(broker.process.pid), time.monotonic()
         agent.publish_range(1, 500)
         agent.wait_acked(500)
         witness.wait_events(500)
         for reader in inside:
             reader.read_until(lambda r: len(r.first.sequences) >= 500, "every event")
+        cpu, began = cpu_seconds(broker.process.pid), time.monotonic()
         while time.monotonic() - began < 2:  # knocking all the time
             with contextlib.suppress(OSError), connect(broker.address) as one:
                 one.recv(1)
@@ -142,7 +147,7 @@ def test_a_broker_without_descriptors_goes_on_with_what_it_has():
         used = cpu_seconds(broker.process.pid) - cpu
         check(used < 0.7 * (time.monotonic() - began), f"the broker worked {used:.1f} s of two")
         lines = broker.log().count("grpc.connection_refused")
-        check(1 <= lines <= 60, f"{lines} lines of refused connections")
+        check(1 <= lines <= 60 + time.monotonic() - crowded, f"{lines} lines of refused connections")
         for reader in inside[:50]:
             reader.close()
         wait_until(lambda: len(admin.ListSubscriptions(admin_pb2.ListSubscriptionsRequest(page_size=1000), timeout=LIMIT_S)
@@ -166,10 +171,8 @@ def test_everybody_comes_back_after_a_restart():
                 broker.kill()
             crowd.until(lambda r: r.ended, "the end of every connection")
             seen = [r.first.sequences for r in crowd.readers]
-            epoch, port = None, int(broker.address.rsplit(":", 1)[1])
             crowd.close()
-            broker.arguments[broker.arguments.index("--listen") + 1] = f"127.0.0.1:{port}"
-            broker.restart()
+            broker.restart()  # at the same address
         epoch = broker.info().newest.epoch
         admin = broker.admin()
         slowest = 0.0
@@ -184,9 +187,9 @@ def test_everybody_comes_back_after_a_restart():
             while left:
                 check(time.monotonic() < end, f"{len(left)} readers do not get to the newest record")
                 is_complete = agent.acked() == 400
-                began = time.monotonic()
+                watch = Stopwatch(broker)
                 answer = admin.GetBroker(admin_pb2.GetBrokerRequest(), timeout=LIMIT_S)
-                slowest = max(slowest, time.monotonic() - began)
+                slowest = max(slowest, watch.seconds())
                 if is_complete and newest is None:
                     newest = answer.newest.sequence
                 for _ in range(5):
@@ -222,12 +225,12 @@ def test_an_agent_that_never_stops_starves_no_other():
         try:
             wait_until(lambda: flooder.acked() > 1000, "the flood")
             for n in range(1, rounds + 1):
-                began = time.monotonic()
+                watch = Stopwatch(broker)
                 for agent in others:
                     agent.publish(make_event(agent.host, agent.epoch, n))
                 for agent in others:
                     agent.wait_acked(n)
-                slowest = max(slowest, time.monotonic() - began)
+                slowest = max(slowest, watch.seconds())
             flooded = flooder.acked()
         finally:
             stop.set()

@@ -201,14 +201,8 @@ def test_wait_for_agents():
             sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout", "30s", broker=broker)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def test_wait_dials_a_broker_that_comes_later():
-    address = f"127.0.0.1:{free_port()}"
+    address = reserve_address()
     with Running("wait", "--for", "agent", "--timeout", "60s", address=address) as agent_wait, \
             Running("wait", "--for", "lun==1", "--since", "oldest", "--timeout", "60s", address=address) as event_wait, \
             Broker(listen=address) as broker, FakeAgent(broker) as agent:
@@ -317,7 +311,7 @@ def test_nobody_there_is_3_at_once():
     for command in (("watch",), ("get",), ("status",), ("agents",), ("devices",), ("get", "--since", "#1"),
                     ("wait", "--for", "agent", "--timeout", "300ms"),
                     ("wait", "--for", "lun==1", "--timeout", "300ms")):
-        result = sensebus(*command, "--broker", "127.0.0.1:1", expect=3, limit_s=20)
+        result = sensebus(*command, "--broker", "127.0.0.1:1", expect=3)
         check("cannot connect to 127.0.0.1:1" in result.err and "refused" in result.err, result.err)
 
 
@@ -416,7 +410,6 @@ def test_a_draining_broker_is_dialled_again():
         agent.wait_acked(3)
         with Running("watch", "--since", "oldest", "-o", "ndjson", broker=broker) as watch:
             watch.wait_lines(4)
-            broker.arguments[broker.arguments.index("--listen") + 1] = broker.address
             check_equal(broker.stop(), 0)
             watch.wait_error("trying again")
             broker.restart()

@@ -11,6 +11,8 @@ import tempfile
 import threading
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from ports import reserve_address  # noqa: E402
 from scripted_target import (LOGOUT, NOP_OUT, NO_TAG, SCSI_COMMAND, TASK_MANAGEMENT, WAIT_S, ScriptedTarget, sense,
                              sense_segment, text_of)
 
@@ -23,7 +25,8 @@ class Driver:
     """The driver as a child process; lines become (kind, {key: value})."""
 
     def __init__(self, portal, *options, target="iqn.2026-01.org.sensebus:scripted"):
-        command = DRIVER.split() + ["--portal", portal] + (["--target", target] if target else []) + list(options)
+        patience = ["--connect-ms", str(WAIT_S * 1000), "--nop-timeout-ms", str(WAIT_S * 1000)]
+        command = DRIVER.split() + ["--portal", portal] + (["--target", target] if target else []) + patience + list(options)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.lines, self.seen = queue.Queue(), []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -463,13 +466,13 @@ class Endings(Case):
         self.assert_end(driver, "CLOSED")
 
     def test_a_hung_target_is_found(self):
-        target, driver = self.open("--nop-ms", "200", "--nop-timeout-ms", "300")
+        target, driver = self.open("--nop-ms", "200", "--nop-timeout-ms", "3000")
         target.set(hang=True)
         self.assertEqual(driver.run(timeout_ms=100)["end"], "TIMEOUT")
         self.assert_end(driver, "SILENT", error="ETIMEDOUT")
 
     def test_a_quiet_target_that_answers_is_left_alone(self):
-        target, driver = self.open("--nop-ms", "50", "--nop-timeout-ms", "10000")
+        target, driver = self.open("--nop-ms", "50")
         target.wait(lambda: sum(p["opcode"] == NOP_OUT for p in target.pdus) >= 10, "ten NOP-Outs")
         self.assertEqual(driver.run()["status"], "00")
 
@@ -612,8 +615,7 @@ class Logins(Case):
         self.assert_end(driver, "LOGIN_FAILED", error="ETIMEDOUT")
 
     def test_nothing_listens(self):
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            portal = "127.0.0.1:%d" % unused.getsockname()[1]
+        portal = reserve_address()
         driver = Driver(portal)
         self.addCleanup(self.end, driver)
         end = self.assert_end(driver, "UNREACHABLE", error="ECONNREFUSED")

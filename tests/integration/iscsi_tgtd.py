@@ -79,7 +79,7 @@ class Real(unittest.TestCase):
         self.assertIn(driver.next("end")["kind"], ("CLOSED", "RESET"))
 
     def test_nop_out_is_answered(self):
-        driver = self.dial("--nop-ms", "50", "--nop-timeout-ms", "20000")
+        driver = self.dial("--nop-ms", "50")
         driver.next("login")
         self.drain(driver, 1)
         self.assertEqual(driver.run(lun=1)["status"], "00")

@@ -22,12 +22,6 @@ class Target(tgtd.Tgtd):
     def set_state(self, state):
         self.admin("--op", "update", "--mode", "target", "--tid", "1", "-n", "state", "-v", state)
 
-    def come_back(self):
-        with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(["tgtd", "-f", "-C", self.control_port, "--iscsi", f"portal={self.portal}"],
-                                            env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        check(self.wait_ready(), "tgtd comes back")
-
 
 def coverage(broker, instance):
     agents = broker.admin().ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S).agents
@@ -137,7 +131,7 @@ def test_a_dead_tgtd_is_one_event_and_coverage_off():
         check_equal((events[1].address.adapter, events[1].aix_bits), ("tgt1", 1))
         check("refused" in wait_coverage(broker, "tgtd", "OFF").reason, coverage(broker, "tgtd").reason)
         driver.close()
-        target.come_back()
+        target.start()
         target.admin("--op", "new", "--mode", "target", "--tid", "1", "-T", target.name)
         wait_coverage(broker, "tgtd", "ARMED")
         # Between the return of tgtd and that of its target a look may find none: then it went and came.
@@ -232,6 +226,7 @@ def test_held_buffers_hold_off_and_half_of_them_free_go_on():  # rule 22, rule 2
         for at in range(0, len(data), 2048):
             target.write(SERVED, REMOTE, data[at:at + 2048])
         stream.wait_data(16)
+        wait_until(lambda: target.n_done >= 4, "the target to hear of all that are full")
         exhausted = stream.wait_code("BUFFERS_EXHAUSTED")
         check_equal((exhausted.events, exhausted.correlator), (8, b"x"), "TM_BUFS_EXHAUSTED")
         check_equal(check_result(stream.wait_pri(session)).wait_pri.ready, [session.session_id])  # rule 25

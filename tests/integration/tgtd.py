@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tgtd of one's own: free port, private control socket, temporary disks, gone at the end.
+"""A tgtd of one's own: own port, private control socket, temporary disks, gone at the end.
 
 tgtd ignores SIGTERM, so it is killed, by its process id.
 """
 import os
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 
-WAIT_S = 30
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from ports import reserve_address  # noqa: E402
+
+WAIT_S = 60
 
 
 def available():
     return shutil.which("tgtd") is not None and shutil.which("tgtadm") is not None
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Tgtd:
@@ -33,7 +31,7 @@ class Tgtd:
         self.environment = dict(os.environ, TGT_IPC_SOCKET=os.path.join(self.directory, "ipc"))
         Tgtd._control_port += 1
         self.control_port = str(Tgtd._control_port)
-        self.process = None
+        self.portal = self.process = None
         self.start()
         self.admin("--op", "new", "--mode", "target", "--tid", "1", "-T", name)
         self.add_lun(1)
@@ -46,19 +44,15 @@ class Tgtd:
         self.stop()
 
     def start(self):
-        """A port that was free may be taken a moment later: then another."""
-        for _ in range(5):
-            self.portal = f"127.0.0.1:{free_port()}"
-            self.log = open(os.path.join(self.directory, "log"), "ab")
+        """At a portal that stays ours, also while nobody listens there."""
+        self.portal = self.portal or reserve_address()
+        with open(os.path.join(self.directory, "log"), "ab") as log:
             self.process = subprocess.Popen(["tgtd", "-f", "-C", self.control_port, "--iscsi", f"portal={self.portal}"],
-                                            env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log,
-                                            stderr=self.log)
-            self.log.close()
-            if self.wait_ready():
-                return
+                                            env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if not self.wait_ready():
             self.kill()
-        with open(os.path.join(self.directory, "log")) as log:
-            raise RuntimeError("tgtd does not start: " + log.read())
+            with open(os.path.join(self.directory, "log")) as log:
+                raise RuntimeError("tgtd does not start: " + log.read())
 
     def wait_ready(self):
         deadline = time.monotonic() + WAIT_S

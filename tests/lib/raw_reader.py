@@ -27,13 +27,6 @@ def resident_kib(pid):
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
 
 
-def cpu_seconds(pid):
-    """What a process has used of the processor so far."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def setting(identifier, value):
     return struct.pack(">HI", identifier, value)
 

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 
 SOURCE = os.environ.get("SENSEBUS_SOURCE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.environ.get("SENSEBUS_BUILD", os.path.join(SOURCE, "build"))
@@ -37,6 +38,9 @@ import health_pb2_grpc  # noqa: E402
 from sensebus.v1 import (  # noqa: E402
     adapter_pb2, adapter_pb2_grpc, admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, code_pb2, event_pb2, events_pb2,
     events_pb2_grpc)
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from ports import reserve_address  # noqa: E402
 
 WRAPPER = shlex.split(os.environ.get("SENSEBUS_WRAPPER", ""))  # what runs the programs: valgrind and its options
 SKIPPED = 77
@@ -71,6 +75,45 @@ def wait_until(condition, what="the condition", limit_s=None):
         if time.monotonic() > end:
             raise AssertionError(f"waited {limit_s or LIMIT_S:.0f} s in vain for {what}")
         time.sleep(0.01)
+
+
+def cpu_seconds(pid):
+    """What a process has used of the processor so far."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Stopwatch:
+    """How long a program let us wait. The machine may hold up anybody for any time, so only that counts in which the program
+    also used the processor: `seconds` is the smaller of both."""
+
+    def __init__(self, program):
+        self.pid = program.process.pid
+        self.begin, self.cpu = time.monotonic(), cpu_seconds(self.pid)
+
+    def seconds(self):
+        return min(time.monotonic() - self.begin, cpu_seconds(self.pid) - self.cpu)
+
+
+class Stalls:
+    """How long the machine let nobody run: a thread that wants to run fifty times a second adds up by how much it was late."""
+    total_s = 0.0
+    thread = None
+
+    @classmethod
+    def so_far(cls):
+        if cls.thread is None:
+            cls.thread = threading.Thread(target=cls._run, daemon=True)
+            cls.thread.start()
+        return cls.total_s
+
+    @classmethod
+    def _run(cls):
+        while True:
+            due = time.monotonic() + 0.02
+            time.sleep(0.02)
+            cls.total_s += max(0.0, time.monotonic() - due - 0.01)
 
 
 def check(condition, message="check failed"):
@@ -170,7 +213,8 @@ class Program:
 
 
 class Broker(Program):
-    """A broker on a free port, with its data in a directory of its own unless `data` is given."""
+    """A broker on a port of its own, the same in all its lives, with its data in a directory of its own unless `data` is
+    given."""
 
     EVERYBODY = 'principals: [{identity: "unix:uid=*", roles: [all], hosts: ["*"]}]\n'
 
@@ -189,6 +233,8 @@ class Broker(Program):
         os.unlink(self.port_file)
         self.address = None
         self.channels = []
+        if listen == "127.0.0.1:0":
+            listen = reserve_address()
         super().__init__("broker/sensebus-broker", "--data", data, "--listen", listen, "--port-file", self.port_file,
                          "--config", self.config_file,
                          *(["--plaintext-roles", plaintext_roles] if plaintext_roles else []), *options, env=env)
@@ -351,6 +397,30 @@ def make_device(target, lun, adapter="iscsi0", name=None, **members):
                                 transport=event_pb2.TRANSPORT_ISCSI), state="ready", **members)
 
 
+class Heart:
+    """Beats for all synthetic agents of a test, in one thread."""
+    agents = weakref.WeakSet()
+    lock = threading.Lock()
+    thread = None
+
+    @classmethod
+    def add(cls, agent):
+        with cls.lock:
+            cls.agents.add(agent)
+            if cls.thread is None:
+                cls.thread = threading.Thread(target=cls._run, daemon=True)
+                cls.thread.start()
+
+    @classmethod
+    def _run(cls):
+        while True:
+            time.sleep(0.2)
+            with cls.lock:
+                attached = [agent for agent in cls.agents if not agent.ended.is_set()]
+            for agent in attached:
+                agent.beat(time.monotonic())
+
+
 class FakeAgent:
     """A synthetic agent on a stock client. Messages go out in order; what the broker says is collected.
 
@@ -372,6 +442,8 @@ class FakeAgent:
         self.messages = []
         self.error = None
         self.ended = threading.Event()
+        self.last_heartbeat = agents_pb2.Heartbeat(newest_source_sequence=newest)
+        self.next_heartbeat = None
         stub = agents_pb2_grpc.AgentsStub(channel or broker.channel())
         self.call = stub.Attach(iter(self.outgoing.get, None))
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -387,10 +459,19 @@ class FakeAgent:
             for message in self.call:
                 if message.HasField("operation"):
                     self._operate(message.operation)
+                if message.HasField("welcome"):
+                    self._keep_beating(message.welcome.heartbeat_ms / 1000)
                 self.messages.append(message)
         except grpc.RpcError as error:
             self.error = error
         self.ended.set()
+
+    def _keep_beating(self, every_s):
+        """A test that takes long on a busy machine has no silent agent. One that asks for very short heartbeats means it."""
+        if every_s >= 1:
+            self.every_s = every_s
+            self.next_heartbeat = time.monotonic() + every_s / 2
+            Heart.add(self)
 
     # what the agent says
     def send(self, message):
@@ -452,7 +533,14 @@ class FakeAgent:
                            for n in range(start, min(start + 99, last) + 1)])
 
     def heartbeat(self, newest=0, **members):
-        self.send(agents_pb2.AgentMessage(heartbeat=agents_pb2.Heartbeat(newest_source_sequence=newest, **members)))
+        self.last_heartbeat = agents_pb2.Heartbeat(newest_source_sequence=newest, **members)
+        self.send(agents_pb2.AgentMessage(heartbeat=self.last_heartbeat))
+
+    def beat(self, now):
+        """Say again what was said last."""
+        if now >= self.next_heartbeat:
+            self.next_heartbeat = now + self.every_s / 2
+            self.send(agents_pb2.AgentMessage(heartbeat=self.last_heartbeat))
 
     def detach(self, reason="test is over"):
         self.send(agents_pb2.AgentMessage(detach=agents_pb2.Detach(reason=reason)))
