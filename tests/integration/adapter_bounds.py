@@ -152,10 +152,11 @@ def test_many_records_for_many_sessions_hold_up_nobody():
         for at in range(0, len(events), 1000):
             agent.publish(*events[at:at + 1000])
         while agent.acked() < len(events):
-            begin = time.monotonic()
+            watch = Stopwatch(broker)
             admin.ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S)
-            slowest = max(slowest, time.monotonic() - begin)
-        check(slowest < 2, f"somebody else waited {slowest:.1f} s")
+            slowest = max(slowest, watch.seconds())
+        print(f"somebody else waited {slowest:.2f} s", flush=True)
+        check(slowest < 3, f"somebody else waited {slowest:.1f} s")
         wait_until(lambda: broker.info().newest.sequence >= before + len(events), "the log")
         check_equal(stream.pending(last), 4)
 

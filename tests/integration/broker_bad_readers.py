@@ -290,8 +290,9 @@ def test_storms_on_several_connections_end_only_those_that_go_too_far():
             witness.publish(100)
         witness.check()
         end = time.monotonic() + LIMIT_S
-        while not stormy[0].ended:
+        while not stormy[0].ended:  # on a slow machine that was not yet more than a thousand a second
             check(time.monotonic() < end, "the storm is not ended")
+            storm(stormy[0], 1000)
             stormy[0].pump()
         check_equal(stormy[0].goaway, raw_h2.ENHANCE_YOUR_CALM)
         for reader in (sibling, *stormy[1:]):
@@ -432,12 +433,12 @@ def test_those_who_say_nothing_or_half_of_it_are_forgotten():
         before = resident_kib(broker.process.pid)
         port = int(broker.address.rsplit(":", 1)[1])
         words = (b"", raw_h2.PREFACE[:10], raw_h2.PREFACE, raw_h2.PREFACE + b"\0\0")
-        silent = []
+        silent, began = [], time.monotonic()
         for n in range(400):
             one = socket.create_connection(("127.0.0.1", port))
-            one.sendall(words[n % len(words)])
+            with contextlib.suppress(OSError):  # on a machine that stood still it may be forgotten by now
+                one.sendall(words[n % len(words)])
             silent.append(one)
-        began = time.monotonic()
         while silent and time.monotonic() - began < LIMIT_S:
             witness.check(20)
             for one in list(silent):

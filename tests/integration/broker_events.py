@@ -345,8 +345,9 @@ def test_retention_refuses_or_announces_what_is_gone():
             info = broker.info()
             if info.newest.sequence - info.oldest.sequence <= 1000:  # it goes in steps
                 return info.oldest
-            agent.publish(make_event(agent.host, agent.epoch, agent.acked() + 1))
-            agent.wait_acked(agent.acked() + 1)
+            at = agent.acked() + 1
+            agent.publish(make_event(agent.host, agent.epoch, at))
+            agent.wait_acked(at)
             return None
 
         oldest = wait_until(trimmed, "retention")

@@ -79,6 +79,7 @@ def test_repeats_resumes_and_snapshots_overlap_and_nothing_comes_twice():
                 more = s.events()
             got += more
             at = more[-1].sequence if more else at
+        wait_until(lambda: len(snapshots) > 3, "some snapshots")
         stop.set()
         for thread in threads:
             thread.join()
@@ -86,7 +87,6 @@ def test_repeats_resumes_and_snapshots_overlap_and_nothing_comes_twice():
         check_equal([e.origin.source_sequence for e in got if e.origin.source == event_pb2.SOURCE_ISCSI],
                     list(range(1, n + 1)), "of the agent")
         newest = broker.info().newest.sequence
-        check(len(snapshots) > 3, "too few snapshots")
         for s in snapshots:
             through = s.controls("synced")[0].position.sequence
             s.wait(lambda s: through == newest or s.events() and s.events()[-1].sequence == newest, "the newest")
