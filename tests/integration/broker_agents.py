@@ -256,14 +256,26 @@ def test_a_silent_agent_is_lost():
 
 
 def test_heartbeats_keep_an_agent():
-    with Broker("--agent-heartbeat", "300ms") as broker, FakeAgent(broker) as agent:
+    with Broker("--agent-heartbeat", "900ms") as broker, FakeAgent(broker) as agent:
         for n in range(20):
             agent.heartbeat(newest=n, commands={"INQUIRY": n}, dropped=n)
-            time.sleep(0.1)  # the promise is about time: two seconds are more than three heartbeats
+            time.sleep(0.2)  # the promise is about time: four seconds are more than three heartbeats
         check(not agent.ended.is_set())
         wait_until(lambda: listed_agent(broker).newest_source_sequence == 19, "the heartbeat in the list")
         check_equal(listed_agent(broker).n_dropped, 19)
         check_equal(listed_agent(broker).commands["INQUIRY"], 19)
+
+
+def test_a_broker_that_was_held_up_blames_no_agent():
+    """What was said meanwhile waits in the socket, and the clock is looked at first."""
+    with Broker("--agent-heartbeat", "1s") as broker, FakeAgent(broker) as agent:  # which sends its heartbeats by itself
+        broker.wait_newest(1)
+        broker.process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # more than three heartbeats
+        broker.process.send_signal(signal.SIGCONT)
+        agent.publish_range(1, 1)
+        agent.wait_acked(1)
+        check_equal(codes(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET"])
 
 
 def test_coverage_and_inventory_are_listed():
