@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sensebus-agent: the parts put together.
  *
- * targets, target mode, sources -> record -> spool -> publish -> broker; what subscribers ask for comes back from the
- * broker to operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to, is no
- * reason to end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit 0. */
+ * targets (-> calm), target mode, sources -> record -> spool -> publish -> broker; what subscribers ask for comes back
+ * from the broker to operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to,
+ * is no reason to end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit
+ * 0. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "agent/coverage.h"
 #include "agent/operations.h"
 #include "agent/publish.h"
+#include "agent/source/calm.h"
 #include "agent/source/sources.h"
 #include "agent/spool.h"
 #include "agent/target/target_mode.h"
@@ -27,6 +29,11 @@
 #define FLUSH_POLL_MS 20
 #define FLUSH_MAX_MS  2000
 
+/* Limits of each unit of a target for storm control. A unit is read at its own pace (POLL_MAX_DRAIN in a poll): they
+ * are for targets that push. */
+#define UNIT_BURST 1000
+#define UNIT_RATE  100
+
 struct agent {
     uv_loop_t *loop;
     struct config config;
@@ -34,6 +41,7 @@ struct agent {
     struct targets targets;
     struct target_mode *target_mode; /* NULL = off */
     struct sources *sources;
+    struct calm *calm; /* between targets and spool */
     struct adapters adapters;
     struct operations operations;
     struct publish publish;
@@ -58,6 +66,13 @@ static void on_record(void *data, const struct record *record)
         log_error("record.memory", "code=%u", record->code); /* the spool counts it as lost */
     spool_append(&a->spool, &event, record->source, record->wall_ns, record->boot_ns);
     free(event.bytes);
+}
+
+static void on_target_record(void *data, const struct record *record)
+{
+    struct agent *a = data;
+
+    calm_take(a->calm, record);
 }
 
 static void on_held(struct spool *s, void *data)
@@ -234,14 +249,22 @@ static void on_target_mode_stopped(void *data)
     sources_stop(a->sources, on_all_stopped, a);
 }
 
-static void on_targets_stopped(void *data)
+static void on_calm_stopped(void *data)
 {
     struct agent *a = data;
 
+    a->calm = NULL;
     if (a->target_mode)
         target_mode_stop(a->target_mode, on_target_mode_stopped, a);
     else
         on_target_mode_stopped(a);
+}
+
+static void on_targets_stopped(void *data)
+{
+    struct agent *a = data;
+
+    calm_stop(a->calm, on_calm_stopped, a);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -333,7 +356,7 @@ static void add_targets(struct agent *a)
 static int start_targets(struct agent *a)
 {
     static const struct targets_ops ops = {
-        .on_record = on_record, .on_coverage = on_coverage, .on_inventory = on_inventory};
+        .on_record = on_target_record, .on_coverage = on_coverage, .on_inventory = on_inventory};
     struct targets_options options = {
         .state_directory = a->config.state_directory,
         .initiator_name = a->config.initiator_name,
@@ -346,8 +369,11 @@ static int start_targets(struct agent *a)
         .counts = &a->counts,
         .coverage = &a->coverage,
     };
-    int rc = targets_init(&a->targets, a->loop, &options, &ops, a);
+    int rc = calm_start(a->loop, &(struct storm_options){.burst = UNIT_BURST, .rate_per_s = UNIT_RATE}, on_record, a,
+                        &a->calm);
 
+    if (rc == 0)
+        rc = targets_init(&a->targets, a->loop, &options, &ops, a);
     if (rc < 0)
         log_error("targets.start", "state=%s reason=\"%s\"", a->config.state_directory, uv_strerror(rc));
     return rc;

@@ -71,6 +71,7 @@ static void report_found(struct unit *u, uint32_t code, const char *name, const 
         .wall_ns = clock_wall_ns(),
         .boot_ns = clock_boot_ns(),
         .synthetic = true,
+        .prompt = true,
         .native = {.name = name, .detail = detail},
     };
 

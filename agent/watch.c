@@ -83,7 +83,8 @@ void watch_report(struct watch *w, struct record *r, const struct unit *u)
 
 static void report_session(struct watch *w, uint32_t code, const struct record_native *native)
 {
-    struct record r = {.code = code, .wall_ns = clock_wall_ns(), .boot_ns = clock_boot_ns(), .native = *native};
+    struct record r = {
+        .code = code, .wall_ns = clock_wall_ns(), .boot_ns = clock_boot_ns(), .native = *native, .prompt = true};
 
     watch_report(w, &r, NULL);
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/source/calm.h"
 #include "agent/source/identity_sysfs.h"
 #include "agent/source/merge.h"
-#include "agent/source/storm.h"
 #include "agent/source/uevent_message.h"
 #include "runtime/clock.h"
 #include "runtime/log.h"
@@ -22,15 +22,13 @@
 struct pipeline {
     struct merge *merge;
     struct identity_cache *identities;
-    struct storm *storm;
+    struct calm *calm;
     char *root;
-    uv_timer_t deadline; /* of merge and storm */
+    uv_timer_t deadline; /* of merge */
     uv_timer_t naming;
     struct observation_place *places; /* to be named */
     size_t n_places, n_named;
     int n_open;
-    void (*on_record)(void *data, const struct record *record);
-    void *data;
     void (*on_stopped)(void *data);
     void *on_stopped_data;
 };
@@ -75,14 +73,6 @@ static void on_naming(uv_timer_t *timer)
 
 /* ------------------------------------------------------------------------------------------------ records */
 
-static void drain_storm(struct pipeline *p, uint64_t now_ns)
-{
-    const struct record *r;
-
-    while ((r = storm_next(p->storm, now_ns)))
-        p->on_record(p->data, r);
-}
-
 static void tell(struct pipeline *p, const struct merged *e, uint64_t now_ns)
 {
     const struct observation *lead = &e->lead;
@@ -104,11 +94,7 @@ static void tell(struct pipeline *p, const struct merged *e, uint64_t now_ns)
                             lead->target_name, lead->portal);
         record.place = place.place;
     }
-    if (storm_take(p->storm, &record, now_ns) == STORM_TELL) {
-        drain_storm(p, now_ns);
-        p->on_record(p->data, &record);
-    }
-    drain_storm(p, now_ns);
+    calm_take(p->calm, &record);
 }
 
 static void pump(struct pipeline *p);
@@ -121,17 +107,14 @@ static void on_deadline(uv_timer_t *timer)
 /* Everything that is due, then wait for what is next. */
 static void pump(struct pipeline *p)
 {
-    uint64_t now_ns = clock_boot_ns(), merge_ns, storm_ns, next_ns;
+    uint64_t now_ns = clock_boot_ns(), next_ns;
     struct merged *e;
 
     while ((e = merge_next(p->merge, now_ns))) {
         tell(p, e, now_ns);
         merged_free(e);
     }
-    drain_storm(p, now_ns);
-    merge_ns = merge_deadline(p->merge);
-    storm_ns = storm_deadline(p->storm);
-    next_ns = merge_ns < storm_ns ? merge_ns : storm_ns;
+    next_ns = merge_deadline(p->merge);
     if (next_ns == UINT64_MAX)
         uv_timer_stop(&p->deadline);
     else
@@ -164,7 +147,6 @@ static void pipeline_free(struct pipeline *p)
 {
     merge_free(p->merge);
     identity_cache_free(p->identities);
-    storm_free(p->storm);
     free(p->places);
     free(p->root);
     free(p);
@@ -184,44 +166,46 @@ int pipeline_start(const struct pipeline_options *options, void (*on_record)(voi
     uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL); /* without it tables are only easier to fill */
     p->merge = merge_new(&merge);
     p->identities = identity_cache_new(&(struct identity_options){.seed = seed});
-    p->storm = storm_new(&(struct storm_options){.seed = seed});
     p->places = calloc(IDENTITY_MAX_PLACES, sizeof *p->places);
     p->root = strdup(options->sysfs_root);
-    if (!p->merge || !p->identities || !p->storm || !p->places || !p->root) {
+    if (!p->merge || !p->identities || !p->places || !p->root ||
+        calm_start(options->loop, &(struct storm_options){0}, on_record, data, &p->calm) < 0) {
         pipeline_free(p);
         return UV_ENOMEM;
     }
-    p->on_record = on_record;
-    p->data = data;
     uv_timer_init(options->loop, &p->deadline);
     uv_timer_init(options->loop, &p->naming);
     p->deadline.data = p->naming.data = p;
-    p->n_open = 2;
+    p->n_open = 3;
     uv_timer_start(&p->naming, on_naming, 0, 0);
     *out_pipeline = p;
     return 0;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void one_closed(void *data)
 {
-    struct pipeline *p = handle->data;
+    struct pipeline *p = data;
     void (*cb)(void *) = p->on_stopped;
-    void *data = p->on_stopped_data;
+    void *cb_data = p->on_stopped_data;
 
     if (--p->n_open > 0)
         return;
     pipeline_free(p);
-    cb(data);
+    cb(cb_data);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    one_closed(handle->data);
 }
 
 void pipeline_stop(struct pipeline *p, void (*cb)(void *data), void *data)
 {
     merge_finish(p->merge);
     pump(p);
-    storm_finish(p->storm);
-    pump(p);
     p->on_stopped = cb;
     p->on_stopped_data = data;
+    calm_stop(p->calm, one_closed, p);
     uv_close((uv_handle_t *)&p->deadline, on_timer_closed);
     uv_close((uv_handle_t *)&p->naming, on_timer_closed);
 }

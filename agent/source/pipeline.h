@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what the hooks of the kernel saw to records: merged (merge.h), named (identity_sysfs.h), calmed (storm.h).
+/* From what the hooks of the kernel saw to records: merged (merge.h), named (identity_sysfs.h), calmed (calm.h).
  *
  * What is held on the way has the bounds of those three, and leaves at its deadline, or at the end. Devices are named
  * before anything happens to them, a few a turn, so that what is removed has a name. */

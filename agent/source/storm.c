@@ -6,6 +6,9 @@
  * next: when a kind that is held is due, all that its device holds is told, the oldest last time first, as far as the
  *   tokens go. So what a device says keeps its order: nothing older ever follows what was told.
  *
+ * A record that is never held: what its place holds, and unless it is one of category SERVICE every device that meets
+ *   its place, is told, and their kinds are forgotten; then the record itself (TELL).
+ *
  * A kind that was told is remembered for its hold time. When nothing equal came until then, the next one is a first one
  * again. What is told goes through the queue `out`, which the caller drains. */
 #include "agent/source/storm.h"
@@ -21,14 +24,14 @@
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
 
-#define CATEGORY_SERVICE 9
-#define SECOND           1000000000ull
+#define SECOND 1000000000ull
 
 struct kind {
     struct storm_key key;
     struct storm_held *held; /* NULL: nothing came since it was told */
     uint64_t hold_ns;        /* from one update to the next */
     uint64_t due_ns;
+    bool bits;            /* one of them carries an AIX bit */
     uint64_t last_number; /* in the device's count, of the last that is held */
 };
 
@@ -43,7 +46,7 @@ struct device {
 };
 
 struct storm {
-    uint64_t hold_ns, hold_max_ns, token_ns, burst_ns;
+    uint64_t hold_ns, hold_max_ns, bits_hold_ns, bits_hold_max_ns, token_ns, burst_ns;
     size_t max_devices, max_kinds;
     struct table table; /* of devices, by their place */
     struct device **devices;
@@ -61,6 +64,8 @@ struct storm *storm_new(const struct storm_options *o)
         return NULL;
     s->hold_ns = (o->hold_ms ? o->hold_ms : STORM_HOLD_MS) * (uint64_t)1000000;
     s->hold_max_ns = (o->hold_max_ms ? o->hold_max_ms : STORM_HOLD_MAX_MS) * (uint64_t)1000000;
+    s->bits_hold_ns = s->hold_ns / STORM_BITS_SOONER;
+    s->bits_hold_max_ns = s->hold_max_ns / STORM_BITS_SOONER;
     s->token_ns = SECOND / (o->rate_per_s ? o->rate_per_s : STORM_RATE);
     s->burst_ns = s->token_ns * (o->burst ? o->burst : STORM_BURST);
     s->max_devices = o->max_devices ? o->max_devices : STORM_MAX_DEVICES;
@@ -133,6 +138,18 @@ static struct kind *oldest_held(const struct device *d)
     return oldest;
 }
 
+static uint64_t first_hold(const struct storm *s, const struct kind *k)
+{
+    return k->bits ? s->bits_hold_ns : s->hold_ns;
+}
+
+static uint64_t next_hold(const struct storm *s, const struct kind *k)
+{
+    uint64_t max = k->bits ? s->bits_hold_max_ns : s->hold_max_ns;
+
+    return 2 * k->hold_ns < max ? 2 * k->hold_ns : max;
+}
+
 /* Tell what the device holds, the oldest last time first, as far as its tokens go; all of it when it must be. */
 static void flush(struct storm *s, struct device *d, uint64_t now_ns, bool must)
 {
@@ -146,7 +163,7 @@ static void flush(struct storm *s, struct device *d, uint64_t now_ns, bool must)
         k->held = NULL;
         d->n_held--;
         if (now_ns >= k->due_ns)
-            k->hold_ns = 2 * k->hold_ns < s->hold_max_ns ? 2 * k->hold_ns : s->hold_max_ns;
+            k->hold_ns = next_hold(s, k);
         k->due_ns = now_ns + k->hold_ns;
     }
     if (d->n_held == 0 && d->lost) {
@@ -244,9 +261,25 @@ static struct kind *add_kind(struct storm *s, struct device *d, const struct sto
 
 /* ------------------------------------------------------------------------------------------------ take */
 
-static bool must_pass(const struct record *r)
+/* Vendors' and unknown codes share its hundred. */
+static bool is_service(const struct record *r)
 {
-    return r->session_id || r->origin_session || r->code / 100 == CATEGORY_SERVICE;
+    const struct registry_entry *entry = registry_find(r->code);
+
+    return entry && strcmp(entry->category, "SERVICE") == 0;
+}
+
+/* Tell all that is held there; what is said next is news. */
+static void begin_anew(struct storm *s, const struct storm_place *place, uint64_t now_ns)
+{
+    for (size_t i = 0; i < s->n_devices; i++) {
+        struct device *d = s->devices[i];
+
+        if (!storm_place_meets(&d->place, place))
+            continue;
+        flush(s, d, now_ns, true);
+        d->n_kinds = 0;
+    }
 }
 
 static uint64_t count_of(const struct record *r)
@@ -254,12 +287,16 @@ static uint64_t count_of(const struct record *r)
     return r->count > 1 ? r->count : 1;
 }
 
+static uint32_t bits_of(const struct record *r)
+{
+    const struct registry_entry *entry = registry_find(r->code);
+
+    return r->more_bits | (entry ? entry->aix_bits : 0);
+}
+
 /* Kinds that cannot be kept apart any more: EVENTS_LOST of this device. */
 static bool lose(struct storm *s, struct device *d, const struct record *r)
 {
-    const struct registry_entry *entry = registry_find(r->code);
-    uint32_t bits = r->more_bits | (entry ? entry->aix_bits : 0);
-
     if (!d->lost) {
         struct record_gap gap = {.stage = SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_AGENT,
                                  .reason = "a device told more kinds of conditions at a time than are kept apart"};
@@ -277,9 +314,20 @@ static bool lose(struct storm *s, struct device *d, const struct record *r)
     d->lost->record.wall_ns = r->wall_ns;
     d->lost->record.boot_ns = r->boot_ns;
     d->lost->gap.count += count_of(r);
-    d->lost->gap.aix_bits |= bits;
+    d->lost->gap.aix_bits |= bits_of(r);
     s->counts.lost += count_of(r);
     return true;
+}
+
+/* The kind waits no longer than one that carries a bit may. */
+static void note_bits(const struct storm *s, struct kind *k, const struct record *r, uint64_t now_ns)
+{
+    if (k->bits || bits_of(r) == 0)
+        return;
+    k->bits = true;
+    k->hold_ns = s->bits_hold_ns;
+    if (k->due_ns > now_ns + k->hold_ns)
+        k->due_ns = now_ns + k->hold_ns;
 }
 
 static bool add_held(struct storm *s, struct device *d, struct kind *k, const struct record *r)
@@ -305,11 +353,13 @@ static bool is_known(const struct kind *k, uint64_t now_ns)
 }
 
 /* The first of its kind that the device may tell. */
-static enum storm_verdict tell_first(struct storm *s, struct device *d, struct kind *k, uint64_t now_ns)
+static enum storm_verdict tell_first(struct storm *s, struct device *d, struct kind *k, const struct record *r,
+                                     uint64_t now_ns)
 {
     d->credit_ns -= s->token_ns;
     if (k) {
-        k->hold_ns = s->hold_ns;
+        k->bits = bits_of(r) != 0;
+        k->hold_ns = first_hold(s, k);
         k->due_ns = now_ns + k->hold_ns;
     }
     return STORM_TELL;
@@ -330,6 +380,7 @@ static bool hold(struct storm *s, struct device *d, struct kind *k, const struct
         if (!k->held)
             k->due_ns = now_ns;
     }
+    note_bits(s, k, r, now_ns);
     return add_held(s, d, k, r);
 }
 
@@ -343,7 +394,11 @@ enum storm_verdict storm_take(struct storm *s, const struct record *r, uint64_t 
     s->counts.taken++;
     storm_place_of(r, s->table.seed, &place);
     d = table_get(&s->table, &place, sizeof place);
-    if (must_pass(r)) {
+    if (r->session_id || r->origin_session || r->prompt) {
+        begin_anew(s, &place, now_ns);
+        return STORM_TELL;
+    }
+    if (is_service(r)) {
         if (d)
             flush(s, d, now_ns, true);
         return STORM_TELL;
@@ -359,7 +414,7 @@ enum storm_verdict storm_take(struct storm *s, const struct record *r, uint64_t 
     if (!is_known(k, now_ns)) {
         flush(s, d, now_ns, false);
         if (d->n_held == 0 && has_token(s, d))
-            return tell_first(s, d, k ? k : add_kind(s, d, &key), now_ns);
+            return tell_first(s, d, k ? k : add_kind(s, d, &key), r, now_ns);
     }
     if (!hold(s, d, k, &key, r, now_ns)) {
         flush(s, d, now_ns, true);

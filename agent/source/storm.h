@@ -3,11 +3,14 @@
  *
  * The first of a kind is told at once. Equal ones that follow are held, and told as one update: how many, first and
  * last time, OR of the bits, the distinct sense data as evidence. While the storm lasts the next update comes after
- * twice the time, up to hold_max_ms. Each device may say `burst` records at once and rate_per_s on the average: what is
+ * twice the time, up to hold_max_ms; conditions with an AIX bit, which pending words are made of, wait a tenth of both.
+ * Each device may say `burst` records at once and rate_per_s on the average: what is
  * more is held, too, so that one bad disk cannot hide another.
  *
- * Equal means the same key: see storm_key.h. Records of one session of the Adapter face, what a caller asked for, and
- * those of category SERVICE are never held.
+ * Equal means the same key: see storm_key.h. Never held are records of one session of the Adapter face, what a caller
+ * asked for, those that say so themselves (record.prompt), and those of category SERVICE. The first three begin anew
+ * what they are about: all that is held of their place, of what is in it and of what it is in, is told before them,
+ * and equal conditions that follow are first ones again.
  *
  * Invariants: the counts that come out are the counts that went in; where that cannot be (more kinds of one device held
  * at a time than max_kinds, and none with the same code) EVENTS_LOST says how many, with their bits. What one device
@@ -25,6 +28,7 @@ struct storm;
 
 #define STORM_HOLD_MS     1000
 #define STORM_HOLD_MAX_MS 30000
+#define STORM_BITS_SOONER 10 /* a condition with an AIX bit is held a tenth of these */
 #define STORM_RATE        10
 #define STORM_BURST       50
 #define STORM_MAX_DEVICES 1024

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensebus/v1/event.pb-c.h"
+
 struct storm_copy {
     struct storm_copy *next;
     uint8_t bytes[];
@@ -158,6 +160,12 @@ static struct record_native words_of(const struct record *r, char detail[64])
     return n;
 }
 
+static bool same_parameters(const struct record_native *a, const struct record_native *b)
+{
+    return a->n_parameters == b->n_parameters &&
+           memcmp(a->parameters, b->parameters, a->n_parameters * sizeof a->parameters[0]) == 0;
+}
+
 static bool same_words(const struct record_native *a, const struct record_native *b, bool sense)
 {
     if (!same_text(a->name, b->name) || a->code != b->code || a->subcode != b->subcode)
@@ -171,10 +179,13 @@ static bool was_said(const struct storm_held *h, const struct record_native *n, 
     char unused[64];
     struct record_native first = words_of(&h->record, unused);
 
-    if (same_words(&first, n, sense))
+    /* Parameters of Fibre Channel count its messages. */
+    bool parameters = h->record.source != SENSEBUS__V1__SOURCE__SOURCE_FC_NETLINK;
+
+    if (same_words(&first, n, sense) && (!parameters || same_parameters(&first, n)))
         return true;
     for (size_t i = 0; i < h->record.n_evidence; i++)
-        if (same_words(&h->evidence[i], n, sense))
+        if (same_words(&h->evidence[i], n, sense) && (!parameters || same_parameters(&h->evidence[i], n)))
             return true;
     return false;
 }

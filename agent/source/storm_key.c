@@ -23,11 +23,24 @@ void storm_place_of(const struct record *r, const uint64_t seed[2], struct storm
     const struct record_place *p = &r->place;
 
     memset(out, 0, sizeof *out);
-    out->names = hash_text(seed, hash_text(seed, 1, p->adapter), p->target_name);
+    out->adapter = p->adapter && p->adapter[0] ? hash_text(seed, 1, p->adapter) | 1 : 0;
+    out->name = p->target_name && p->target_name[0] ? hash_text(seed, 2, p->target_name) | 1 : 0;
     out->lun = p->lun;
     out->controller = p->controller;
     out->bus = p->kernel ? p->kernel->bus : -1;
     out->target = p->target;
+}
+
+static bool meets(int64_t a, int64_t b)
+{
+    return a == b || a < 0 || b < 0;
+}
+
+bool storm_place_meets(const struct storm_place *a, const struct storm_place *b)
+{
+    return (a->adapter == b->adapter || !a->adapter || !b->adapter) && (a->name == b->name || !a->name || !b->name) &&
+           meets(a->controller, b->controller) && meets(a->bus, b->bus) && meets(a->target, b->target) &&
+           meets(a->lun, b->lun);
 }
 
 static const char *identity_text(const struct record *r)
@@ -39,6 +52,20 @@ static const char *identity_text(const struct record *r)
     return id->designator[0] ? id->designator : id->serial;
 }
 
+/* In the words of its reporter. */
+static uint64_t hash_native(const uint64_t seed[2], const struct record *r)
+{
+    const struct record_native *n = &r->native;
+    uint64_t hash = hash_text(seed, (uint64_t)n->code << 32 | n->subcode, n->name);
+
+    if (r->source != SENSEBUS__V1__SOURCE__SOURCE_FC_NETLINK && n->n_parameters > 0) {
+        uint64_t mixed[2] = {seed[0] ^ hash, seed[1] + hash};
+
+        hash = table_hash(mixed, n->parameters, n->n_parameters * sizeof n->parameters[0]);
+    }
+    return hash;
+}
+
 void storm_key_of(const struct record *r, const uint64_t seed[2], struct storm_key *out)
 {
     struct sense sense;
@@ -48,9 +75,9 @@ void storm_key_of(const struct record *r, const uint64_t seed[2], struct storm_k
         said = (uint64_t)sense.key << 16 | (uint64_t)sense.asc << 8 | sense.ascq | (uint64_t)sense.deferred << 24 |
                (uint64_t)1 << 32;
     else
-        said = hash_text(seed, (uint64_t)r->native.code << 32 | r->native.subcode, r->native.name);
+        said = hash_native(seed, r);
     *out = (struct storm_key){
-        .identity = hash_text(seed, 2, identity_text(r)),
+        .identity = hash_text(seed, 3, identity_text(r)),
         .said = said,
         .code = r->code,
         .source = r->source,

@@ -3,8 +3,8 @@
  *
  * The device is the place: adapter, controller, bus, target, LUN, target name. The key is that, and the designator
  * (else the serial number) of the unit, code, source, scope, mode, synthetic, and what was said: sense key, ASC and
- * ASCQ, or name, code and subcode of the native record where there is no sense. Texts are kept as keyed hashes. Pure.
- */
+ * ASCQ, or name, code, subcode and parameters of the native record where there is no sense. (Parameters of Fibre
+ * Channel count its messages: they do not.) Texts are kept as keyed hashes. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@
 #define STORM_KEY_BYTES 512
 
 struct storm_place {
-    uint64_t names; /* hash of adapter and target name */
+    uint64_t adapter, name; /* hashes; 0 = none. The name is the target's */
     int64_t lun;
     int32_t controller, bus, target, reserved; /* the last is 0: the bytes are compared */
 };
@@ -29,6 +29,8 @@ struct storm_key {
 };
 
 void storm_place_of(const struct record *r, const uint64_t seed[2], struct storm_place *out);
+/* Is one of them the other, or within it? */
+bool storm_place_meets(const struct storm_place *a, const struct storm_place *b);
 void storm_key_of(const struct record *r, const uint64_t seed[2], struct storm_key *out);
 bool storm_key_equal(const struct storm_key *a, const struct storm_key *b);
 /* But for what was said. */

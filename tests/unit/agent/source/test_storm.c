@@ -164,6 +164,30 @@ Test(storm, bits_are_or_ed)
     storm_free(s);
 }
 
+Test(storm, what_carries_a_bit_waits_a_tenth)
+{
+    struct storm *s = storm_of((struct storm_options){.hold_max_ms = 4000});
+    struct record r = said(2, CODE(LINK_ERROR), "a", 1);
+    char told[256] = "";
+
+    cr_assert_eq(take(s, said(1, CODE(POWER_ON_OR_RESET), "a", 0), 0), STORM_TELL);
+    for (uint64_t ms = 10; ms <= 1200; ms += 10) {
+        cr_assert_eq(take(s, said(1, CODE(POWER_ON_OR_RESET), "a", ms), ms), STORM_HELD);
+        if (comes(s, ms)[0])
+            snprintf(told + strlen(told), sizeof told - strlen(told), " %d", (int)ms);
+    }
+    cr_assert_str_eq(told, " 100 300 700 1100");
+    storm_finish(s);
+    comes(s, 1200);
+    cr_assert_eq(take(s, r, 2000), STORM_TELL);
+    cr_assert_eq(take(s, r, 2010), STORM_HELD);
+    cr_assert_eq(storm_deadline(s), 3000 * MS);
+    r.more_bits = 2;
+    cr_assert_eq(take(s, r, 2020), STORM_HELD);
+    cr_assert_eq(storm_deadline(s), 2120 * MS, "also when only a later one has it");
+    storm_free(s);
+}
+
 Test(storm, one_bad_disk_is_limited_and_hides_no_other)
 {
     struct storm *s = storm_of((struct storm_options){.burst = 5, .rate_per_s = 10});
@@ -225,6 +249,54 @@ Test(storm, what_a_caller_asked_for_and_service_events_are_never_held)
     cr_assert_eq(take(s, r, 0), STORM_TELL);
     cr_assert_eq(take(s, said(1, CODE(EVENTS_LOST), "lost", 1), 0), STORM_TELL);
     cr_assert_eq(take(s, said(1, CODE(EVENTS_LOST), "lost", 1), 0), STORM_TELL);
+    storm_free(s);
+}
+
+Test(storm, what_a_reporter_found_itself_is_never_held_and_begins_anew_what_it_is_about)
+{
+    struct storm *s = storm_of((struct storm_options){0});
+    struct record unit = said(1, CODE(POWER_ON_OR_RESET), "a", 1), session = said(-1, CODE(NEXUS_LOST), "lost", 9);
+    struct record other = said(1, CODE(POWER_ON_OR_RESET), "a", 1), found = said(1, CODE(DEVICE_ONLINE), "found", 9);
+
+    other.place.target = 1;
+    session.prompt = found.prompt = true;
+    take(s, unit, 0);
+    take(s, unit, 0);
+    take(s, other, 0);
+    take(s, other, 0);
+    cr_assert_eq(take(s, session, 1), STORM_TELL);
+    cr_assert_str_eq(comes(s, 1), "a lun 1 x1 1..1",
+                     "what its unit said before comes before it; others have nothing "
+                     "to do with it");
+    cr_assert_eq(take(s, session, 1), STORM_TELL, "as often as it happens");
+    cr_assert_eq(take(s, unit, 2), STORM_TELL, "the next session has its own first");
+    cr_assert_eq(take(s, unit, 2), STORM_HELD);
+    cr_assert_eq(take(s, other, 2), STORM_HELD);
+    cr_assert_eq(take(s, said(-1, CODE(REPORTED_LUNS_CHANGED), "luns", 7), 3), STORM_TELL);
+    cr_assert_eq(take(s, said(-1, CODE(REPORTED_LUNS_CHANGED), "luns", 8), 3), STORM_HELD);
+    cr_assert_eq(take(s, found, 4), STORM_TELL);
+    cr_assert_str_eq(comes(s, 4), "a lun 1 x1 1..1|luns lun -1 x1 8..8", "the cause before what was found");
+    storm_free(s);
+}
+
+Test(storm, parameters_are_words_too_but_those_that_only_count)
+{
+    struct storm *s = storm_of((struct storm_options){.max_kinds = 2});
+    struct record r = said(1, CODE(VENDOR_SPECIFIC), "async-message", 1);
+    const struct record *told;
+
+    r.native.n_parameters = 1;
+    cr_assert_eq(take(s, r, 0), STORM_TELL);
+    r.native.parameters[0] = 1;
+    cr_assert_eq(take(s, r, 0), STORM_TELL, "it says something else");
+    cr_assert_eq(take(s, r, 0), STORM_HELD);
+    storm_finish(s);
+    while ((told = storm_next(s, 0)))
+        cr_assert_eq(told->native.parameters[0], 1);
+    r.source = SENSEBUS__V1__SOURCE__SOURCE_FC_NETLINK;
+    cr_assert_eq(take(s, r, 5000), STORM_TELL);
+    r.native.parameters[0] = 2; /* the number of the message */
+    cr_assert_eq(take(s, r, 5000), STORM_HELD);
     storm_free(s);
 }
 
