@@ -53,7 +53,7 @@ static void look(uv_timer_t *timer)
     }
 }
 
-int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms, const struct source_ops *ops,
+int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms, const struct snapshot_ops *ops,
               void *data)
 {
     memset(l, 0, sizeof *l);

@@ -7,12 +7,11 @@
 #include <uv.h>
 
 #include "agent/target/snapshot.h"
-#include "agent/target/source.h"
 
 #define LIO_ROOT_BYTES 1024
 
 struct lio {
-    const struct source_ops *ops;
+    const struct snapshot_ops *ops;
     void *data;
     char root[LIO_ROOT_BYTES];
     uint32_t poll_ms;
@@ -27,7 +26,7 @@ struct lio {
 };
 
 /* The first look is at once. `root` is copied. Returns 0 or UV_ENAMETOOLONG; then nothing stays. */
-int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms, const struct source_ops *ops,
+int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms, const struct snapshot_ops *ops,
               void *data);
 /* `cb` runs from the loop, when a look in progress has ended; nothing else is told any more. */
 void lio_stop(struct lio *l, void (*cb)(void *data), void *data);

@@ -97,3 +97,11 @@ struct snapshot_change {
  * are finished, and their numbers settled. */
 void snapshot_diff(const struct snapshot *before, const struct snapshot *now,
                    void (*on_change)(void *data, const struct snapshot_change *change), void *data);
+
+/* What tgtd.h and lio.h tell each time they looked. */
+struct snapshot_ops {
+    /* It looked. The receiver takes the contents of the (finished) snapshot and leaves it empty. */
+    void (*on_snapshot)(void *data, struct snapshot *snapshot);
+    /* It could not look, told each time. `gone`: nobody serves targets there, so every session with them is over. */
+    void (*on_failed)(void *data, bool gone, const char *reason);
+};

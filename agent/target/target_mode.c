@@ -435,8 +435,8 @@ const char *target_mode_lio_root(const char *given)
 /* The feed first: it alone can fail for another reason than its option. */
 static int start_sources(struct target_mode *t, const struct target_mode_options *o, char *err, size_t err_len)
 {
-    static const struct source_ops tgtd_ops = {.on_snapshot = watched_snapshot, .on_failed = watched_failed};
-    static const struct source_ops lio_ops = {.on_snapshot = on_lio_snapshot, .on_failed = on_lio_failed};
+    static const struct snapshot_ops tgtd_ops = {.on_snapshot = watched_snapshot, .on_failed = watched_failed};
+    static const struct snapshot_ops lio_ops = {.on_snapshot = on_lio_snapshot, .on_failed = on_lio_failed};
     static const struct feed_ops feed_ops = {.on_serves = on_serves, .on_data = on_data, .on_down = on_feed_down};
     const char *root = o->lio_root ? target_mode_lio_root(o->lio_root) : NULL;
     uint32_t poll_ms = o->poll_ms ? o->poll_ms : POLL_DEFAULT_MS;

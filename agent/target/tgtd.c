@@ -193,7 +193,7 @@ static void on_timer_closed(uv_handle_t *handle)
     one_closed(handle->data);
 }
 
-int tgtd_start(struct tgtd *t, uv_loop_t *loop, const char *path, uint32_t poll_ms, const struct source_ops *ops,
+int tgtd_start(struct tgtd *t, uv_loop_t *loop, const char *path, uint32_t poll_ms, const struct snapshot_ops *ops,
                void *data)
 {
     memset(t, 0, sizeof *t);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "agent/target/source.h"
+#include "agent/target/snapshot.h"
 #include "agent/target/tgtd_text.h"
 
 #define TGTD_PATH_BYTES 108 /* sun_path */
@@ -17,7 +17,7 @@
 enum tgtd_state { TGTD_RESTING, TGTD_ASKING, TGTD_ENDING, TGTD_STOPPING };
 
 struct tgtd {
-    const struct source_ops *ops;
+    const struct snapshot_ops *ops;
     void *data;
     char path[TGTD_PATH_BYTES];
     uint32_t poll_ms;
@@ -40,7 +40,7 @@ struct tgtd {
 /* "auto" becomes the socket that TGT_IPC_SOCKET names, or tgtd's own place. Returns 0, or UV_ENAMETOOLONG. */
 int tgtd_find_socket(const char *given, char out[TGTD_PATH_BYTES]);
 /* The first look is at once. `path` is copied. Returns 0 or UV_ENAMETOOLONG; then nothing stays. */
-int tgtd_start(struct tgtd *t, uv_loop_t *loop, const char *path, uint32_t poll_ms, const struct source_ops *ops,
+int tgtd_start(struct tgtd *t, uv_loop_t *loop, const char *path, uint32_t poll_ms, const struct snapshot_ops *ops,
                void *data);
 /* `cb` runs from the loop; nothing else is told any more. */
 void tgtd_stop(struct tgtd *t, void (*cb)(void *data), void *data);

@@ -58,7 +58,7 @@ static void on_failed(void *data, bool is_gone, const char *why)
     snprintf(reason, sizeof reason, "%s", why);
 }
 
-static const struct source_ops ops = {.on_snapshot = on_snapshot, .on_failed = on_failed};
+static const struct snapshot_ops ops = {.on_snapshot = on_snapshot, .on_failed = on_failed};
 
 static void on_stopped(void *data)
 {
