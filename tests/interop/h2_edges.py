@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Peers that break or abuse HTTP/2 and gRPC, against the echo server: h2_edges.py ECHO_SERVER"""
+import contextlib
 import os
 import struct
 import sys
@@ -8,7 +9,7 @@ import time
 
 from echo_process import echo_server, run
 from raw_h2 import (CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
-                    FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
+                    FRAME_SIZE_ERROR, GOAWAY, HEADERS, LIMIT_S, NO_ERROR, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
                     REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, Connection, field, frame, header_block,
                     integer, message, request)
 
@@ -150,8 +151,9 @@ def more_connections_than_allowed():
         with Connection(server.address) as a, Connection(server.address) as b:
             a.expect_alive()
             b.expect_alive()
-            with Connection(server.address, preface=False) as c:
-                c.until_end()
+            with contextlib.suppress(ConnectionError):  # it may be closed before it is open here
+                with Connection(server.address, preface=False) as c:
+                    c.until_end()
             assert a.counters()["connections_refused"] == 1
 
 
@@ -166,44 +168,51 @@ def nothing_after_connecting():
 
 
 def no_answer_to_keepalive():
-    with echo_server(PROGRAM, "--keepalive-ms", "200", "--keepalive-timeout-ms", "300") as server:
+    with echo_server(PROGRAM, "--keepalive-ms", "200", "--keepalive-timeout-ms", "2000") as server:
         with Connection(server.address) as c:
             c.open(COLLECT, end=False)
             c.until(PING)
             c.until_end()
-        with Connection(server.address) as c:
-            values = c.counters()
-            assert values["keepalive_timeouts"] == 1 and values["calls_open"] == 1, values
+        values = counters_of(server)
+        assert values["keepalive_timeouts"] >= 1 and values["calls_open"] == 1, values
+
+
+def counters_of(server):
+    """Asked on a connection of its own, and again where the machine held us up for so long that it was ended as silent."""
+    give_up = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            with Connection(server.address) as c:
+                return c.counters()
+        except (AssertionError, ConnectionError):
+            if time.monotonic() > give_up:
+                raise
 
 
 def a_peer_that_never_reads_its_replies():
     """Its calls fill their queues and stop; others go on; keepalive ends it."""
-    with echo_server(PROGRAM, "--keepalive-ms", "500", "--keepalive-timeout-ms", "500") as server:
+    with echo_server(PROGRAM, "--keepalive-ms", "500", "--keepalive-timeout-ms", "1000") as server:
         with Connection(server.address, settings=struct.pack(">HI", 4, 0x7fffffff)) as c:
             c.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7fff0000)))
             for _ in range(5):
                 c.open(COUNT, request(repeat=0, reply_bytes=100000))
-            with Connection(server.address) as other:
-                give_up = time.monotonic() + 20
-                while other.counters()["keepalive_timeouts"] == 0:
-                    assert time.monotonic() < give_up, other.counters()
-                    time.sleep(0.05)
-                assert other.counters()["calls_open"] == 1
+            give_up = time.monotonic() + LIMIT_S
+            while (values := counters_of(server))["keepalive_timeouts"] == 0 or values["calls_open"] > 1:
+                assert time.monotonic() < give_up, values
+                time.sleep(0.05)
 
 
 def a_peer_that_talks_but_never_reads():
     """Nothing that it says makes up for a write that it never takes."""
-    with echo_server(PROGRAM, "--keepalive-ms", "500", "--keepalive-timeout-ms", "500") as server:
+    with echo_server(PROGRAM, "--keepalive-ms", "500", "--keepalive-timeout-ms", "1000") as server:
         with Connection(server.address, settings=struct.pack(">HI", 4, 0x7fffffff)) as c:
             c.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7fff0000)))
             c.open(COUNT, request(repeat=0, reply_bytes=100000))
-            c.socket.settimeout(0.2)
-            give_up = time.monotonic() + 20
-            with Connection(server.address) as other:
-                while other.counters()["keepalive_timeouts"] == 0:
-                    assert time.monotonic() < give_up, other.counters()
-                    c.send(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"))
-                    time.sleep(0.05)
+            give_up = time.monotonic() + LIMIT_S
+            while (values := counters_of(server))["keepalive_timeouts"] == 0 or values["calls_open"] > 1:
+                assert time.monotonic() < give_up, values
+                c.send(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"))
+                time.sleep(0.05)
 
 
 def dribbled_bytes():
@@ -549,7 +558,7 @@ def early_status_frees_the_stream():
 
 def drain_in_two_steps():
     with echo_server(PROGRAM, ends_by_itself=True) as server, Connection(server.address) as c:
-        stream = c.open(SAY, request(sleep_ms=400))
+        stream = c.open(SAY, request(sleep_ms=60000))  # until the server's grace is over
         c.expect_alive()
         server.terminate()
         first = c.until(GOAWAY)

@@ -299,14 +299,14 @@ def ipv6():
 
 
 def keepalive_of_the_client_is_answered():
-    options = (("grpc.keepalive_time_ms", 100), ("grpc.keepalive_timeout_ms", 5000),
+    options = (("grpc.keepalive_time_ms", 100), ("grpc.keepalive_timeout_ms", 1000 * LIMIT_S),
                ("grpc.keepalive_permit_without_calls", 1), ("grpc.http2.max_pings_without_data", 0))
     with Client(channel_options=options) as c:
         assert c.echo.Say(Say(text="awake", sleep_ms=1500), timeout=LIMIT_S).text == "awake"
 
 
 def keepalive_of_the_server_is_answered():
-    with Client("--keepalive-ms", "100", "--keepalive-timeout-ms", "5000") as c:
+    with Client("--keepalive-ms", "100", "--keepalive-timeout-ms", str(1000 * LIMIT_S)) as c:
         assert c.echo.Say(Say(text="awake", sleep_ms=1500), timeout=LIMIT_S).text == "awake"
         assert c.counters().keepalive_timeouts == 0
 
@@ -315,7 +315,7 @@ def drain_ends_streams_and_refuses_more():
     with Client(ends_by_itself=True) as c:
         stream = c.echo.Count(Say(repeat=0, reply_bytes=1000), timeout=3 * LIMIT_S)
         first = next(stream)
-        sleeper = c.echo.Say.future(Say(text="last", sleep_ms=300), timeout=LIMIT_S)
+        sleeper = c.echo.Say.future(Say(text="last", sleep_ms=600000), timeout=LIMIT_S)
         c.counters()  # the sleeper is under way
         c.echo.Drain(echo_pb2.DrainRequest(grace_ms=5000), timeout=LIMIT_S)
         numbers = [first.number]
