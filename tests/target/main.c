@@ -15,6 +15,7 @@
 #include "tests/target/control.h"
 #include "tests/target/runner.h"
 #include "tests/target/scenario.h"
+#include "tests/target/service.h"
 
 #define USAGE                                                                                                          \
     "usage: sensebus-target [OPTION...]                 serve\n"                                                       \
@@ -22,9 +23,9 @@
 #define SCENARIO_MAX_BYTES (1024 * 1024)
 
 struct settings {
-    const char *listen, *name, *control, *scenario, *chap;
+    const char *listen, *name, *control, *grpc, *scenario, *chap;
     uint64_t n_units, n_blocks, memory_bytes;
-    bool leave, verbs;
+    bool leave, verbs, insecure;
 };
 
 struct program {
@@ -33,6 +34,7 @@ struct program {
     struct chap_list chap;
     struct server server;
     struct control control;
+    struct service service;
     struct scenario scenario;
     struct runner runner;
     size_t step;
@@ -55,7 +57,8 @@ static void program_stop(struct program *p, int exit_status)
     p->stopping = true;
     p->exit_status = exit_status;
     control_close(&p->control);
-    server_close(&p->server, on_server_closed, p);
+    server_close(&p->server, on_server_closed, p); /* those who watch hear of it */
+    service_close(&p->service);
     runner_close(&p->runner, NULL);
     uv_close((uv_handle_t *)&p->term, NULL);
     uv_close((uv_handle_t *)&p->interrupt, NULL);
@@ -136,6 +139,10 @@ static enum options_result parse_settings(struct settings *s, int argc, char **a
         {"chap", 0, OPTION_STRING, &s->chap, "FILE", NULL, 0, 0,
          "who may log in: a line \"TARGET USER SECRET [OWN-USER OWN-SECRET]\", TARGET a name or *"},
         {"control", 0, OPTION_STRING, &s->control, "PATH", "SENSEBUS_TARGET_CONTROL", 0, 0, "Unix socket for verbs"},
+        {"grpc", 0, OPTION_STRING, &s->grpc, "ADDRESS", NULL, 0, 0,
+         "HOST:PORT or unix:PATH for orders by gRPC; port 0 takes a free one"},
+        {"insecure", 0, OPTION_FLAG, &s->insecure, NULL, NULL, 0, 0,
+         "let --grpc listen beyond this host: whoever reaches it gives orders"},
         {"scenario", 0, OPTION_STRING, &s->scenario, "FILE", NULL, 0, 0, "verbs to run, with their times"},
         {"exit", 0, OPTION_FLAG, &s->leave, NULL, NULL, 0, 0, "end when the scenario is done"},
         {"verbs", 0, OPTION_FLAG, &s->verbs, NULL, NULL, 0, 0, "list the verbs"},
@@ -201,6 +208,7 @@ static int make_server(struct program *p, char *err, size_t err_len)
 static int open_sockets(struct program *p, char *err, size_t err_len)
 {
     struct sockaddr_storage address = {0};
+    char why[300] = "";
     int rc = parse_address(p->settings.listen, &address);
 
     if (rc == 0)
@@ -213,6 +221,11 @@ static int open_sockets(struct program *p, char *err, size_t err_len)
         rc = control_open(&p->control, &p->server, p->settings.control);
     if (rc < 0)
         snprintf(err, err_len, "--control %.200s: %s", p->settings.control, uv_strerror(rc));
+    if (rc < 0 || !p->settings.grpc)
+        return rc;
+    rc = service_open(&p->service, &p->server, p->settings.grpc, p->settings.insecure, why, sizeof(why));
+    if (rc < 0)
+        snprintf(err, err_len, "--grpc: %s", why);
     return rc;
 }
 
@@ -228,6 +241,8 @@ static void serve(struct program *p)
     runner_init(&p->runner, &p->server, on_step_done, p);
     server_address(&p->server, address, sizeof(address));
     printf("listening %s %s\n", address, p->settings.name);
+    if (p->settings.grpc)
+        printf("grpc %s\n", service_address(&p->service));
     fflush(stdout);
     scenario_next(p);
     uv_run(&p->loop, UV_RUN_DEFAULT);
@@ -277,6 +292,7 @@ static int run(struct program *p)
         fprintf(stderr, "sensebus-target: %s\n", err);
         p->exit_status = 2;
         control_close(&p->control);
+        service_close(&p->service);
         if (p->server.listening)
             server_close(&p->server, on_server_closed, p);
         uv_run(&p->loop, UV_RUN_DEFAULT);

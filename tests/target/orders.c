@@ -7,6 +7,8 @@
 
 #include "proto/registry.h"
 
+#define CURRENT        0x70 /* response codes of fixed-format sense */
+#define DEFERRED       0x71
 #define DEFAULT_BLOCKS 131072 /* 64 MiB */
 
 static enum orders_result say(struct orders_answer *answer, enum orders_result result, const char *text)
@@ -94,15 +96,12 @@ static bool sense_of_code(uint32_t code, uint8_t sense[SENSE_FIXED_BYTES])
 
     for (size_t k = 0; k < sizeof(keys); k++)
         for (unsigned asc = 0; asc <= UINT16_MAX; asc++)
-            for (unsigned deferred = 0; deferred < 2; deferred++) {
-                uint8_t response = (uint8_t)(0x70 + deferred);
-
-                if (registry_classify_sense(response, keys[k], (uint8_t)(asc >> 8), (uint8_t)asc) == code) {
-                    sense_fixed(sense, response, keys[k], (uint16_t)asc);
-                    return true;
-                }
+            if (registry_classify_sense(CURRENT, keys[k], (uint8_t)(asc >> 8), (uint8_t)asc) == code) {
+                sense_fixed(sense, CURRENT, keys[k], (uint16_t)asc);
+                return true;
             }
-    return false;
+    sense_fixed(sense, DEFERRED, KEY_ABORTED_COMMAND, ASC_NONE);
+    return registry_classify_sense(DEFERRED, KEY_ABORTED_COMMAND, 0, 0) == code;
 }
 
 static enum orders_result raise_code(struct server *s, const struct verb *v, struct orders_answer *answer)

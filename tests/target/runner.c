@@ -16,10 +16,11 @@ static void on_turn(uv_timer_t *timer)
 {
     struct runner *r = (struct runner *)((char *)timer - offsetof(struct runner, timer));
     enum orders_result result = orders_run(r->server, &r->verb, &r->answer);
+    uint64_t now = uv_now(r->server->loop);
 
     if (r->deadline_ms == 0)
-        r->deadline_ms = uv_now(r->server->loop) + r->verb.ms;
-    if (result == ORDERS_LATER && uv_now(r->server->loop) < r->deadline_ms) {
+        r->deadline_ms = r->verb.ms < UINT64_MAX - now ? now + r->verb.ms : UINT64_MAX;
+    if (result == ORDERS_LATER && now < r->deadline_ms) {
         uv_timer_start(&r->timer, on_turn, ASK_AGAIN_MS, 0);
         return;
     }
