@@ -297,6 +297,31 @@ static struct text as_text(const char *string)
     return (struct text){string, strlen(string)};
 }
 
+/* A kernel may reach one unit of a target in several ways (multipath): the path is the same, the way is not. Keys hold
+ * no control characters but this one, so devices on one path stand side by side. */
+#define WAY_MARK '\x01'
+
+static char *add_way(const char *key, const Sensebus__V1__Address *address)
+{
+    char way[32];
+    size_t len = strlen(key), adapter_len = strlen(address->adapter);
+    int n = snprintf(way, sizeof way, ":%" PRId32 ":%" PRId32, address->bus, address->target);
+    char *whole = malloc(len + 1 + adapter_len + (size_t)n + 1);
+    if (!whole)
+        return NULL;
+    memcpy(whole, key, len);
+    whole[len] = WAY_MARK;
+    memcpy(whole + len + 1, address->adapter, adapter_len);
+    memcpy(whole + len + 1 + adapter_len, way, (size_t)n + 1);
+    return whole;
+}
+
+bool directory_is_on_path(const char *key, const char *path)
+{
+    size_t len = strlen(path);
+    return strncmp(key, path, len) == 0 && (key[len] == '\0' || key[len] == WAY_MARK);
+}
+
 static char *make_key(const char *host, const Sensebus__V1__InventoryDevice *device)
 {
     struct address_view address = {0};
@@ -316,7 +341,8 @@ static char *make_key(const char *host, const Sensebus__V1__InventoryDevice *dev
     }
     char key[DEVICE_KEY_SIZE];
     device_key_write(key, as_text(host), &address, &identity);
-    return strdup(key);
+    bool has_ways = identity.target_name.len && address.present && address.bus >= 0 && address.target >= 0;
+    return has_ways ? add_way(key, device->address) : strdup(key);
 }
 
 struct indexed_device {

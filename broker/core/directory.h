@@ -39,7 +39,7 @@ struct directory_blob {
 };
 
 struct directory_device {
-    char *key;                     /* device_key.h */
+    char *key;                     /* device_key.h; where a host has several ways to it, the way behind that */
     struct directory_blob message; /* InventoryDevice */
     int32_t bus, target;           /* of its address, to be found by number; -1 without */
     int64_t lun;
@@ -113,12 +113,16 @@ struct directory_agent *directory_find(const struct directory *d, const char *ho
  * is wrong (nothing changed); UV_ENOBUFS with `err` naming the bound (nothing changed); UV_ENOMEM. */
 int directory_coverage(struct directory *d, struct directory_agent *a, const struct Sensebus__V1__Coverage *message,
                        char *err, size_t err_len);
-/* Of two devices with the same path the later one counts. Adapters replace those of Hello when there are any. */
+/* Of two devices with the same path, and on the same adapter, bus and target where the host's kernel has it, the later
+ * one counts. Adapters replace those of Hello when there are any. */
 int directory_inventory(struct directory *d, struct directory_agent *a, const struct Sensebus__V1__Inventory *message,
                         char *err, size_t err_len);
 /* Also sets newest_source_sequence, n_dropped and last_heard_unix_ns. */
 int directory_heartbeat(struct directory *d, struct directory_agent *a, const struct Sensebus__V1__Heartbeat *message,
                         uint64_t now_unix_ns, char *err, size_t err_len);
+
+/* Is this the key of a device on the path `path` (device_key.h)? */
+bool directory_is_on_path(const char *key, const char *path);
 
 /* A page in name order. Free with ..._response__free_unpacked(response, NULL). Returns 0, UV_EINVAL with `err`
  * (page_size over 10,000), UV_ENOMEM. */

@@ -99,8 +99,10 @@ static int keep_if_wanted(struct place *p, const struct directory_device *device
     return 0;
 }
 
-/* Where the agent's devices with that target name and unit begin: the list is in order of their paths. */
-static size_t first_of_name(const struct directory_agent *agent, const struct wanted *w)
+/* The agent's devices with that target name and unit, from *out_first to before *out_end: the list is in order of their
+ * paths, and several are on one path where the host's kernel has several ways to it. */
+static void range_of_name(const struct directory_agent *agent, const struct wanted *w, size_t *out_first,
+                          size_t *out_end)
 {
     struct device_view device = {.target_name = {w->target_name, strlen(w->target_name)}, .present = true};
     struct address_view address = {.lun = w->lun, .bus = -1, .target = -1, .controller = -1, .present = true};
@@ -115,8 +117,9 @@ static size_t first_of_name(const struct directory_agent *agent, const struct wa
         else
             high = middle;
     }
-    bool is_there = low < agent->n_devices && strcmp(agent->devices[low].key, key) == 0;
-    return is_there ? low : agent->n_devices;
+    *out_first = *out_end = low;
+    while (*out_end < agent->n_devices && directory_is_on_path(agent->devices[*out_end].key, key))
+        (*out_end)++;
 }
 
 static int find_device(struct place *p, const struct directory_agent *agent, const struct wanted *w)
@@ -124,10 +127,8 @@ static int find_device(struct place *p, const struct directory_agent *agent, con
     size_t n = 0, i = 0, end = agent->n_devices;
     bool by_name = w->target_name[0];
 
-    if (by_name) { /* one path, one device */
-        i = first_of_name(agent, w);
-        end = i < end ? i + 1 : end;
-    }
+    if (by_name)
+        range_of_name(agent, w, &i, &end);
     for (; i < end && n < 2; i++) { /* two are ambiguous: how many more there are makes no difference */
         if (!by_name && !number_matches(&agent->devices[i], w))
             continue;

@@ -268,6 +268,43 @@ Test(directory, of_two_devices_with_one_path_the_later_counts)
     sensebus__v1__list_devices_response__free_unpacked(r, NULL);
 }
 
+/* Multipath: one unit of one target, which the host's kernel reaches through several adapters. */
+Test(directory, ways_to_one_device_stay_apart)
+{
+    static const struct {
+        const char *adapter;
+        int32_t bus, target;
+    } WAYS[] = {{"iscsi0", -1, 3}, {"host3", 0, 0}, {"host4", 0, 0}, {"host4", 0, 1}, {"host3", 0, 0}};
+    enum { N = sizeof WAYS / sizeof *WAYS };
+    int stream;
+    cr_assert_eq(attach("h", 1, &stream, 1), DIRECTORY_ACCEPT);
+    Sensebus__V1__Inventory message = SENSEBUS__V1__INVENTORY__INIT;
+    Sensebus__V1__InventoryDevice devices[N], *list[N];
+    Sensebus__V1__Address addresses[N];
+    Sensebus__V1__Device identity = SENSEBUS__V1__DEVICE__INIT;
+    identity.target_name = (char *)"naa.5006";
+    for (size_t i = 0; i < N; i++) {
+        sensebus__v1__inventory_device__init(&devices[i]);
+        sensebus__v1__address__init(&addresses[i]);
+        addresses[i].adapter = (char *)WAYS[i].adapter;
+        addresses[i].bus = WAYS[i].bus;
+        addresses[i].target = WAYS[i].target;
+        devices[i].address = &addresses[i];
+        devices[i].device = &identity;
+        list[i] = &devices[i];
+    }
+    message.n_devices = N;
+    message.devices = list;
+    cr_assert_eq(directory_inventory(&d, agent, &message, err, sizeof err), 0);
+    cr_assert_eq(agent->n_devices, 4); /* host3 was there twice */
+    for (size_t i = 0; i < 4; i++)
+        cr_expect(directory_is_on_path(agent->devices[i].key, "h/naa.5006/0"), "%s", agent->devices[i].key);
+    cr_expect_not(directory_is_on_path(agent->devices[1].key, "h/naa.500"));
+    cr_expect_not(directory_is_on_path("h/naa.5006/01", "h/naa.5006/0"));
+    list_devices(1, NULL);
+    cr_assert_str_eq(story, "h:0 | h:0 | h:0 | h:0 | ");
+}
+
 Test(directory, bounds_are_named_and_leave_things_as_they_were)
 {
     int stream;

@@ -16,6 +16,7 @@ static int stream;
 #define ME    "iqn.2026-01.example:me"
 #define DISKS "iqn.2026-01.example:disks"
 #define TAPES "iqn.2026-01.example:tapes"
+#define PORT  "naa.50060e8000000001"
 
 struct unit {
     Sensebus__V1__InventoryDevice message;
@@ -47,13 +48,14 @@ static void make_adapter(Sensebus__V1__AdapterCapabilities *a, const char *name,
     a->n_capabilities = n;
 }
 
-/* One agent "h": iSCSI units without a bus on iscsi0, a parallel bus on scsi1, and two targets served. */
+/* One agent "h": iSCSI units without a bus on iscsi0, a parallel bus on scsi1, a unit of PORT that the kernel reaches
+ * through two adapters, and a target served. */
 static void setup(void)
 {
     static char *all[] = {(char *)"event", (char *)"halt", (char *)"reset-lun", (char *)"reset-target"};
     static char *target[] = {(char *)"event", (char *)"target-mode"}, *service[] = {(char *)"diagnostics"};
-    struct unit units[5];
-    Sensebus__V1__InventoryDevice *devices[5];
+    struct unit units[7];
+    Sensebus__V1__InventoryDevice *devices[7];
     Sensebus__V1__AdapterCapabilities adapters[3], *list[3] = {&adapters[0], &adapters[1], &adapters[2]};
     Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
     Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
@@ -69,7 +71,9 @@ static void setup(void)
     make_unit(&units[2], "iscsi0", -1, 2, TAPES, 1);
     make_unit(&units[3], "scsi1", 0, 1, "", 1);
     make_unit(&units[4], "scsi1", 3, 5, "", 0);
-    for (size_t i = 0; i < 5; i++)
+    make_unit(&units[5], "host3", 0, 0, PORT, 4);
+    make_unit(&units[6], "host4", 0, 2, PORT, 4);
+    for (size_t i = 0; i < 7; i++)
         devices[i] = &units[i].message;
     directory_init(&d, 0, 0, 0);
     hello.version = 1;
@@ -77,7 +81,7 @@ static void setup(void)
     hello.agent_epoch = hello.instance = hello.oldest_source_sequence = 1;
     cr_assert_eq(directory_attach(&d, &hello, "p", &stream, 1, &agent, &old, err, sizeof err), DIRECTORY_ACCEPT);
     inventory.devices = devices;
-    inventory.n_devices = 5;
+    inventory.n_devices = 7;
     inventory.adapters = list;
     inventory.n_adapters = 3;
     cr_assert_eq(directory_inventory(&d, agent, &inventory, err, sizeof err), 0);
@@ -190,6 +194,20 @@ Test(place, a_number_on_two_adapters_is_ambiguous)
     cr_assert_eq(look(at("h", "", 0, 1, "", 1)), ADAPTER_PLACE_AMBIGUOUS);
     cr_assert_eq(look(at("h", "scsi1", 0, 1, "", 1)), ADAPTER_PLACE_OK);
     cr_assert_eq(look(at("h", "", -1, 0, DISKS, 1)), ADAPTER_PLACE_OK);
+}
+
+Test(place, of_several_ways_to_a_device_the_adapter_says_which)
+{
+    cr_assert_eq(look(at("h", "", -1, -1, PORT, 4)), ADAPTER_PLACE_AMBIGUOUS);
+    look(at("h", "host3", -1, -1, PORT, 4));
+    is_at("host3", 0, 0, PORT, 4);
+    look(at("h", "host4", -1, -1, PORT, 4));
+    is_at("host4", 0, 2, PORT, 4);
+    look(at("h", "host4", 0, 2, "", 4));
+    is_at("host4", 0, 2, PORT, 4);
+    cr_assert_eq(look(at("h", "host3", 0, 2, "", 4)), ADAPTER_PLACE_UNKNOWN);
+    cr_assert_eq(look(at("h", "host5", -1, -1, PORT, 4)), ADAPTER_PLACE_UNKNOWN);
+    cr_assert_eq(look(at("h", "host3", -1, -1, PORT, 5)), ADAPTER_PLACE_UNKNOWN);
 }
 
 Test(place, an_agent_that_is_not_attached_is_said_so)
