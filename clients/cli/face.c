@@ -25,7 +25,8 @@ static void device_options(struct device_options *o, struct option *out)
                              .kind = OPTION_STRING,
                              .value = &o->host,
                              .argument = "NAME",
-                             .help = "the agent that has the device, when it is not named as HOST:TARGET[:LUN]"};
+                             .help = "the agent that has the device, when it is not named as HOST:TARGET[:LUN] or\n"
+                                     "HOST:H:C:T:L"};
     *out++ = (struct option){.name = "adapter",
                              .kind = OPTION_STRING,
                              .value = &o->adapter,
@@ -65,7 +66,9 @@ static int from_options(const struct device_options *o, struct cli *cli, struct 
 {
     int64_t target;
     if (!o->host)
-        return cli_usage(cli, "which device? HOST:TARGET[:LUN], or --host and --target; 'sensebus devices' lists them");
+        return cli_usage(cli,
+                         "which device? HOST:TARGET[:LUN], HOST:H:C:T:L, or --host and --target; 'sensebus devices' "
+                         "lists them");
     if (!o->target)
         return cli_usage(cli, "--target is missing");
     out->address.host = o->host;
@@ -87,6 +90,8 @@ int face_address(struct cli *cli, const char *operand, struct chosen_device *out
     out->address.target = out->device.target;
     out->address.target_name = *out->device.target_name ? out->device.target_name : NULL;
     out->address.lun = out->device.lun;
+    out->address.adapter = *out->device.adapter ? out->device.adapter : NULL;
+    out->address.bus = out->device.bus;
     return -1;
 }
 
@@ -97,6 +102,8 @@ static int from_operand(const struct device_options *o, struct cli *cli, const c
     int code = face_address(cli, operand, out);
     if (code < 0 && o->lun && out->device.has_lun)
         return cli_usage(cli, "the LUN is given twice: '%.80s' and --lun", operand);
+    if (code < 0 && *out->device.adapter && (o->adapter || o->bus))
+        return cli_usage(cli, "the adapter is given twice: '%.80s' and --adapter or --bus", operand);
     return code;
 }
 
@@ -115,11 +122,13 @@ static int choose(const struct device_options *o, struct cli *cli, int n_operand
     }
     int code = n_operands ? from_operand(o, cli, argv[1], out) : from_options(o, cli, out);
     lun = out->address.lun;
+    bus = out->address.bus;
     if (code < 0)
         code = number(cli, "bus", o->bus, -1, INT32_MAX, &bus);
     if (code < 0)
         code = number(cli, "lun", o->lun, 0, INT64_MAX, &lun);
-    out->address.adapter = o->adapter;
+    if (o->adapter)
+        out->address.adapter = o->adapter;
     out->address.bus = (int32_t)bus;
     out->address.lun = lun;
     return code;

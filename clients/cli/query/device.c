@@ -53,9 +53,38 @@ static int parse_target(const char *text, size_t len, struct device *d, char *er
     return 0;
 }
 
+/* The number up to `end`, at most `max`. */
+static bool number_to(const char *text, char end, int64_t max, int64_t *out, const char **out_rest)
+{
+    char digits[24];
+    size_t len = strspn(text, "0123456789");
+    if (len == 0 || len >= sizeof digits || text[len] != end)
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = 0;
+    *out_rest = text + len + 1;
+    return names_parse_number(digits, out) && *out <= max;
+}
+
+/* "3:0:1:4" of the kernel, and nothing else. */
+static bool parse_kernel(const char *text, struct device *d)
+{
+    int64_t host, channel, target, lun;
+    if (!number_to(text, ':', INT32_MAX, &host, &text) || !number_to(text, ':', INT32_MAX, &channel, &text) ||
+        !number_to(text, ':', INT32_MAX, &target, &text) || !number_to(text, 0, INT64_MAX, &lun, &text))
+        return false;
+    snprintf(d->adapter, sizeof d->adapter, "host%d", (int)host);
+    d->bus = (int32_t)channel;
+    d->target = (int32_t)target;
+    d->lun =
+        lun >> 14 == 1 ? lun & 0x3fff : lun; /* the kernel keeps the bits of flat addressing (SAM-5 section 4.7.7) */
+    d->has_lun = true;
+    return true;
+}
+
 int device_parse(const char *text, struct device *out, char *err, size_t err_len)
 {
-    struct device d = {.target = -1};
+    struct device d = {.bus = -1, .target = -1};
     const char *target = strchr(text, ':');
     if (!target) {
         snprintf(err, err_len, "'%.80s' is no HOST:TARGET[:LUN]", text);
@@ -63,6 +92,10 @@ int device_parse(const char *text, struct device *out, char *err, size_t err_len
     }
     int rc = copy_name(d.host, text, (size_t)(target - text), "host", err, err_len);
     target++;
+    if (rc == 0 && parse_kernel(target, &d)) {
+        *out = d;
+        return 0;
+    }
     const char *last = strrchr(target, ':');
     if (rc == 0 && last && is_number(last + 1))
         rc = parse_lun(last + 1, &d, err, err_len);

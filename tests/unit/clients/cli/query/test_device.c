@@ -35,6 +35,34 @@ Test(device, host_target_and_lun_are_told_apart)
     }
 }
 
+Test(device, four_numbers_are_of_the_kernel)
+{
+    static const struct {
+        const char *text, *adapter;
+        int32_t bus, target;
+        int64_t lun;
+    } GOOD[] = {
+        {"db-07:3:0:1:4", "host3", 0, 1, 4},
+        {"h:0:2147483647:2147483647:9223372036854775807", "host0", INT32_MAX, INT32_MAX, INT64_MAX},
+        {"h:12:1:0:16640", "host12", 1, 0, 256}, /* flat addressing, as the kernel writes it */
+        {"h:12:1:0:16383", "host12", 1, 0, 16383},
+    };
+    static const char *const OTHERS[] = {"h:3:0:1", "h:3:0:1:4:5", "h:3:0:1:4x", "h:2147483648:0:0:0", "h:3::1:4"};
+    struct device d;
+    char err[200];
+    for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
+        cr_assert_eq(device_parse(GOOD[i].text, &d, err, sizeof err), 0, "%s: %s", GOOD[i].text, err);
+        cr_expect_str_eq(d.adapter, GOOD[i].adapter, "%s", GOOD[i].text);
+        cr_expect_str_eq(d.target_name, "", "%s", GOOD[i].text);
+        cr_expect(d.bus == GOOD[i].bus && d.target == GOOD[i].target && d.lun == GOOD[i].lun, "%s", GOOD[i].text);
+    }
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++) {
+        cr_assert_eq(device_parse(OTHERS[i], &d, err, sizeof err), 0, "%s: %s", OTHERS[i], err);
+        cr_expect_str_eq(d.adapter, "", "%s", OTHERS[i]);
+        cr_expect_eq(d.bus, -1, "%s", OTHERS[i]);
+    }
+}
+
 Test(device, what_is_none_is_named)
 {
     static const char *const BAD[][2] = {
