@@ -133,7 +133,8 @@ int sysfs_scan(const char *root, struct sysfs_look *out, char *err, size_t err_l
     classes = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (classes < 0) {
         rc = uv_translate_sys_error(errno);
-        snprintf(err, err_len, "%s: %s", path, uv_strerror(rc));
+        snprintf(err, err_len, "%s: %s%s", path, uv_strerror(rc),
+                 rc == UV_ENOENT ? ": mount sysfs, or give its place (--sysfs)" : "");
         return rc;
     }
     for (enum sysfs_kind kind = 0; rc == 0 && kind < SYSFS_N_KINDS; kind++) {

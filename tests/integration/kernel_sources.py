@@ -12,6 +12,7 @@ from agent_program import *  # noqa: F403
 
 DISK = "/devices/pseudo_0/adapter0/host0/target0:0:0/0:0:0:4"
 CLONE_NEWNET = 0x40000000
+INITIAL_USER = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
 NO_NAMESPACE = None  # why there is no namespace of our own
 
 
@@ -165,14 +166,21 @@ def test_each_source_has_a_line_of_coverage():
             check("--source" in source.reason, source.reason)
 
 
+AGENT = os.path.join(BUILD, "agent/sensebus-agent")
+
+
+def rows_of(text):
+    """What the tables of `check` say, by the first column."""
+    return {line.split()[0]: line.split(None, 2)[1:] for line in text.splitlines() if line}
+
+
 def test_check_prints_what_could_be_watched():
     with Tree() as tree:
         def table(*options):
-            out = subprocess.run([os.path.join(BUILD, "agent/sensebus-agent"), "check", "--state", tree.root + "/state",
-                                  "--sysfs", tree.root, *options], stdout=subprocess.PIPE, text=True, check=True,
-                                 timeout=LIMIT_S).stdout
+            out = subprocess.run([AGENT, "check", "--state", tree.root + "/state", "--sysfs", tree.root, *options],
+                                 stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT_S).stdout
             check(not os.path.exists(tree.root + "/state"), "nothing is written")
-            return {line.split()[0]: line.split(None, 2)[1:] for line in out.splitlines()[1:]}
+            return rows_of(out)
 
         rows = table("--source", "fc-netlink=off", "--lio", "/nonexistent")
         check_equal(rows["sysfs"], ["armed"], "sysfs")
@@ -184,7 +192,41 @@ def test_check_prints_what_could_be_watched():
         check("off unless --source tcmu=on" in rows["tcmu"][1], rows["tcmu"][1])
         check("off unless" not in table("--source", "tcmu=on")["tcmu"][1], "tcmu when it is asked for")
         check_equal(table("--discover", "127.0.0.1")["iscsi"][0], "armed", "iscsi")
-        check_equal(table("--sysfs", "/nonexistent")["sysfs"][0], "off", "sysfs")
+        state, reason = table("--sysfs", "/nonexistent")["sysfs"]
+        check(state == "off" and "--sysfs" in reason, reason)
+        check_equal(table("--tgtd", "/")["tgtd"], ["off", "/: is no socket"], "what is no socket")
+        check_equal(table("--lio", AGENT)["lio"], ["off", f"{AGENT}: is no directory"], "what is no directory")
+
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def check_as(*how):
+    with Tree() as tree:
+        os.chmod(tree.root, 0o755)
+        command = [*how, AGENT, "check", "--state", tree.root + "/state", "--sysfs", tree.root]
+        may = subprocess.run([*how, "test", "-x", AGENT], check=False, stderr=subprocess.DEVNULL, timeout=LIMIT_S)
+        if may.returncode:
+            raise Skip(f"cannot run the agent by {' '.join(how)} here")
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        check_equal((result.returncode, result.stderr), (0, ""), "check")
+        return rows_of(result.stdout)
+
+
+def test_check_says_what_is_missing_without_privileges():
+    rows = check_as(*NOBODY)
+    for name in ("CAP_NET_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"):
+        check_equal(rows[name][0], "no", name)
+    check_equal(rows["sysfs"], ["armed"], "sysfs needs none")
+    check(rows["uevent"] == ["armed"] or "CAP_NET_ADMIN" in rows["uevent"][1] or rows["uevent"][0] == "off",
+          f"{rows['uevent']}")
+
+
+def test_check_tells_one_capability_from_another():
+    rows = check_as(*NOBODY, "--inh-caps=+net_admin", "--ambient-caps=+net_admin")
+    check_equal((rows["CAP_NET_ADMIN"][0], rows["CAP_SYS_ADMIN"][0]), ("yes", "no"), "what is held")
+    if os.stat("/proc/self/ns/user").st_ino == INITIAL_USER:  # in another one it is not that of the host
+        check("CAP_NET_ADMIN" not in " ".join(rows["uevent"]), f"{rows['uevent']}")
 
 
 def test_sources_that_do_not_exist_are_refused():
