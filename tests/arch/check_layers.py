@@ -35,6 +35,7 @@ PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^age
                   r"^agent/iscsi/(async_message|framer|crc32c)\.|"
                   r"^agent/source/(identity|identity_cache|merge|merge_rules|merge_told|storm|storm_held|storm_key)\."
                   r"|^agent/source/(fc_netlink_message|iscsi_netlink_message|iscsi_netlink_sessions|tcmu_message|uevent_message|sysfs_changes)\.|^agent/source/trace/(decode|fold)\.|"
+                  r"^agent/kernel/device_list\.|"
                   r"^agent/target/(buffers|change|feed_message|receive|snapshot|tgtd_text)\.")
 IMPURE = re.compile(r"^(runtime/(log|clock|store)\.h|proto/grpc/.*|unistd\.h|fcntl\.h|sys/(time|socket|random)\.h)$")
 IMPURE_CALL = re.compile(r"\b(time|clock_gettime|gettimeofday|rand|random|getenv|uv_hrtime|uv_now)\s*\(")
