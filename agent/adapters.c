@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "agent/iscsi/session.h"
+#include "agent/kernel/kernel.h"
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
 
@@ -34,21 +35,29 @@ static void put(struct adapter_list *list, const char *name, const char *own_id,
 int adapters_list(const struct adapters *a, struct adapter_list *out)
 {
     size_t n_targets = a->target_mode ? target_mode_n_adapters(a->target_mode) : 0;
-    Sensebus__V1__AdapterCapabilities *messages = calloc(n_targets + 1, sizeof *messages);
+    size_t n_kernel = a->kernel ? kernel_devices(a->kernel)->n_adapters : 0;
+    size_t n_all = 1 + n_kernel + n_targets;
+    Sensebus__V1__AdapterCapabilities *messages = calloc(n_all, sizeof *messages);
     const char *const *capabilities;
     size_t n;
 
-    *out = (struct adapter_list){.items = calloc(n_targets + 1, sizeof *out->items)};
+    *out = (struct adapter_list){.items = calloc(n_all, sizeof *out->items)};
     if (!messages || !out->items) {
         free(messages);
         free(out->items);
         out->items = NULL;
         return UV_ENOMEM;
     }
-    for (size_t i = 0; i <= n_targets; i++)
+    for (size_t i = 0; i < n_all; i++)
         out->items[i] = &messages[i];
     iscsi_capabilities(a, &capabilities, &n);
     put(out, ADAPTER_ISCSI, a->initiator_name, capabilities, n);
+    for (size_t i = 0; i < n_kernel; i++) {
+        const struct listed_adapter *adapter = &kernel_devices(a->kernel)->adapters[i];
+
+        capabilities = kernel_capabilities(a->kernel, &n);
+        put(out, adapter->name, adapter->own_id, capabilities, n);
+    }
     for (size_t i = 0; i < n_targets; i++) {
         struct target_mode_adapter adapter;
 
@@ -102,13 +111,29 @@ static bool target_info(const struct adapters *a, const char *name, Sensebus__V1
     return true;
 }
 
+static bool kernel_info(const struct adapters *a, const char *name, Sensebus__V1__IocInfoResult *out)
+{
+    const struct listed_adapter *adapter = a->kernel ? device_list_adapter(kernel_devices(a->kernel), name) : NULL;
+
+    if (!adapter)
+        return false;
+    out->adapter = (char *)adapter->name;
+    out->major = ADAPTER_MAJOR_KERNEL;
+    out->minor = (uint32_t)adapter->host;
+    out->maximum_transfer_bytes = device_list_maximum_transfer(kernel_devices(a->kernel), adapter->host);
+    out->transport = (Sensebus__V1__Transport)adapter->transport;
+    out->own_id = (char *)adapter->own_id;
+    out->capabilities = (char **)kernel_capabilities(a->kernel, &out->n_capabilities); /* never written */
+    return true;
+}
+
 bool adapters_info(const struct adapters *a, const char *name, Sensebus__V1__IocInfoResult *out)
 {
     const char *const *capabilities;
 
     sensebus__v1__ioc_info_result__init(out);
     if (name[0] && strcmp(name, ADAPTER_ISCSI) != 0)
-        return target_info(a, name, out);
+        return kernel_info(a, name, out) || target_info(a, name, out);
     iscsi_capabilities(a, &capabilities, &out->n_capabilities);
     out->adapter = (char *)ADAPTER_ISCSI;
     out->major = ADAPTER_MAJOR_ISCSI;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The adapters of this host, as the Adapter face sees them: the agent's iSCSI initiator, and the targets that are
- * served here.
+/* The adapters of this host, as the Adapter face sees them: the agent's iSCSI initiator, those of the host's own
+ * kernel, and the targets that are served here.
  *
  * What an adapter can do is what it offers: a target may still refuse a reset when it is asked for one. */
 #pragma once
@@ -12,6 +12,7 @@
 #include "sensebus/v1/adapter.pb-c.h"
 #include "sensebus/v1/agents.pb-c.h"
 
+struct kernel;
 struct target_mode;
 struct targets;
 
@@ -21,12 +22,14 @@ struct adapters {
     const char *initiator_name; /* borrowed, as all of this */
     const struct targets *targets;
     struct target_mode *target_mode; /* NULL = none */
+    struct kernel *kernel;           /* NULL = devices of the kernel have no sessions */
     bool diagnostics;                /* the iSCSI adapter answers IOCINFO and nothing else (semantics.md A23) */
 };
 
 /* adap_devno (semantics.md rule 20): the kind of adapter, and its number among those. */
 #define ADAPTER_MAJOR_ISCSI  1u
 #define ADAPTER_MAJOR_TARGET 2u
+#define ADAPTER_MAJOR_KERNEL 3u
 
 /* Who each is and what it can do; borrowed strings, memory of its own. */
 struct adapter_list {

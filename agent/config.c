@@ -228,6 +228,19 @@ static int parse_sources(struct config *c, char *err, size_t err_len)
     return 0;
 }
 
+/* What subscribers may have done to devices of the kernel. */
+static int parse_allow(struct config *c, char *err, size_t err_len)
+{
+    for (size_t i = 0; i < c->allow_texts.n; i++) {
+        if (strcmp(c->allow_texts.items[i], "reset") != 0) {
+            snprintf(err, err_len, "--allow: \"%.40s\" must be reset", c->allow_texts.items[i]);
+            return UV_EINVAL;
+        }
+        c->allow_reset = true;
+    }
+    return 0;
+}
+
 static int check(struct config *c, char *err, size_t err_len)
 {
     char why[400];
@@ -244,6 +257,8 @@ static int check(struct config *c, char *err, size_t err_len)
         rc = parse_feed(c, err, err_len);
     if (rc == 0)
         rc = parse_sources(c, err, err_len);
+    if (rc == 0)
+        rc = parse_allow(c, err, err_len);
     if (rc == 0)
         rc = read_host(c, err, err_len);
     if (rc == 0 && c->chap_path) {
@@ -322,6 +337,9 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
          "time between two looks at the states in sysfs (5s)"},
         {"sysfs", 0, OPTION_STRING, &c->sysfs_root, "DIR", "SENSEBUS_SYSFS", 0, 0,
          "where sysfs of the host is mounted (/sys)"},
+        {"allow", 0, OPTION_LIST, &c->allow_texts, "reset", "SENSEBUS_ALLOW", 0, 0,
+         "let subscribers reset SCSI devices of this host's kernel, by SG_SCSI_RESET\n"
+         "(they only observe them; needs CAP_SYS_ADMIN and CAP_SYS_RAWIO)"},
         {"log-level", 0, OPTION_STRING, &c->log_level_text, "LEVEL", "SENSEBUS_LOG_LEVEL", 0, 0,
          "debug, info, warn or error (info)"},
         {"version", 'V', OPTION_FLAG, &c->version, NULL, NULL, 0, 0, "print the version and exit"},

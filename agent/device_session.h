@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sessions of the Adapter face that are open here: which unit each one talks to.
+/* The sessions of the Adapter face that are open here: which unit each one talks to, or which device of the host's own
+ * kernel it observes.
  *
  * A session belongs to the stream to the broker and ends with it. It outlives the iSCSI session below it (semantics.md
  * A20). Pure but for memory. */
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/source/observation.h"
 #include "runtime/table.h"
 
 #define DEVICE_SESSIONS_MAX     4096
@@ -20,9 +22,10 @@ struct device_session {
     struct device_session *next, **link; /* of all */
     char id[DEVICE_SESSION_ID_BYTES];
     uint64_t generation;
-    struct watch *watch; /* lives as long as the agent */
+    struct watch *watch; /* lives as long as the agent; NULL: a device of the host's own kernel */
     uint16_t lun;
-    bool open; /* false: the unit was not reached yet */
+    struct observation_place place; /* of a device of the kernel */
+    bool open;                      /* false: the unit was not reached yet */
 };
 
 struct device_sessions {

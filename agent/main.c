@@ -16,6 +16,7 @@
 #include "agent/check.h"
 #include "agent/config.h"
 #include "agent/coverage.h"
+#include "agent/kernel/kernel.h"
 #include "agent/operations.h"
 #include "agent/publish.h"
 #include "agent/source/calm.h"
@@ -40,6 +41,7 @@ struct agent {
     struct spool spool;
     struct targets targets;
     struct target_mode *target_mode; /* NULL = off */
+    struct kernel *kernel;           /* NULL = no hook tells when its devices go */
     struct sources *sources;
     struct calm *calm; /* between targets and spool */
     struct adapters adapters;
@@ -133,11 +135,15 @@ static int encode_coverage(void *data, uint8_t **out_bytes, size_t *out_len)
 static int encode_inventory(void *data, uint8_t **out_bytes, size_t *out_len)
 {
     struct agent *a = data;
+    struct kernel_inventory kernel = {0};
     struct adapter_list adapters;
     int rc = adapters_list(&a->adapters, &adapters);
 
+    if (rc == 0 && a->kernel)
+        rc = kernel_inventory(a->kernel, &kernel);
     if (rc == 0)
-        rc = targets_encode_inventory(&a->targets, &adapters, out_bytes, out_len);
+        rc = targets_encode_inventory(&a->targets, kernel.items, kernel.n, &adapters, out_bytes, out_len);
+    kernel_inventory_free(&kernel);
     adapter_list_free(&adapters);
     return rc;
 }
@@ -241,12 +247,25 @@ static void on_all_stopped(void *data)
     uv_timer_start(&a->flush, on_flush, 0, FLUSH_POLL_MS);
 }
 
-static void on_target_mode_stopped(void *data)
+static void on_kernel_stopped(void *data)
 {
     struct agent *a = data;
 
-    a->target_mode = a->adapters.target_mode = NULL;
     sources_stop(a->sources, on_all_stopped, a);
+}
+
+static void on_target_mode_stopped(void *data)
+{
+    struct agent *a = data;
+    struct kernel *kernel = a->kernel;
+
+    a->target_mode = a->adapters.target_mode = NULL;
+    if (!kernel) {
+        on_kernel_stopped(a);
+        return;
+    }
+    a->kernel = a->adapters.kernel = NULL;
+    kernel_stop(kernel, on_kernel_stopped, a);
 }
 
 static void on_calm_stopped(void *data)
@@ -381,13 +400,15 @@ static int start_targets(struct agent *a)
 
 static void start_operations(struct agent *a)
 {
-    static const struct operations_ops ops = {.on_result = on_result, .reported = reported, .held = held};
+    static const struct operations_ops ops = {
+        .on_result = on_result, .reported = reported, .held = held, .on_record = on_record};
     struct operations_options options = {.host = a->config.host, .adapters = &a->adapters, .targets = &a->targets};
 
     a->adapters = (struct adapters){
         .initiator_name = a->config.initiator_name,
         .targets = &a->targets,
         .target_mode = a->target_mode,
+        .kernel = a->kernel,
         .diagnostics = a->config.diagnostics,
     };
     operations_init(&a->operations, a->loop, &options, &ops, a);
@@ -416,9 +437,42 @@ static int start_target_mode(struct agent *a)
     return rc;
 }
 
+/* Is the source of that name on by configuration? */
+static bool is_on(const struct agent *a, const char *source)
+{
+    return !(a->config.sources_off & 1u << sources_find(source));
+}
+
+static int start_kernel(struct agent *a)
+{
+    static const struct kernel_ops ops = {.on_changed = on_inventory};
+    struct kernel_options options = {
+        .sysfs_root = a->config.sysfs_root,
+        .poll_ms = (uint32_t)a->config.source_poll_ms,
+        .allow_reset = a->config.allow_reset,
+        .coverage = &a->coverage,
+    };
+    int rc = 0;
+
+    if (is_on(a, "uevent") || is_on(a, "sysfs"))
+        rc = kernel_start(a->loop, &options, &ops, a, &a->kernel);
+    if (rc < 0)
+        log_error("kernel.start", "reason=\"%s\"", uv_strerror(rc));
+    return rc;
+}
+
+static void on_kernel_record(void *data, const struct record *record)
+{
+    struct agent *a = data;
+
+    on_record(a, record);
+    if (a->kernel)
+        kernel_heard(a->kernel, record);
+}
+
 static int start_sources(struct agent *a)
 {
-    static const struct sources_ops ops = {.on_record = on_record, .on_coverage = on_coverage};
+    static const struct sources_ops ops = {.on_record = on_kernel_record, .on_coverage = on_coverage};
     struct sources_options options = {
         .off = a->config.sources_off,
         .sysfs_root = a->config.sysfs_root,
@@ -457,6 +511,8 @@ static int agent_start(struct agent *a)
         rc = start_targets(a);
     if (rc == 0)
         rc = start_target_mode(a);
+    if (rc == 0)
+        rc = start_kernel(a);
     if (rc == 0) {
         start_operations(a);
         rc = start_publish(a);

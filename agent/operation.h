@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One operation in flight, between operations.c, which keeps it and its deadline, and operation_device.c, which does it
- * at a logical unit. */
+/* One operation in flight, between operations.c, which keeps it and its deadline, and who does it: operation_device.c
+ * at a logical unit, operation_kernel.c at a device of the host's own kernel. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,8 +25,10 @@ struct operation {
     bool answered;                  /* nobody waits for it; a reset goes on all the same */
     struct device_session *session; /* NULL when it was closed */
     struct ask *ask;
-    struct watch *watch;
+    struct watch *watch; /* NULL: of the host's own kernel */
     uint16_t lun;
+    struct observation_place place; /* of the host's own kernel */
+    bool resetting;                 /* the kernel does */
     bool lun_reset;
     char session_id[DEVICE_SESSION_ID_BYTES]; /* who asked for the reset */
     uint64_t sequence;                        /* of the event of a reset that is done; 0 = not yet */
@@ -56,3 +58,11 @@ bool operation_inquiry(struct operation *op, int page, struct refusal *why);
 bool operation_test_unit_ready(struct operation *op, struct refusal *why);
 /* EVENT needs no time. */
 bool operation_can_see_events(const struct device_session *s, struct refusal *why);
+
+/* The same at a device of the kernel: of a session that only observes. All but a reset are answered at once. */
+bool operation_kernel_open(struct operation *op, struct refusal *why);
+bool operation_kernel_halt(struct operation *op, struct refusal *why);
+bool operation_kernel_reset(struct operation *op, struct refusal *why);
+bool operation_kernel_inquiry(struct operation *op, int page, struct refusal *why);
+bool operation_kernel_test_unit_ready(struct operation *op, struct refusal *why);
+bool operation_kernel_can_see_events(const struct operations *o, const struct device_session *s, struct refusal *why);

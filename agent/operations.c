@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Of one operation: checked here -> done at the unit (operation_device.c) -> answered -> gone.
+/* Of one operation: checked here -> done at the unit (operation_device.c), or at a device of the kernel
+ * (operation_kernel.c) -> answered -> gone.
  *
  * Deadline: ETIMEDOUT; the command is forgotten. A reset goes on without anybody waiting.
  * Session closed: its operations are given up, without an answer. Stream over: all sessions are closed. */
@@ -13,7 +14,9 @@
 
 #include "agent/ask.h"
 #include "agent/identify.h"
+#include "agent/kernel/kernel.h"
 #include "agent/operation.h"
+#include "agent/source/identity.h"
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
 #include "runtime/log.h"
@@ -75,7 +78,7 @@ static void operation_free(struct operation *op)
 /* Nobody waits any more. A reset that went out goes on, for its event. */
 static void operation_leave(struct operation *op)
 {
-    bool goes_on = op->kind == OPERATION_RESET && op->sequence == 0 && op->ask;
+    bool goes_on = op->kind == OPERATION_RESET && op->sequence == 0 && (op->ask || op->resetting);
 
     if (!op->answered) {
         op->answered = true;
@@ -153,6 +156,7 @@ static struct operation *operation_new(struct operations *o, const Sensebus__V1_
     op->session = s;
     op->watch = s->watch;
     op->lun = s->lun;
+    op->place = s->place;
     memcpy(op->session_id, s->id, sizeof op->session_id);
     op->next = o->first;
     op->link = &o->first;
@@ -173,7 +177,8 @@ static void expire(struct operation *op)
         refuse(&why, ERRNO_(ETIMEDOUT), DETAIL_(NONE),
                "the reset is done; its event could not be stored in %" PRIu32 " ms", op->allowed_ms);
     else
-        refuse(&why, ERRNO_(ETIMEDOUT), DETAIL_(NONE), "no answer of the target in %" PRIu32 " ms", op->allowed_ms);
+        refuse(&why, ERRNO_(ETIMEDOUT), DETAIL_(NONE), "no answer of the %s in %" PRIu32 " ms",
+               op->watch ? "target" : "kernel", op->allowed_ms);
     operation_refuse(op, &why);
 }
 
@@ -307,10 +312,10 @@ static struct watch *find_target(const struct operations *o, const Sensebus__V1_
     return w;
 }
 
-static bool add_session(struct operations *o, const Sensebus__V1__Operation *m, struct watch *w,
+static bool add_session(struct operations *o, const Sensebus__V1__Operation *m, struct watch *w, uint16_t lun,
                         struct device_session **out, struct refusal *why)
 {
-    switch (device_sessions_add(&o->sessions, m->session_id, m->generation, w, (uint16_t)m->open->address->lun, out)) {
+    switch (device_sessions_add(&o->sessions, m->session_id, m->generation, w, lun, out)) {
     case 0: return true;
     case UV_EEXIST:
         refuse(why, ERRNO_(EINVAL), DETAIL_(ALREADY_STARTED), "session \"%.64s\" is open", m->session_id);
@@ -337,19 +342,58 @@ static void withdraw(struct operation *op)
         device_sessions_remove(&o->sessions, unreached);
 }
 
+/* Devices of the host's own kernel are on adapters of its own. */
+static bool is_of_kernel(const struct operations *o, const Sensebus__V1__DeviceAddress *a)
+{
+    return a && o->options.adapters->kernel && device_list_host(a->adapter) >= 0;
+}
+
+static bool find_device(const struct operations *o, const Sensebus__V1__DeviceAddress *a, struct observation_place *out,
+                        struct refusal *why)
+{
+    const struct device_list *list = kernel_devices(o->options.adapters->kernel);
+    const struct listed_device *d = NULL;
+
+    if (!device_list_adapter(list, a->adapter))
+        refuse(why, ERRNO_(EINVAL), DETAIL_(ADDRESS), "no adapter \"%.64s\" here", a->adapter);
+    else if (!(d = device_list_find(list, device_list_host(a->adapter), a->bus, a->target, a->lun)))
+        refuse(why, ERRNO_(EINVAL), DETAIL_(ADDRESS),
+               "the kernel has no device at %.64s bus %" PRId32 " target %" PRId32 " LUN %" PRId64, a->adapter, a->bus,
+               a->target, a->lun);
+    else
+        *out = d->place;
+    return d;
+}
+
+static bool add_kernel_session(struct operations *o, const Sensebus__V1__Operation *m, struct device_session **out,
+                               struct refusal *why)
+{
+    struct observation_place place;
+
+    if (!find_device(o, m->open->address, &place, why) || !add_session(o, m, NULL, 0, out, why))
+        return false;
+    (*out)->place = place;
+    return true;
+}
+
+static bool add_unit_session(struct operations *o, const Sensebus__V1__Operation *m, struct device_session **out,
+                             struct refusal *why)
+{
+    struct watch *w = in_diagnosis(o, why) ? NULL : find_target(o, m->open->address, why);
+
+    return w && add_session(o, m, w, (uint16_t)m->open->address->lun, out, why);
+}
+
 static bool open_device(struct operations *o, const Sensebus__V1__Operation *m, struct refusal *why)
 {
+    bool of_kernel = is_of_kernel(o, m->open->address);
     struct device_session *s;
     struct operation *op;
-    struct watch *w;
 
-    if (in_diagnosis(o, why))
-        return false;
-    w = find_target(o, m->open->address, why);
-    if (!w || !add_session(o, m, w, &s, why))
+    if (!(of_kernel ? add_kernel_session(o, m, &s, why) : add_unit_session(o, m, &s, why)))
         return false;
     op = operation_new(o, m, OPERATION_OPEN, s, why);
-    if (op && operation_open(op, why))
+    if (op && (of_kernel ? operation_kernel_open(op, why) : operation_open(op, why)))
         return true;
     if (op)
         withdraw(op);
@@ -362,7 +406,7 @@ static struct device_session *find_session(struct operations *o, const Sensebus_
 {
     struct device_session *s = device_sessions_find(&o->sessions, m->session_id, m->generation);
 
-    if (s && s->open)
+    if (s && s->open && (s->watch || o->options.adapters->kernel)) /* the kernel's are over when the agent stops */
         return s;
     refuse(why, ERRNO_(EINVAL), DETAIL_(NOT_STARTED), "no session \"%.64s\" of generation %" PRIu64 " is open here",
            m->session_id, m->generation);
@@ -374,7 +418,10 @@ static bool register_event(struct operations *o, const Sensebus__V1__Operation *
     struct device_session *s = find_session(o, m, why);
     struct target_mode *t = o->options.adapters->target_mode;
 
-    if (s) {
+    if (s && !s->watch) {
+        if (!operation_kernel_can_see_events(o, s, why))
+            return false;
+    } else if (s) {
         if (in_diagnosis(o, why) || !operation_can_see_events(s, why))
             return false;
     } else if (t) {
@@ -392,12 +439,25 @@ static bool register_event(struct operations *o, const Sensebus__V1__Operation *
 
 static bool begin_inquiry(struct operation *op, const Sensebus__V1__Inquiry *m, struct refusal *why)
 {
-    if (m->_page_case != SENSEBUS__V1__INQUIRY___PAGE_PAGE)
-        return operation_inquiry(op, COMMAND_STANDARD_INQUIRY, why);
-    if (m->page <= UINT8_MAX)
-        return operation_inquiry(op, (int)m->page, why);
+    bool standard = m->_page_case != SENSEBUS__V1__INQUIRY___PAGE_PAGE;
+    int page = standard ? COMMAND_STANDARD_INQUIRY : (int)(m->page & UINT8_MAX);
+
+    if (standard || m->page <= UINT8_MAX)
+        return op->watch ? operation_inquiry(op, page, why) : operation_kernel_inquiry(op, page, why);
     refuse(why, ERRNO_(EINVAL), DETAIL_(NONE), "VPD page %" PRIu32 " is not 0 to 255", m->page);
     return false;
+}
+
+static bool begin_at_kernel(struct operation *op, const Sensebus__V1__Operation *m, struct refusal *why)
+{
+    switch (m->operation_case) {
+    case SENSEBUS__V1__OPERATION__OPERATION_HALT: return operation_kernel_halt(op, why);
+    case SENSEBUS__V1__OPERATION__OPERATION_RESET:
+        op->lun_reset = m->reset->lun_reset;
+        return operation_kernel_reset(op, why);
+    case SENSEBUS__V1__OPERATION__OPERATION_INQUIRY: return begin_inquiry(op, m->inquiry, why);
+    default: return operation_kernel_test_unit_ready(op, why);
+    }
 }
 
 static bool begin_at_unit(struct operation *op, const Sensebus__V1__Operation *m, struct refusal *why)
@@ -413,16 +473,16 @@ static bool begin_at_unit(struct operation *op, const Sensebus__V1__Operation *m
 static bool at_unit(struct operations *o, const Sensebus__V1__Operation *m, enum operation_kind kind,
                     struct refusal *why)
 {
-    struct device_session *s;
+    struct device_session *s = find_session(o, m, why);
+    bool of_kernel = s && !s->watch;
     struct operation *op;
 
-    if (in_diagnosis(o, why))
+    if (!of_kernel && in_diagnosis(o, why))
         return false;
-    s = find_session(o, m, why);
     op = s ? operation_new(o, m, kind, s, why) : NULL;
     if (!op)
         return false;
-    if (begin_at_unit(op, m, why))
+    if (of_kernel ? begin_at_kernel(op, m, why) : begin_at_unit(op, m, why))
         return true;
     withdraw(op);
     return false;

@@ -20,6 +20,7 @@
 #define OPERATIONS_MAX 1024
 
 struct operation;
+struct record;
 
 struct operations_ops {
     /* Hand the answer to the broker. What cannot be sent ends the stream, which ends all sessions. */
@@ -27,6 +28,8 @@ struct operations_ops {
     /* Source sequences: of the newest event that was reported, and of the newest that is held in the spool. */
     uint64_t (*reported)(void *data);
     uint64_t (*held)(void *data);
+    /* A reset of a device of the kernel is an event. */
+    void (*on_record)(void *data, const struct record *record);
 };
 
 struct operations_options {
@@ -54,5 +57,5 @@ void operations_held(struct operations *o);
 /* The stream that the sessions belong to is over. */
 void operations_stream_ended(struct operations *o);
 /* As if the stream ended, for ever; the memory of `o` must stay until the loop has closed the timer. Only when all
- * targets are stopped: an operation that a target still owes an answer waits for that. */
+ * targets and the kernel's devices are stopped: an operation that one of them still owes an answer waits for that. */
 void operations_close(struct operations *o);

@@ -286,14 +286,14 @@ static void fill_unit(const struct watch *w, const struct unit *u, struct invent
     m->state = (char *)(w->health == WATCH_OFF ? "unknown" : unit_state_name(u));
 }
 
-int targets_encode_inventory(const struct targets *t, const struct adapter_list *adapters, uint8_t **out_bytes,
-                             size_t *out_len)
+int targets_encode_inventory(const struct targets *t, Sensebus__V1__InventoryDevice *const *more, size_t n_more,
+                             const struct adapter_list *adapters, uint8_t **out_bytes, size_t *out_len)
 {
     Sensebus__V1__AgentMessage message = SENSEBUS__V1__AGENT_MESSAGE__INIT;
     Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
     size_t cap = count_units(t), n = 0;
     struct inventory_part *parts = calloc(cap + 1, sizeof *parts);
-    Sensebus__V1__InventoryDevice **list = calloc(cap + 1, sizeof *list);
+    Sensebus__V1__InventoryDevice **list = calloc(cap + n_more + 1, sizeof *list);
     uint8_t *bytes = NULL;
 
     for (size_t i = 0; parts && list && i < t->n_watches; i++) {
@@ -307,6 +307,8 @@ int targets_encode_inventory(const struct targets *t, const struct adapter_list 
             n++;
         }
     }
+    for (size_t i = 0; parts && list && i < n_more; i++)
+        list[n++] = more[i];
     if (parts && list) {
         inventory.n_devices = n;
         inventory.devices = list;

@@ -19,6 +19,7 @@
 #define TARGETS_MAX           256
 #define TARGETS_MAX_DISCOVERY 16
 
+struct Sensebus__V1__InventoryDevice;
 struct adapter_list;
 struct chap_list;
 
@@ -73,9 +74,11 @@ int targets_add(struct targets *t, const struct target_url *url);
 int targets_discover(struct targets *t, const char *portal);
 /* The target of this name, or of this number when the name is empty; NULL when it is not watched. */
 struct watch *targets_find(const struct targets *t, const char *name, int32_t number);
-/* The AgentMessage with all logical units and these adapters. Returns 0 or UV_ENOMEM. */
-int targets_encode_inventory(const struct targets *t, const struct adapter_list *adapters, uint8_t **out_bytes,
-                             size_t *out_len);
+/* The AgentMessage with all logical units, these `more` devices behind them, and these adapters. Returns 0 or
+ * UV_ENOMEM.
+ */
+int targets_encode_inventory(const struct targets *t, struct Sensebus__V1__InventoryDevice *const *more, size_t n_more,
+                             const struct adapter_list *adapters, uint8_t **out_bytes, size_t *out_len);
 /* Bring the proofs of life in the coverage up to date. */
 void targets_prove(struct targets *t);
 /* Log out everywhere; `cb` runs when all are stopped. */
