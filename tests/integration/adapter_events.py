@@ -146,11 +146,12 @@ def test_order_holds_and_a_slow_reader_hears_what_it_lost():
         numbered = Numbered(agent)
         channel = broker.channel(**{"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65536})
         with AdapterStream(broker, channel) as slow:
-            session = registered(slow)
+            session = registered(slow, shared=True)
+            registered(stream, shared=True)
             slow.reading.clear()
             for n in range(60):
                 numbered.tell(aix_bits=bits[n % 3], evidence=evidence)
-            numbered.settle()
+            stream.wait_events(60)  # who reads has heard all: nothing more is on its way to the other
             wait_until(lambda: slow.listed(broker, session).n_lost > 0, "something to be lost")
             slow.reading.set()
             slow.wait_code("EVENTS_LOST")
@@ -371,7 +372,7 @@ def test_a_stopping_broker_cancels_before_it_says_unavailable():
         waiting = stream.send(inquiry=A.Inquiry(session_id=session.session_id))
         pri = stream.send(wait_pri=A.WaitPri(session_ids=[session.session_id], timeout_ms=-1))
         wait_until(lambda: agent.operated("inquiry"), "the operation")
-        broker.process.send_signal(signal.SIGTERM)
+        broker.terminate()
         with expect_status(grpc.StatusCode.UNAVAILABLE, "stopping"):
             stream.until_end()
         check_equal(reasons(stream), ["BROKER_STOPPING"])

@@ -345,7 +345,7 @@ def test_a_flood_of_one_agent_starves_no_other():
 
 
 def test_agents_attached_before_a_restart_are_expected_back():
-    with Broker("--agent-grace", "1s") as broker:
+    with Broker("--agent-grace", "3s") as broker:
         returns = FakeAgent(broker, host="returns", epoch=1, instance=11)
         restarted = FakeAgent(broker, host="restarted", epoch=2, instance=12)
         stays_away = FakeAgent(broker, host="stays-away", epoch=3, instance=13)
@@ -356,9 +356,12 @@ def test_agents_attached_before_a_restart_are_expected_back():
         broker.kill()
         for agent in (returns, restarted, stays_away, detached):
             agent.vanish()
+        began = time.monotonic()
         broker.restart()
         with FakeAgent(broker, host="returns", epoch=1, instance=11), \
                 FakeAgent(broker, host="restarted", epoch=2, instance=99):
+            if time.monotonic() - began > 2.5:
+                raise Skip("the machine stood still for longer than agents have to come back")
             wait_until(lambda: "AGENT_LOST" in codes(broker.read_all()), "AGENT_LOST")
             news = [(e.origin.host, code_pb2.Code.Name(e.code)) for e in broker.read_all()[4:]]
             check_equal(news, [("restarted", "AGENT_CONNECTED"), ("stays-away", "AGENT_LOST")])

@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from adapter_stream import *  # noqa: E402,F403
-from cli_program import Running, sensebus  # noqa: E402
+from cli_program import Running, out_of_time, sensebus  # noqa: E402
 
 T1 = "iqn.2026-01.example:t1"
 DEVICE = f"agent-1:{T1}:1"
@@ -201,7 +201,7 @@ def test_halt_and_reset():
         check("--scope" in sensebus("reset", DEVICE, broker=broker, expect=2).err)
         sensebus("reset", DEVICE, "--scope", "bus", broker=broker, expect=2)
         agent.answers["halt"] = SILENCE
-        check("ETIMEDOUT" in sensebus("halt", "agent-1:2", "--timeout", "300ms", broker=broker, expect=6).err)
+        out_of_time("halt", "agent-1:2", broker=broker, word="ETIMEDOUT")
         check("EINVAL ADDRESS" in sensebus("halt", "agent-1:7", broker=broker, expect=1).err)
 
 

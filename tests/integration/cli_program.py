@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program `sensebus` as tests run it: to its end, or in the background with its lines as they come."""
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import threading
+import time
 
-from sensebus_testlib import BUILD, LIMIT_S, check, check_equal, wait_until
+from sensebus_testlib import BUILD, LIMIT_S, THREAD_SANITIZER, check, check_equal, wait_until
 
 PATH = os.path.join(BUILD, "clients", "sensebus")
 
@@ -41,6 +43,17 @@ def sensebus(*arguments, broker=None, expect=0, limit_s=None, **env):
     return result
 
 
+def out_of_time(*arguments, broker, word, **env):
+    """A command that waits in vain, for as short as may be: it says so with `word` and ends with 6. On a busy machine it may
+    not even have reached the broker by then, or its device not be free again: once more, with more time."""
+    for timeout in ("300ms", "3s", "20s", "60s"):
+        result = sensebus(*arguments, "--timeout", timeout, broker=broker, expect=None, **env)
+        if result.code == 6 and word in result.err:
+            return
+        check(result.code in (3, 6, 9), f"exit code {result.code}: {result.err}")
+    raise AssertionError(f"no {word!r} in {result.err!r}, exit code {result.code}")
+
+
 class Running:
     """In the background; stopped at the end of the `with`."""
 
@@ -70,7 +83,19 @@ class Running:
         check(condition(), f"ended with {self.process.poll()} before {what}: {self.out} {self.err}")
 
     def interrupt(self, number=signal.SIGINT):
+        """Once: a second one means something else. Where ThreadSanitizer keeps it back until the program waits for something
+        again, a stop and a start make it do so."""
         self.process.send_signal(number)
+        if THREAD_SANITIZER:
+            threading.Thread(target=self._nudge, daemon=True).start()
+
+    def _nudge(self):
+        while self.process.returncode is None:
+            time.sleep(5)
+            with contextlib.suppress(OSError):
+                self.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                self.process.send_signal(signal.SIGCONT)
 
     def end(self, code):
         got = self.process.wait(LIMIT_S)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LIMIT_MS = 20000, LOOK_MS = 10 };
+enum { LIMIT_MS = 60000, LOOK_MS = 10 };
 
 static void on_guard(uv_timer_t *guard)
 {

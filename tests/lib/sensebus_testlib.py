@@ -173,17 +173,31 @@ class Program:
     def wait(self, limit_s=None):
         return self.process.wait(limit_s or LIMIT_S)
 
+    STOPS = ("broker.signal", "agent.stopping")  # in the log of who has heard the signal
+
+    def terminate(self):
+        """SIGTERM that arrives. ThreadSanitizer holds a signal back that comes just before the loop waits, and another one
+        brings both; but one that comes when the program has done with signals would kill it, and its status would be lost."""
+        if self.running():
+            heard = self._n_heard()
+            self.process.send_signal(signal.SIGTERM)
+            if THREAD_SANITIZER:
+                threading.Thread(target=self._terminate_again, args=(self.process, heard), daemon=True).start()
+
+    def _n_heard(self):
+        return sum(map(self.log().count, self.STOPS)) if self.output else 0
+
+    def _terminate_again(self, process, heard):
+        time.sleep(5)
+        while process.poll() is None and self._n_heard() == heard:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(5)
+
     def stop(self, limit_s=None):
         """SIGTERM, wait, and return the exit status. Sanitizers report through it."""
         if self.process is None:
             return None
-        if self.running():
-            self.process.send_signal(signal.SIGTERM)
-        if THREAD_SANITIZER:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(5)
-            # It holds a signal back that comes just before the loop waits; another one brings both.
-            self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             return self.process.wait(limit_s or LIMIT_S)
         except subprocess.TimeoutExpired:
