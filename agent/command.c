@@ -62,7 +62,15 @@ struct command command_build(enum command_kind kind, int page)
         c.cdb[1] = 0x10;
         put_be32(c.cdb + 10, c.in_bytes);
         break;
-    case COMMAND_MODE_SENSE:
+    case COMMAND_MODE_SENSE_6:
+        assert(page >= 0 && page <= 0x3f);
+        c.cdb_len = 6;
+        c.in_bytes = MODE_BYTES;
+        c.cdb[0] = 0x1a;
+        c.cdb[2] = (uint8_t)page;
+        c.cdb[4] = MODE_BYTES;
+        break;
+    case COMMAND_MODE_SENSE_10:
         assert(page >= 0 && page <= 0x3f);
         c.cdb_len = 10;
         c.in_bytes = MODE_BYTES;
@@ -82,9 +90,10 @@ const char *command_name(enum command_kind kind)
     case COMMAND_REQUEST_SENSE: return "REQUEST SENSE";
     case COMMAND_INQUIRY: return "INQUIRY";
     case COMMAND_REPORT_LUNS: return "REPORT LUNS";
-    case COMMAND_READ_CAPACITY_10:
-    case COMMAND_READ_CAPACITY_16: return "READ CAPACITY";
-    case COMMAND_MODE_SENSE: return "MODE SENSE";
+    case COMMAND_READ_CAPACITY_10: return "READ CAPACITY(10)";
+    case COMMAND_READ_CAPACITY_16: return "READ CAPACITY(16)";
+    case COMMAND_MODE_SENSE_6: return "MODE SENSE(6)";
+    case COMMAND_MODE_SENSE_10: return "MODE SENSE(10)";
     case COMMAND_N_KINDS: break;
     }
     assert(!"no command");

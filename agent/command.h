@@ -16,7 +16,8 @@ enum command_kind {
     COMMAND_REPORT_LUNS,
     COMMAND_READ_CAPACITY_10,
     COMMAND_READ_CAPACITY_16,
-    COMMAND_MODE_SENSE, /* `page` is the mode page */
+    COMMAND_MODE_SENSE_6, /* `page` is the mode page */
+    COMMAND_MODE_SENSE_10,
     COMMAND_N_KINDS,
 };
 
@@ -30,7 +31,7 @@ struct command {
 };
 
 struct command command_build(enum command_kind kind, int page);
-/* "TEST UNIT READY"; both READ CAPACITY commands have the one name of the allow-list. */
+/* "TEST UNIT READY", "READ CAPACITY(10)": one name for each opcode. */
 const char *command_name(enum command_kind kind);
 
 /* What a subscriber may ask for on a session of the Adapter face. */

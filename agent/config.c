@@ -32,6 +32,7 @@ static void set_defaults(struct config *c)
     c->spool_max_records = 100000;
     c->poll_ms = 1000;
     c->jitter_ms = 100;
+    c->compare_ms = 30000;
     c->command_timeout_ms = 5000;
     c->discover_interval_ms = 30000;
     c->target_poll_ms = 1000;
@@ -317,6 +318,9 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
          "time between polls of a logical unit (1s)"},
         {"poll-jitter", 0, OPTION_DURATION, &c->jitter_ms, "TIME", "SENSEBUS_POLL_JITTER", 0, 3600000,
          "up to so much more, at random, so that agents do not poll in step (100ms)"},
+        {"compare", 0, OPTION_DURATION, &c->compare_ms, "TIME", "SENSEBUS_COMPARE", 0, 86400000,
+         "time between two looks at capacity, write protection and block limits of a\n"
+         "logical unit, which may change unannounced; 0 = never (30s)"},
         {"command-timeout", 0, OPTION_DURATION, &c->command_timeout_ms, "TIME", "SENSEBUS_COMMAND_TIMEOUT", 500, 600000,
          "a command that takes longer counts as not answered (5s)"},
         {"diagnostics", 0, OPTION_FLAG, &c->diagnostics, NULL, "SENSEBUS_DIAGNOSTICS", 0, 0,

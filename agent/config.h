@@ -36,7 +36,7 @@ struct config {
     char boot_id[RECORD_BOOT_ID_BYTES];
     const char *state_directory;
     uint64_t spool_max_bytes, spool_max_records;
-    uint64_t poll_ms, jitter_ms, command_timeout_ms, discover_interval_ms;
+    uint64_t poll_ms, jitter_ms, compare_ms, command_timeout_ms, discover_interval_ms;
     bool diagnostics;
     struct option_list allow_texts;
     bool allow_reset; /* of devices of the host's own kernel */

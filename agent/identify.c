@@ -89,8 +89,7 @@ int identify_inquiry(const uint8_t *data, size_t len, struct identity *id)
     return 0;
 }
 
-/* The payload of VPD page `page`: what was announced, as far as it was received. */
-static int vpd_payload(const uint8_t *data, size_t len, uint8_t page, const uint8_t **out_payload, size_t *out_len)
+int identify_vpd_payload(const uint8_t *data, size_t len, uint8_t page, const uint8_t **out_payload, size_t *out_len)
 {
     size_t announced;
 
@@ -106,7 +105,7 @@ int identify_vpd_pages(const uint8_t *data, size_t len, struct identity *id)
 {
     const uint8_t *pages;
     size_t n;
-    int rc = vpd_payload(data, len, 0x00, &pages, &n);
+    int rc = identify_vpd_payload(data, len, 0x00, &pages, &n);
 
     if (rc < 0)
         return rc;
@@ -126,7 +125,7 @@ int identify_vpd_serial(const uint8_t *data, size_t len, struct identity *id)
 {
     const uint8_t *serial;
     size_t n;
-    int rc = vpd_payload(data, len, 0x80, &serial, &n);
+    int rc = identify_vpd_payload(data, len, 0x80, &serial, &n);
 
     if (rc < 0)
         return rc;
@@ -180,7 +179,7 @@ int identify_vpd_designators(const uint8_t *data, size_t len, struct identity *i
     struct designator best = {0};
     const uint8_t *p;
     size_t left;
-    int rc = vpd_payload(data, len, 0x83, &p, &left);
+    int rc = identify_vpd_payload(data, len, 0x83, &p, &left);
 
     if (rc < 0)
         return rc;
@@ -207,7 +206,7 @@ int identify_vpd_block_limits(const uint8_t *data, size_t len, struct identity *
 {
     const uint8_t *p;
     size_t n;
-    int rc = vpd_payload(data, len, 0xb0, &p, &n);
+    int rc = identify_vpd_payload(data, len, 0xb0, &p, &n);
 
     if (rc < 0)
         return rc;
@@ -242,6 +241,23 @@ int identify_capacity_16(const uint8_t *data, size_t len, struct identity *id)
     id->n_blocks = last + 1;
     id->block_bytes = be32(data + 8);
     return 0;
+}
+
+/* The device-specific parameter of the header (SPC-4 section 7.5.5; SBC-3 section 6.4.1, SSC-4 section 8.3). */
+int identify_protection(const uint8_t *data, size_t len, bool form_6, uint8_t *out_protection)
+{
+    size_t header = form_6 ? 4 : 8, at = form_6 ? 2 : 3;
+    size_t announced = len < header ? 0 : form_6 ? data[0] + (size_t)1 : be16(data) + (size_t)2;
+
+    if (announced < header)
+        return UV_EINVAL;
+    *out_protection = data[at] & 0x80;
+    return 0;
+}
+
+bool identity_has_protection(const struct identity *id)
+{
+    return id->device_type == 0x01 || (identity_has_blocks(id) && id->device_type != 0x05); /* MMC has none */
 }
 
 bool identity_has_blocks(const struct identity *id)

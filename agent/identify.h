@@ -43,12 +43,18 @@ int identify_vpd_pages(const uint8_t *data, size_t len, struct identity *id);   
 int identify_vpd_serial(const uint8_t *data, size_t len, struct identity *id);       /* 80h */
 int identify_vpd_designators(const uint8_t *data, size_t len, struct identity *id);  /* 83h: the best of them */
 int identify_vpd_block_limits(const uint8_t *data, size_t len, struct identity *id); /* B0h */
+/* What stands behind the header of a VPD page: as far as it was announced, and received. */
+int identify_vpd_payload(const uint8_t *data, size_t len, uint8_t page, const uint8_t **out_payload, size_t *out_len);
+/* MODE SENSE(6) or (10) data: 80h when the unit is write protected, else 0. */
+int identify_protection(const uint8_t *data, size_t len, bool form_6, uint8_t *out_protection);
 /* Sets *out_use_16 when the unit is too large for the ten-byte command. */
 int identify_capacity_10(const uint8_t *data, size_t len, struct identity *id, bool *out_use_16);
 int identify_capacity_16(const uint8_t *data, size_t len, struct identity *id);
 
 /* Blocks make sense for this device type (disks, optical, host managed zones). */
 bool identity_has_blocks(const struct identity *id);
+/* Its mode parameter header tells write protection (disks, tapes, optical, host managed zones). */
+bool identity_has_protection(const struct identity *id);
 /* Another device answers than before: designator or serial number are known in both and differ. */
 bool identity_differs(const struct identity *before, const struct identity *now);
 

@@ -383,6 +383,7 @@ static int start_targets(struct agent *a)
         .header_digest = a->config.header_digest,
         .poll_ms = (uint32_t)a->config.poll_ms,
         .jitter_ms = (uint32_t)a->config.jitter_ms,
+        .compare_ms = (uint32_t)a->config.compare_ms,
         .command_timeout_ms = (uint32_t)a->config.command_timeout_ms,
         .discover_interval_ms = (uint32_t)a->config.discover_interval_ms,
         .counts = &a->counts,

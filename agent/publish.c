@@ -111,14 +111,8 @@ static size_t list_commands(const struct command_counts *counts, Sensebus__V1__H
     size_t n = 0;
 
     for (enum command_kind kind = 0; kind < COMMAND_N_KINDS; kind++) {
-        const char *name = command_name(kind);
-
-        if (n > 0 && strcmp(entries[n - 1].key, name) == 0) { /* two forms of one command */
-            entries[n - 1].value += counts->n[kind];
-            continue;
-        }
         sensebus__v1__heartbeat__commands_entry__init(&entries[n]);
-        entries[n].key = (char *)name;
+        entries[n].key = (char *)command_name(kind);
         entries[n].value = counts->n[kind];
         n++;
     }

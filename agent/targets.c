@@ -101,6 +101,7 @@ int targets_add(struct targets *t, const struct target_url *url)
         .header_digest = t->options.header_digest,
         .poll_ms = t->options.poll_ms,
         .jitter_ms = t->options.jitter_ms,
+        .compare_ms = t->options.compare_ms,
         .command_timeout_ms = t->options.command_timeout_ms,
         .counts = t->options.counts,
         .session_api = &iscsi_session_libiscsi,

@@ -28,7 +28,7 @@ struct targets_options {
     const char *initiator_name;
     const struct chap_list *chap;
     bool header_digest;
-    uint32_t poll_ms, jitter_ms, command_timeout_ms, discover_interval_ms;
+    uint32_t poll_ms, jitter_ms, compare_ms, command_timeout_ms, discover_interval_ms;
     struct command_counts *counts;
     struct coverage *coverage;
 };

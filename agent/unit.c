@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The normal path: INQUIRY -> VPD 00h -> 80h -> 83h -> B0h (those it has) -> announced -> TEST UNIT READY until GOOD ->
- * READ CAPACITY(16), else (10) -> resting; then TEST UNIT READY at every poll.
+ * a look (look.c) -> resting; then TEST UNIT READY at every poll.
  * INQUIRY reports no unit attention, so the events of the first drain already carry the identity.
  * A VPD page that is refused or garbage is left out; the unit is watched all the same.
  * CHECK CONDITION without sense: REQUEST SENSE asks for it, then the step goes on as failed.
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/iscsi/session.h"
+#include "agent/look.h"
 #include "agent/survey.h"
 #include "agent/watch.h"
 #include "proto/sense.h"
@@ -24,7 +25,6 @@
 #define STATUS_CHECK_CONDITION 0x02
 #define STATUS_BUSY            0x08
 #define QUALIFIER_NO_UNIT      3
-#define MAX_CAPACITY_RETRIES   3
 #define OPCODE_TEST_UNIT_READY 0x00
 #define KEY_UNIT_ATTENTION     0x6
 #define OPCODE_REQUEST_SENSE   0x03
@@ -108,6 +108,8 @@ void unit_sense(struct unit *u, const uint8_t *sense, size_t len, int opcode)
     verdict = poll_sense(&u->poll, &s, is_poll);
     if (verdict.identify)
         u->want_identify = u->expect_changes = true;
+    if (compare_announced(&u->compare, verdict.code))
+        u->want_look = true;
     if (verdict.luns_changed && !survey_note_luns_changed(u->watch, u, sense, len, opcode))
         verdict.code = SENSEBUS__V1__CODE__REPORTED_LUNS_CHANGED; /* no memory to gather them: each by itself */
     if (verdict.code)
@@ -126,7 +128,7 @@ static void set_problem(struct unit *u, const char *problem)
 static void begin_poll(struct unit *u)
 {
     poll_begin(&u->poll);
-    u->n_capacity_retries = 0;
+    look_reset(u);
     u->step = UNIT_POLL;
 }
 
@@ -180,8 +182,11 @@ struct command unit_command(const struct unit *u)
     case UNIT_VPD_DESIGNATORS: return command_build(COMMAND_INQUIRY, 0x83);
     case UNIT_VPD_LIMITS: return command_build(COMMAND_INQUIRY, 0xb0);
     case UNIT_ASK_SENSE: return command_build(COMMAND_REQUEST_SENSE, 0);
-    case UNIT_CAPACITY_16: return command_build(COMMAND_READ_CAPACITY_16, 0);
-    case UNIT_CAPACITY_10: return command_build(COMMAND_READ_CAPACITY_10, 0);
+    case UNIT_LOOK_LIMITS:
+    case UNIT_LOOK_PROTECTION:
+    case UNIT_LOOK_PROTECTION_6:
+    case UNIT_CAPACITY_16:
+    case UNIT_CAPACITY_10: return look_command(u);
     case UNIT_POLL: break;
     case UNIT_RESTING: assert(!"a resting unit has no command"); break;
     }
@@ -192,17 +197,18 @@ struct command unit_command(const struct unit *u)
 static void identified(struct unit *u)
 {
     struct identity before = u->identity;
+    bool another = identity_differs(&before, u->fresh);
 
     u->fresh->n_blocks = before.n_blocks;
     u->fresh->block_bytes = before.block_bytes;
     u->identity = *u->fresh;
     free(u->fresh);
     u->fresh = NULL;
-    u->want_capacity = identity_has_blocks(&u->identity);
+    look_identified(u, another);
     if (!u->announced) {
         u->announced = true;
         report_found(u, SENSEBUS__V1__CODE__DEVICE_ADDED, "report-luns", "logical unit found");
-    } else if (!u->expect_changes && identity_differs(&before, &u->identity)) {
+    } else if (!u->expect_changes && another) {
         report_found(u, SENSEBUS__V1__CODE__IDENTITY_CHANGED, "inquiry", "another device answers at this address");
     }
     u->expect_changes = u->want_identify;
@@ -224,6 +230,7 @@ static void found_absent(struct unit *u)
     }
     u->announced = false;
     identity_init(&u->identity);
+    compare_reset(&u->compare);
 }
 
 /* The first of the steps from `step` on whose page the unit has. */
@@ -282,53 +289,13 @@ static void answer_page(struct unit *u, const uint8_t *data, size_t len, bool go
         next_page(u, step + 1);
 }
 
-static void answer_capacity(struct unit *u, const uint8_t *data, size_t len, bool good, bool attention)
-{
-    bool use_16 = false;
-    int rc;
-
-    u->step = UNIT_RESTING;
-    if (attention) { /* reported; drain, then ask again */
-        if (u->n_capacity_retries++ < MAX_CAPACITY_RETRIES)
-            u->step = UNIT_POLL;
-        return;
-    }
-    if (!good) {
-        u->want_capacity = false;
-        return;
-    }
-    rc = identify_capacity_10(data, len, &u->identity, &use_16);
-    if (rc < 0)
-        set_problem(u, "READ CAPACITY data is malformed");
-    u->want_capacity = false;
-    u->watch->ops->on_inventory(u->watch, u->watch->data);
-}
-
-static void answer_capacity_16(struct unit *u, const uint8_t *data, size_t len, bool good, bool attention)
-{
-    if (!good && !attention) {
-        u->step = UNIT_CAPACITY_10;
-        return;
-    }
-    if (good && identify_capacity_16(data, len, &u->identity) < 0)
-        set_problem(u, "READ CAPACITY data is malformed");
-    if (good) {
-        u->step = UNIT_RESTING;
-        u->want_capacity = false;
-        u->watch->ops->on_inventory(u->watch, u->watch->data);
-    } else {
-        answer_capacity(u, data, len, good, attention);
-    }
-}
-
-/* After a drain: what remains to be learnt, else rest. */
+/* After a drain. */
 static void poll_over(struct unit *u, bool good)
 {
     u->polled = true;
-    if (good && u->want_capacity)
-        u->step = UNIT_CAPACITY_16;
-    else
-        u->step = UNIT_RESTING;
+    u->step = UNIT_RESTING;
+    if (good)
+        look_step(u);
 }
 
 static void poll_answered(struct unit *u, enum poll_answer_kind kind, uint8_t key)
@@ -346,7 +313,10 @@ static void poll_answered(struct unit *u, enum poll_answer_kind kind, uint8_t ke
         case POLL_ANSWER_NO_SENSE:
             report_found(u, next.code, "check-condition", "CHECK CONDITION without sense data");
             break;
-        default: report_found(u, next.code, "test-unit-ready", "TEST UNIT READY is GOOD again"); break;
+        default:
+            report_found(u, next.code, "test-unit-ready", "TEST UNIT READY is GOOD again");
+            u->want_look = true; /* perhaps with another medium */
+            break;
         }
     }
     if (kind == POLL_ANSWER_GOOD)
@@ -426,8 +396,11 @@ static void answer_step(struct unit *u, enum unit_step step, const struct iscsi_
 
     switch (step) {
     case UNIT_INQUIRY: answer_inquiry(u, result->data, result->len, good); break;
-    case UNIT_CAPACITY_16: answer_capacity_16(u, result->data, result->len, good, attention); break;
-    case UNIT_CAPACITY_10: answer_capacity(u, result->data, result->len, good, attention); break;
+    case UNIT_LOOK_LIMITS:
+    case UNIT_LOOK_PROTECTION:
+    case UNIT_LOOK_PROTECTION_6:
+    case UNIT_CAPACITY_16:
+    case UNIT_CAPACITY_10: look_answer(u, result, attention); break;
     default: answer_page(u, result->data, result->len, good); break;
     }
 }
@@ -439,6 +412,8 @@ void unit_answer(struct unit *u, const struct iscsi_command_result *result)
     if (result->end == ISCSI_COMMAND_REFUSED) /* a Reject: the target is there and does not do this now */
         result = &refused;
     if (result->end == ISCSI_COMMAND_TIMEOUT) {
+        if (look_running(u))
+            look_timed_out(u);
         u->asked_for = UNIT_RESTING;
         u->want_identify = u->want_identify || u->fresh;
         free(u->fresh);
@@ -478,4 +453,5 @@ void unit_reset(struct unit *u)
     u->poll.n_timeouts = 0;
     u->want_identify = true;
     u->n_luns_changed = 0;
+    look_reset(u);
 }

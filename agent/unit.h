@@ -2,8 +2,8 @@
 /* One logical unit of a watched target: who it is, and how it answers.
  *
  * A unit has at most one command out. Its steps: identify (INQUIRY, then the VPD pages it has), poll (TEST UNIT READY
- * until no unit attention is left), then its capacity when that is not known; then it rests until the next poll. The
- * owner (watch.h) says when to begin and sends; a unit never starts by itself. */
+ * until no unit attention is left), then a look at what may change without a word when that is due (look.h); then it
+ * rests until the next poll. The owner (watch.h) says when to begin and sends; a unit never starts by itself. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/command.h"
+#include "agent/compare.h"
 #include "agent/identify.h"
 #include "agent/poll.h"
 
@@ -25,7 +26,10 @@ enum unit_step {
     UNIT_VPD_DESIGNATORS,
     UNIT_VPD_LIMITS,
     UNIT_POLL,
-    UNIT_ASK_SENSE, /* CHECK CONDITION came without sense */
+    UNIT_ASK_SENSE,   /* CHECK CONDITION came without sense */
+    UNIT_LOOK_LIMITS, /* from here on: look.h */
+    UNIT_LOOK_PROTECTION,
+    UNIT_LOOK_PROTECTION_6,
     UNIT_CAPACITY_16,
     UNIT_CAPACITY_10,
 };
@@ -45,15 +49,20 @@ struct unit {
     bool gone;           /* off the list, but its command is still out */
     bool want_identify;  /* before the next poll */
     bool expect_changes; /* the unit itself said that its identity changes */
-    bool want_capacity;
-    bool polled;  /* in this session: what it had to say was read */
-    bool garbage; /* sense that cannot be decoded was reported, and it was not GOOD since */
-    uint32_t n_capacity_retries;
+    bool want_look;      /* behind the next poll that ends well */
+    bool looking;        /* a look is under way, also while unit attentions that came between are drained */
+    bool mode_6;         /* MODE SENSE(10) is not there */
+    unsigned unreadable; /* bits of enum compare_trait: not asked for any more */
+    bool polled;         /* in this session: what it had to say was read */
+    bool garbage;        /* sense that cannot be decoded was reported, and it was not GOOD since */
+    uint32_t n_look_retries;
+    uint64_t look_at_ms;     /* the next one is due, in uv_now's time */
     uint32_t n_luns_changed; /* times it said so since the last survey */
     uint32_t skip;           /* polls to leave out */
     struct identity identity;
     struct identity *fresh; /* while being identified */
     struct poll_unit poll;
+    struct compare compare;
     char problem[UNIT_PROBLEM_BYTES]; /* why we do not see all of it, "" = nothing */
 };
 

@@ -458,6 +458,8 @@ static void act_on_async_sense(struct watch *w, struct unit *u, const struct isc
     verdict = poll_sense(&scratch, &s, false);
     if (verdict.identify && u)
         u->want_identify = u->expect_changes = true;
+    if (u && compare_announced(&u->compare, verdict.code))
+        u->want_look = true;
     if (verdict.survey)
         survey_want(w);
 }

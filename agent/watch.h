@@ -35,6 +35,7 @@ struct watch_options {
     const char *chap_user, *chap_secret, *mutual_chap_user, *mutual_chap_secret;
     bool header_digest;
     uint32_t poll_ms, jitter_ms, command_timeout_ms;
+    uint32_t compare_ms;           /* between two looks at what units change without a word; 0 = never compared */
     uint32_t seed;                 /* of the jitter */
     struct command_counts *counts; /* borrowed: counts every command sent */
     const struct iscsi_session_api *session_api;

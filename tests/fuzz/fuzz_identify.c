@@ -48,12 +48,13 @@ static void check_list(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct identity id;
+    uint8_t protection;
     bool use_16;
 
     if (size == 0)
         return 0;
     identity_init(&id);
-    switch (data[0] % 8) {
+    switch (data[0] % 10) {
     case 0: identify_inquiry(data + 1, size - 1, &id); break;
     case 1: identify_vpd_pages(data + 1, size - 1, &id); break;
     case 2: identify_vpd_serial(data + 1, size - 1, &id); break;
@@ -62,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 5: identify_capacity_10(data + 1, size - 1, &id, &use_16); break;
     case 6: identify_capacity_16(data + 1, size - 1, &id); break;
     case 7: check_list(data + 1, size - 1); break;
+    case 8: identify_protection(data + 1, size - 1, false, &protection); break;
+    case 9: identify_protection(data + 1, size - 1, true, &protection); break;
     }
     check_identity(&id);
     return 0;

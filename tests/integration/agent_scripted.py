@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A target that does what tests tell it: asynchronous messages, garbage, hostile text; seen by a stock subscriber."""
+import struct
+
 from agent_program import *
 
 from scripted_target import ScriptedTarget, sense, sense_segment
@@ -210,6 +212,38 @@ def test_a_redirect_is_told_and_followed():
             moved, started = seen.expect(("ADDRESS_CHANGED", None), ("SESSION_STARTED", None))
             check(there.portal in moved.native.detail, moved.native.detail)
             check_equal(started.device.portal, there.portal, "portal reached")
+
+
+def looks(target, lun):
+    """How often the unit's capacity was read."""
+    return sum(p["opcode"] == 1 and p["lun"] == lun and p["cdb"].startswith("9e") for p in target.pdus)
+
+
+def test_what_a_target_does_not_announce_is_found_by_comparison():
+    with watched("--compare", "300ms") as (target, _, _, seen):
+        unit = target.units[1]
+        unit.blocks = 4096
+        capacity, = seen.expect(("CAPACITY_CHANGED", 1))
+        check_equal((capacity.synthetic, capacity.native.name, capacity.native.detail), (True, "read-capacity",
+                    "detected by comparison: 4096 blocks of 512 bytes, 2048 of 512 before"), "evidence")
+        check_equal((capacity.native.raw, capacity.evidence[0].raw), (struct.pack(">QI", 4095, 512),
+                    struct.pack(">QI", 2047, 512)), "what was read, now and before")
+        unit.protected = True
+        protection, = seen.expect(("WRITE_PROTECT_CHANGED", 1))
+        check("detected by comparison: write protected" in protection.native.detail, protection.native.detail)
+        unit.maximum_transfer = 128
+        limits, = seen.expect(("INQUIRY_DATA_CHANGED", 1))
+        check_equal(limits.native.detail, "detected by comparison: maximum transfer length 128 blocks, 65535 before "
+                    "(0 = no limit)")
+        for announced, ascq in ((8192, 0x09), (2048, 0x09)):  # told by the unit: not told again
+            with target.condition:
+                unit.blocks = announced
+                target.queue_sense(1, sense(6, 0x2A, ascq))
+            event, = seen.expect(("CAPACITY_CHANGED", 1))
+            check(not event.synthetic, "the unit's own word")
+            before = looks(target, 1)
+            target.wait(lambda: looks(target, 1) >= before + 3, "more looks")
+        seen.nothing_more()
 
 
 def test_one_lun_of_a_target():

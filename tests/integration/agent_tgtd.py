@@ -168,9 +168,11 @@ def check_details(events):
 
 
 def check_commands(broker):
-    allowed = {"INQUIRY", "TEST UNIT READY", "REPORT LUNS", "READ CAPACITY", "REQUEST SENSE", "MODE SENSE"}
+    allowed = {"INQUIRY", "TEST UNIT READY", "REPORT LUNS", "READ CAPACITY(10)", "READ CAPACITY(16)", "REQUEST SENSE",
+               "MODE SENSE(6)", "MODE SENSE(10)"}
     agent = broker.admin().ListAgents(admin_pb2.ListAgentsRequest(), timeout=LIMIT_S).agents[0]
     check_equal(set(agent.commands) <= allowed, True, f"commands {sorted(agent.commands)}")
+    check(agent.commands["READ CAPACITY(16)"] >= 2 and agent.commands["MODE SENSE(10)"] >= 2, f"{agent.commands}")
     devices = broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices
     check(len(devices) >= 2, "the broker knows the devices")
 
@@ -262,6 +264,18 @@ def test_discovery_finds_targets_and_later_ones():
                                      if e.device.target_name == target.name + ".second"], "the second target")
         numbers = {e.device.target_name: e.address.target for e in of_targets(subscription.events())}
         check_equal(numbers, {target.name: 0, target.name + ".second": 1}, "target numbers")
+
+
+def test_write_protection_that_tgtd_does_not_announce():
+    with Target() as target, Broker() as broker, Agent(broker, "--compare", "300ms", targets=[url(target)]), \
+            Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+        story = Story(subscription)
+        story.cause("login", lambda: None, ("SESSION_STARTED", None), *POWER_ON)
+        story.cause("LUN protected", lambda: target.set(1, "readonly=1"), ("WRITE_PROTECT_CHANGED", 1))
+        story.cause("LUN writable", lambda: target.set(1, "readonly=0"), ("WRITE_PROTECT_CHANGED", 1))
+        check_equal([e.native.detail for e in story.events()[-2:]],
+                    ["detected by comparison: write protected, writable before",
+                     "detected by comparison: writable, write protected before"], "how it was found")
 
 
 def test_header_digests_make_no_difference():

@@ -90,6 +90,7 @@ class Unit:
         self.lun, self.blocks, self.block_bytes, self.device_type = lun, blocks, block_bytes, device_type
         self.serial = serial or f"SCRIPT{lun:04d}"
         self.naa = bytes([0x60, 0x00, 0x00, 0x00]) + struct.pack(">Q", 0x5E45EB05 << 16 | lun) + bytes(4)
+        self.maximum_transfer, self.protected = 65535, False
         self.senses = []  # data segments of CHECK CONDITIONs to come
 
     def inquiry(self, cdb):
@@ -100,7 +101,7 @@ class Unit:
             0x00: bytes([0x00, 0x80, 0x83, 0xB0]),
             0x80: self.serial.encode(),
             0x83: bytes([0x01, 0x03, 0x00, len(self.naa)]) + self.naa,
-            0xB0: struct.pack(">BBHIII", 0, 0, 1, 65535, 1024, 0) + bytes(44),
+            0xB0: struct.pack(">BBHIII", 0, 0, 1, self.maximum_transfer, 1024, 0) + bytes(44),
         }
         page = pages.get(cdb[2])
         return None if page is None else struct.pack(">BBH", self.device_type, cdb[2], len(page)) + page
@@ -119,9 +120,9 @@ class Unit:
         if op == 0x9E and cdb[1] & 0x1F == 0x10:
             return struct.pack(">QI", self.blocks - 1, self.block_bytes) + bytes(20)
         if op == 0x1A:
-            return bytes([3, 0, 0, 0])
+            return bytes([3, 0, 0x80 * self.protected, 0])
         if op == 0x5A:
-            return bytes([0, 6, 0, 0, 0, 0, 0, 0])
+            return bytes([0, 6, 0, 0x80 * self.protected, 0, 0, 0, 0])
         return None
 
 

@@ -30,6 +30,7 @@ struct iscsi_session {
     void *data;
     uv_timer_t timer;
     bool up, closed, logout;
+    char portal[128];
     struct fake_command *first, *last;
     struct fake_task *tasks;
 };
@@ -137,9 +138,18 @@ static void do_inquiry(struct iscsi_session *s, struct fake_command *c, struct f
         if (!u->serial) {
             answer_sense(s, c, (struct fake_sense){5, 0x24, 0});
         } else if (c->cdb[2] == 0) {
-            data[3] = 2;
+            data[3] = u->maximum_transfer ? 3 : 2;
             data[5] = 0x80;
-            answer(s, c, 0, data, 6, NULL, 0);
+            data[6] = 0xb0;
+            answer(s, c, 0, data, (size_t)4 + data[3], NULL, 0);
+        } else if (c->cdb[2] == 0xb0) {
+            data[3] = 0x3c;
+            data[10] = (uint8_t)(u->maximum_transfer >> 8);
+            data[11] = (uint8_t)u->maximum_transfer;
+            if (u->behind_limits.key)
+                u->pending[u->n_pending++] = u->behind_limits;
+            u->behind_limits.key = 0;
+            answer(s, c, 0, data, 64, NULL, 0);
         } else {
             data[3] = (uint8_t)strlen(u->serial);
             memcpy(data + 4, u->serial, strlen(u->serial));
@@ -179,6 +189,30 @@ static void do_poll(struct iscsi_session *s, struct fake_command *c, struct fake
     }
 }
 
+static void do_mode_sense(struct iscsi_session *s, struct fake_command *c, struct fake_unit *u)
+{
+    bool form_6 = c->cdb[0] == 0x1a;
+    uint8_t data[8] = {0};
+
+    if (form_6 ? u->no_mode_6 : u->no_mode_10) {
+        answer_sense(s, c, (struct fake_sense){5, 0x20, 0});
+        return;
+    }
+    data[form_6 ? 0 : 1] = form_6 ? 3 : 6;
+    data[form_6 ? 2 : 3] = u->write_protected ? 0x90 : 0x10;
+    answer(s, c, 0, data, form_6 ? 4 : 8, NULL, 0);
+}
+
+static void do_capacity(struct iscsi_session *s, struct fake_command *c, struct fake_unit *u)
+{
+    uint8_t capacity[32] = {[10] = 2};
+    uint32_t last = (u->n_blocks ? u->n_blocks : 0x2000) - 1;
+
+    for (unsigned i = 0; i < 4; i++)
+        capacity[7 - i] = (uint8_t)(last >> 8 * i);
+    answer(s, c, 0, capacity, sizeof capacity, NULL, 0);
+}
+
 static void run_command(struct iscsi_session *s, struct fake_command *c)
 {
     static const struct iscsi_command_result timeout = {.end = ISCSI_COMMAND_TIMEOUT};
@@ -187,7 +221,7 @@ static void run_command(struct iscsi_session *s, struct fake_command *c)
     fake.n_commands++;
     if (fake.log_commands)
         fake_log("LUN %u: %02X%s\n", c->lun, c->cdb[0], c->cdb[1] & 1 ? " vpd" : "");
-    if (u->hangs && c->cdb[0] != 0xa0) {
+    if ((u->hangs || (u->hangs_on && u->hangs_on == c->cdb[0])) && c->cdb[0] != 0xa0) {
         c->cb(s, c->data, &timeout);
         return;
     }
@@ -196,12 +230,16 @@ static void run_command(struct iscsi_session *s, struct fake_command *c)
     switch (c->cdb[0]) {
     case 0xa0: do_report_luns(s, c); break;
     case 0x12: do_inquiry(s, c, u); break;
-    case 0x9e: {
-        static const uint8_t capacity[32] = {0, 0, 0, 0, 0, 0, 0x1f, 0xff, 0, 0, 2, 0};
-
-        answer(s, c, 0, capacity, sizeof capacity, NULL, 0);
+    case 0x1a:
+    case 0x5a:
+    case 0x9e:
+        if (u->n_pending > 0) /* as SAM-5 section 5.14 wants it */
+            do_poll(s, c, u);
+        else if (c->cdb[0] == 0x9e)
+            do_capacity(s, c, u);
+        else
+            do_mode_sense(s, c, u);
         break;
-    }
     default: do_poll(s, c, u); break;
     }
 }
@@ -303,6 +341,14 @@ static void end(struct iscsi_session *s, const struct iscsi_session_fate *fate)
     s->ops->on_end(s, s->data, fate);
 }
 
+static bool is_dead(const char *portal)
+{
+    for (size_t i = 0; i < sizeof fake.dead / sizeof fake.dead[0]; i++)
+        if (fake.dead[i] && strcmp(fake.dead[i], portal) == 0)
+            return true;
+    return false;
+}
+
 static void on_turn(uv_timer_t *timer)
 {
     struct iscsi_session *s = timer->data;
@@ -315,7 +361,9 @@ static void on_turn(uv_timer_t *timer)
                                           .moved_to = fake.moved_to,
                                           .text = "refused by the script"};
 
-        if (fake.refuse_with != ISCSI_END_CLOSED) {
+        if (is_dead(s->portal))
+            fate = (struct iscsi_session_fate){.end = ISCSI_END_UNREACHABLE, .text = "nobody is there"};
+        if (fate.end != ISCSI_END_CLOSED) {
             end(s, &fate);
             return;
         }
@@ -327,7 +375,7 @@ static void on_turn(uv_timer_t *timer)
         }
         s->up = true;
         fake.session = s;
-        s->ops->on_login(s, s->data, "192.0.2.1:3260");
+        s->ops->on_login(s, s->data, s->portal);
     } else if (s->tasks && !fake.holds_tasks) {
         run_task(s, s->tasks);
     } else if (c) {
@@ -349,7 +397,9 @@ static int fake_open(uv_loop_t *loop, const struct iscsi_session_options *option
 {
     struct iscsi_session *s = calloc(1, sizeof *s);
 
-    (void)options;
+    snprintf(s->portal, sizeof s->portal, "%s", options->portal);
+    if (fake.log_dials)
+        fake_log("dial %s\n", s->portal);
     s->ops = ops;
     s->data = data;
     uv_timer_init(loop, &s->timer);

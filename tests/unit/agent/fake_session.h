@@ -30,6 +30,11 @@ struct fake_unit {
     bool qualifier_3;        /* INQUIRY: no unit here */
     bool short_inquiry;
     struct fake_sense inquiry; /* answer of INQUIRY instead of data when key is not 0 */
+    uint32_t n_blocks;         /* 0 = 2000h */
+    bool write_protected, no_mode_10, no_mode_6;
+    uint32_t maximum_transfer;       /* VPD page B0h; 0 = the page is not there */
+    struct fake_sense behind_limits; /* becomes pending once, right behind the answer with that page; key 0 = none */
+    uint8_t hangs_on;                /* commands with this opcode end with ISCSI_COMMAND_TIMEOUT; 0 = none */
 };
 
 struct fake_target {
@@ -40,7 +45,9 @@ struct fake_target {
     bool report_luns_clears;            /* REPORT LUNS takes 3F/0E away from all units, as tgtd does */
     enum iscsi_session_end refuse_with; /* how the next logins end; ISCSI_END_CLOSED = they succeed */
     uint8_t refuse_class, refuse_detail;
-    const char *moved_to;   /* with refuse_class 1 */
+    const char *moved_to; /* with refuse_class 1 */
+    const char *dead[4];  /* logins at these portals end with ISCSI_END_UNREACHABLE, whatever refuse_with says */
+    bool log_dials;
     uint8_t async_at_login; /* this message comes before on_login; 0 = none */
     bool ignore_logout;
     bool holds_luns;                     /* REPORT LUNS is not answered until this is false, or it is aborted */

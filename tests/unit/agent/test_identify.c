@@ -148,6 +148,33 @@ Test(identify, capacities)
     cr_assert_eq(identify_capacity_16(sixteen, 11, &id), UV_EINVAL);
 }
 
+Test(identify, write_protection_of_both_forms_of_mode_sense)
+{
+    static const uint8_t ten[] = {0, 6, 0, 0x90, 0, 0, 0, 0}, six[] = {3, 0, 0x10, 0},
+                         cut[] = {0, 5, 0, 0x80, 0, 0, 0, 0};
+    uint8_t protection = 1;
+
+    cr_assert_eq(identify_protection(ten, sizeof ten, false, &protection), 0);
+    cr_assert_eq(protection, 0x80);
+    cr_assert_eq(identify_protection(six, sizeof six, true, &protection), 0);
+    cr_assert_eq(protection, 0);
+    cr_assert_eq(identify_protection(ten, 7, false, &protection), UV_EINVAL);
+    cr_assert_eq(identify_protection(six, 3, true, &protection), UV_EINVAL);
+    cr_assert_eq(identify_protection(cut, sizeof cut, false, &protection), UV_EINVAL, "announced too short");
+    cr_assert_eq(identify_protection(NULL, 0, true, &protection), UV_EINVAL);
+}
+
+Test(identify, write_protection_is_of_disks_and_tapes_and_not_of_cd_drives)
+{
+    static const struct {
+        int32_t type;
+        bool has;
+    } types[] = {{0x00, true}, {0x01, true}, {0x05, false}, {0x07, true}, {0x0d, false}, {0x14, true}, {-1, false}};
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        cr_assert_eq(identity_has_protection(&(struct identity){.device_type = types[i].type}), types[i].has);
+}
+
 Test(identify, block_limits)
 {
     uint8_t page[64] = {0, 0xb0, 0, 0x3c};
