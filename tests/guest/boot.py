@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots the guest that image.py made, runs one command line in it, and ends as that did.
 
-    boot.py IMAGE SHARE [--seconds N] [--accelerator auto|kvm|tcg] COMMAND
+    boot.py IMAGE SHARE [--seconds N] [--accelerator auto|kvm|tcg] [--count] COMMAND
 
 The guest sees this host's files read only under the same paths, starts in the folder of the sources, and may write into
 SHARE, which is /guest there. It has no network but its own, a disk on virtio-scsi, and qemu's monitor (QMP) as
 /dev/qmp. What the command writes is passed on as it comes. Ends 124 after N seconds, 125 when the guest
-died or never came up (then with the end of its console).
+died or never came up (then with the end of its console). With --count each instruction of the guest takes one nanosecond
+of its clocks, so that these count instructions, the same ones each time.
 
 /dev/kvm alone proves nothing: some accept a virtual processor and then emulate every instruction of a stock kernel,
 more slowly than qemu does. So KVM is used where the processor has it, and left when the guest is not up in time.
@@ -38,7 +39,7 @@ def kvm_is_real():
     return "vmx" in words or "svm" in words
 
 
-def qemu_command(image, share, accelerator):
+def qemu_command(image, share, accelerator, count):
     disk = os.path.join(share, "disk")
     with open(disk, "wb") as file:
         file.truncate(DISK_BYTES)
@@ -61,7 +62,7 @@ def qemu_command(image, share, accelerator):
         "-drive", f"if=none,id=disk0,format=raw,file={disk}",
         "-device", "virtio-scsi-pci,id=scsi0", "-device", "scsi-hd,id=hd0,drive=disk0,bus=scsi0.0,serial=guest0",
     ]
-    return [QEMU] + options
+    return [QEMU] + options + (["-icount", "shift=0"] if count else [])
 
 
 def read(path):
@@ -98,13 +99,13 @@ def prepare(share, command):
         file.write(command + "\n")
 
 
-def run(image, share, accelerator, seconds, command):
+def run(image, share, accelerator, seconds, count, command):
     """The command's status, or 124, or 125. NotUp when the guest never got as far as the command."""
     prepare(share, command)
     status_file = os.path.join(share, "status")
     output = Output(os.path.join(share, "output"))
     begin = time.monotonic()
-    guest = subprocess.Popen(qemu_command(image, share, accelerator), stdin=subprocess.DEVNULL)
+    guest = subprocess.Popen(qemu_command(image, share, accelerator, count), stdin=subprocess.DEVNULL)
     try:
         while guest.poll() is None:
             now = time.monotonic() - begin
@@ -137,6 +138,7 @@ def main():
     parser.add_argument("share")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--accelerator", choices=("auto", "kvm", "tcg"), default="auto")
+    parser.add_argument("--count", action="store_true")
     parser.add_argument("command")
     options = parser.parse_args()
     if not shutil.which(QEMU):
@@ -144,12 +146,14 @@ def main():
         return 77
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that qemu is stopped, too
     accelerators = [options.accelerator]
-    if options.accelerator == "auto":
+    if options.count:
+        accelerators = ["tcg"]
+    elif options.accelerator == "auto":
         accelerators = ["kvm", "tcg"] if kvm_is_real() else ["tcg"]
     for accelerator in accelerators:
         try:
             return run(os.path.abspath(options.image), os.path.abspath(options.share), accelerator, options.seconds,
-                       options.command)
+                       options.count, options.command)
         except NotUp as reason:
             print(f"guest: with {accelerator}: {reason}", file=sys.stderr)
     print(read(os.path.join(options.share, "console"))[-4000:], file=sys.stderr)

@@ -26,33 +26,49 @@ def load(*modules):
 
 def make_backstore(size=32 << 20):
     load("target_core_mod", "target_core_file")
-    os.makedirs(BACKSTORE)
-    put(f"{BACKSTORE}/control", f"fd_dev_name=/tmp/lio.d0,fd_dev_size={size}")
-    put(f"{BACKSTORE}/enable", 1)
+    make_device(BACKSTORE, f"fd_dev_name=/tmp/lio.d0,fd_dev_size={size}")
+
+
+def make_device(backstore, control):
+    os.makedirs(backstore)
+    put(f"{backstore}/control", control)
+    put(f"{backstore}/enable", 1)
 
 
 def remove_backstore():
-    os.rmdir(BACKSTORE)
-    os.rmdir(os.path.dirname(BACKSTORE))
+    remove_device(BACKSTORE)
     os.unlink("/tmp/lio.d0")
+
+
+def remove_device(backstore):
+    os.rmdir(backstore)
+    os.rmdir(os.path.dirname(backstore))
 
 
 def make_loop():
     """A disk of LIO's on this machine itself (tcm_loop)."""
     make_backstore()
+    serve_loop(BACKSTORE)
+
+
+def serve_loop(backstore):
     load("tcm_loop")
     os.makedirs(f"{LOOP}/tpgt_1/lun/lun_0")
     put(f"{LOOP}/tpgt_1/nexus", LOOP_INITIATOR)
-    os.symlink(BACKSTORE, f"{LOOP}/tpgt_1/lun/lun_0/d0")
+    os.symlink(backstore, f"{LOOP}/tpgt_1/lun/lun_0/d0")
 
 
 def remove_loop():
+    end_loop()
+    remove_backstore()
+
+
+def end_loop():
     os.unlink(f"{LOOP}/tpgt_1/lun/lun_0/d0")
     os.rmdir(f"{LOOP}/tpgt_1/lun/lun_0")
     os.rmdir(f"{LOOP}/tpgt_1")
     os.rmdir(LOOP)
     os.rmdir(os.path.dirname(LOOP))
-    remove_backstore()
 
 
 def change_alua():

@@ -8,6 +8,7 @@
 #   --build DIRECTORY     where the programs are (default: build/guest, which is made when it is missing)
 #   --seconds N           stop after that (default 900)
 #   --accelerator NAME    kvm, tcg, or auto (default): KVM only where the processor has it
+#   --count               the guest's clocks count instructions (emulation only): for overhead.py
 #   --write FILE          write the table, as docs/kernel-events.md has it
 #
 # In the guest $SENSEBUS_BUILD is the build, /guest is build/guest-image/share of the host; all other files of the host are
@@ -18,6 +19,7 @@ cd "$(dirname "$0")/../.."
 build=$PWD/build/guest
 seconds=900
 accelerator=auto
+count=
 command=
 write=
 while [ $# -gt 0 ]; do
@@ -26,8 +28,9 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=$2; shift 2 ;;
     --accelerator) accelerator=$2; shift 2 ;;
     --command) command=$2; shift 2 ;;
+    --count) count=--count; shift ;;
     --write) write=$2; shift 2 ;;
-    -h | --help) sed -n '3,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "run.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
     *) break ;;
     esac
@@ -45,11 +48,11 @@ flock 9
 
 if [ -z "$command" ]; then
     [ -e "$build/CMakeCache.txt" ] || cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
-    ninja -C "$build" sensebus sensebus-agent sensebus-broker sensebus-target >"$image/build.log" || { tail -20 "$image/build.log"; exit 1; }
+    ninja -C "$build" sensebus sensebus-agent sensebus-broker sensebus-target guest-reads >"$image/build.log" || { tail -20 "$image/build.log"; exit 1; }
     command="/usr/bin/python3 tests/guest/rows.py $*"
 fi
 status=0
-/usr/bin/python3 tests/guest/boot.py "$image" "$image/share" --seconds "$seconds" --accelerator "$accelerator" \
+/usr/bin/python3 tests/guest/boot.py "$image" "$image/share" --seconds "$seconds" --accelerator "$accelerator" $count \
     "export SENSEBUS_BUILD='$build'; $command" || status=$?
 if [ -n "$write" ] && [ -e "$image/share/table.md" ]; then cp "$image/share/table.md" "$write"; fi
 exit $status
