@@ -372,7 +372,7 @@ def test_a_stopping_broker_cancels_before_it_says_unavailable():
         waiting = stream.send(inquiry=A.Inquiry(session_id=session.session_id))
         pri = stream.send(wait_pri=A.WaitPri(session_ids=[session.session_id], timeout_ms=-1))
         wait_until(lambda: agent.operated("inquiry"), "the operation")
-        broker.terminate()
+        broker.ask_to_stop()
         with expect_status(grpc.StatusCode.UNAVAILABLE, "stopping"):
             stream.until_end()
         check_equal(reasons(stream), ["BROKER_STOPPING"])

@@ -220,7 +220,7 @@ def test_a_stop_is_bounded_whatever_the_disk_and_the_readers_do():
                             for n in range(start, start + 100)])
         wait_until(lambda: not broker.info().accepting, "the log to be full")
         stalls, began = Stalls.so_far(), time.monotonic()
-        broker.terminate()
+        broker.ask_to_stop()
         broker.process.send_signal(signal.SIGINT)  # a second one changes nothing
         check_equal(broker.wait(), 0)
         took, stalled = time.monotonic() - began, Stalls.so_far() - stalls

@@ -114,7 +114,7 @@ def test_an_orderly_stop_is_told_with_its_reason():
     # rule 5
     with face() as (broker, _, __):
         def end(_):
-            broker.terminate()
+            broker.ask_to_stop()
         run("ended", "BROKER_STOPPING", "stopping", broker=broker, end=end)
         broker.wait()
 

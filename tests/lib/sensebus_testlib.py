@@ -175,7 +175,7 @@ class Program:
 
     STOPS = ("broker.signal", "agent.stopping")  # in the log of who has heard the signal
 
-    def terminate(self):
+    def ask_to_stop(self):
         """SIGTERM that arrives. ThreadSanitizer holds a signal back that comes just before the loop waits, and another one
         brings both; but one that comes when the program has done with signals would kill it, and its status would be lost."""
         if self.running():
@@ -197,7 +197,7 @@ class Program:
         """SIGTERM, wait, and return the exit status. Sanitizers report through it."""
         if self.process is None:
             return None
-        self.terminate()
+        self.ask_to_stop()
         try:
             return self.process.wait(limit_s or LIMIT_S)
         except subprocess.TimeoutExpired:
