@@ -20,7 +20,7 @@ source_folder=$(cd "$(dirname "$0")/.." && pwd)
 target_name=iqn.2026-01.org.sensebus:demo
 host=demo-host
 poll_ms=1000
-event_limit_ms=20000
+event_limit_ms=60000
 
 keep=no
 install=yes

@@ -79,30 +79,30 @@ say "engine up, base image there"
 quiet compose build || die "the images cannot be built"
 say "images built"
 quiet compose up -d --no-build || die "compose up failed"
-sensebus wait --for synced --agent agent --timeout 60s || die "the agent does not see the target"
-until_true 60 healthy agent || die "the agent is attached and its health check does not say so"
+sensebus wait --for synced --agent agent --timeout 180s || die "the agent does not see the target"
+until_true 180 healthy agent || die "the agent is attached and its health check does not say so"
 say "everything up; the agent is logged in to the target"
 
 raise lun-added
-status=$(timeout 60 docker wait "$(container subscriber)") || die "the subscriber still waits 60 s after the condition"
+status=$(timeout 180 docker wait "$(container subscriber)") || die "the subscriber still waits 180 s after the condition"
 [ "$status" = 0 ] || die "the subscriber ended with status $status"
 docker logs "$(container subscriber)" 2>&1 | sed 's/^/       /'
 say "the subscriber saw the condition and ended with status 0"
 
 # Something to lose: several more conditions, acknowledged by then or not.
 raise lun-removed
-until_true 30 seen DEVICE_REMOVED || die "the removal did not become an event"
+until_true 180 seen DEVICE_REMOVED || die "the removal did not become an event"
 before=$SENSEBUS_CONTAINERS/before after=$SENSEBUS_CONTAINERS/after
 events >"$before"
 raise offline
 docker kill --signal KILL "$(container broker)" >/dev/null
 docker start "$(container broker)" >/dev/null
-until_true 60 healthy broker || die "the broker does not become healthy after it was killed"
+until_true 180 healthy broker || die "the broker does not become healthy after it was killed"
 say "broker killed and started again"
 
-until_true 60 seen DEVICE_NOT_READY || die "what happened around the kill never arrived"
+until_true 180 seen DEVICE_NOT_READY || die "what happened around the kill never arrived"
 raise online
-until_true 60 seen DEVICE_ONLINE || die "no events come after the restart"
+until_true 180 seen DEVICE_ONLINE || die "no events come after the restart"
 events >"$after"
 n_before=$(wc -l <"$before")
 head -n "$n_before" "$after" | cmp -s - "$before" || {

@@ -45,7 +45,7 @@ demo_pid=$!
 tries=0
 until grep -q 'seen:' "$output"; do
     tries=$((tries + 1))
-    { [ $tries -lt 600 ] && kill -0 $demo_pid; } || fail "the second demo does not come to its first event"
+    { [ $tries -lt 1800 ] && kill -0 $demo_pid; } || fail "the second demo does not come to its first event"
     sleep 0.1
 done
 pids=$(cat "$TMPDIR"/sensebus-demo.*/*.pid)
@@ -68,7 +68,7 @@ for pid in $pids; do
     tries=0
     while kill -0 "$pid" 2>/dev/null; do
         tries=$((tries + 1))
-        [ $tries -lt 200 ] || fail "process $pid outlived stop.sh"
+        [ $tries -lt 1800 ] || fail "process $pid outlived stop.sh"
         sleep 0.1
     done
 done

@@ -69,9 +69,11 @@ class Tree:
         self.link("/bus/scsi/devices/0:0:0:4", "../../.." + DISK)
 
     def write(self, path, text):
+        """Who reads it sees the old text or the new, and nothing in between, as in sysfs."""
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
-        with open(self.root + path, "w", encoding="ascii") as f:
+        with open(self.root + ".new", "w", encoding="ascii") as f:
             f.write(text + "\n")
+        os.replace(self.root + ".new", self.root + path)
 
     def link(self, path, target):
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
