@@ -21,6 +21,7 @@ target_name=iqn.2026-01.org.sensebus:demo
 host=demo-host
 poll_ms=1000
 event_limit_ms=60000
+start_limit_ms=60000
 
 keep=no
 install=yes
@@ -89,7 +90,7 @@ clean_up() {
     status=$?
     trap - EXIT INT TERM HUP
     if [ -n "$work" ] && [ "$keep" != kept ]; then
-        for name in program watch json agent broker; do stop "$name" TERM; done
+        for name in program watch json agent broker port; do stop "$name" TERM; done
         stop target KILL # tgtd does not listen to TERM
         rm -rf "$work"
     fi
@@ -141,8 +142,15 @@ sensebus=$(program sensebus)
 
 # ---- the target
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+hold_port() { # one that nobody else gets, also while the target is away: bound, and not listened on
+    start port python3 -c 'import signal, socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+signal.pause()'
+    until_true $start_limit_ms test -s "$work/port.log" || die "there is no free port"
+    target_port=$(cat "$work/port.log")
 }
 export TGT_IPC_SOCKET="$work/tgtd.ipc"
 control=1
@@ -150,7 +158,7 @@ adm() { tgtadm -C $control --lld iscsi "$@"; }
 
 target_start() {
     start target tgtd -f -C $control --iscsi "portal=127.0.0.1:$target_port"
-    until_true 10000 adm --op show --mode sys && has_portal # without its port it goes on all the same
+    until_true $start_limit_ms adm --op show --mode sys && has_portal # without its port it goes on all the same
 }
 has_portal() { adm --op show --mode portal | grep -q ":$target_port"; }
 target_configure() {
@@ -241,7 +249,7 @@ cause() { # WHAT "CODE CODE…" COMMAND…
 correlator=0x7f21
 program_registers() {
     start program "$sensebus" register "$host:$target_name:2" --correlator $correlator
-    until_true 20000 grep -q 'registered: session' "$work/program.log"
+    until_true $start_limit_ms grep -q 'registered: session' "$work/program.log"
 }
 program_ends() { stop program TERM; }
 program_heard() { # CODE: from its own stream, with its correlator
@@ -252,24 +260,18 @@ program_heard() { # CODE: from its own stream, with its correlator
 
 # ---- the show
 
-target_port=$(free_port)
+hold_port
 for lun in 1 2 3; do truncate -s 64M "$work/disk$lun"; done
 : >"$work/watch.log"
 : >"$work/json.log"
 
 heading "Sensebus demo"
-tries=0
-until target_start; do # a port that was free may be taken a moment later: then another
-    tries=$((tries + 1))
-    [ $tries -lt 5 ] || die "tgtd does not start"
-    stop target KILL
-    target_port=$(free_port)
-done
+target_start || die "tgtd does not start"
 target_configure 1 2
 say "target   $target_name at 127.0.0.1:$target_port, 2 logical units (tgtd)"
 
 start broker "$broker_program" --listen 127.0.0.1:0 --plaintext-roles all --port-file "$work/port" --data "$work/broker"
-until_true 20000 test -s "$work/port" || die "the broker does not start"
+until_true $start_limit_ms test -s "$work/port" || die "the broker does not start"
 SENSEBUS_BROKER=$(cat "$work/port")
 export SENSEBUS_BROKER
 say "broker   $SENSEBUS_BROKER"
@@ -334,7 +336,7 @@ say "  $step causes, $n_events events of $n_codes kinds; slowest: ${slowest#* } 
 
 if [ "$keep" = yes ]; then
     cat >"$work/stop.sh" <<END
-for name in watch json agent broker target; do
+for name in watch json agent broker port target; do
     signal=TERM
     [ \$name != target ] || signal=KILL # tgtd does not listen to TERM
     pid=\$(cat "$work/\$name.pid") || continue
