@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -193,13 +194,26 @@ static int take_datagram(struct netlink *n)
     if (len < 0)
         return -errno;
     if (header.msg_namelen != sizeof sender || sender.nl_pid != 0)
-        n->n_forged++;
+        n->ops->on_forged(n->data, sender.nl_pid, ++n->n_forged);
     else if (header.msg_flags & MSG_TRUNC)
         n->ops->on_lost(n->data, "a message of the kernel was longer than 16,384 bytes");
     else
         take_messages(n, (size_t)len);
     explicit_bzero(n->bytes, (size_t)len);
     return 0;
+}
+
+static void on_no_more(struct netlink *n, int rc)
+{
+    char reason[96];
+
+    if (n->overrun)
+        n->ops->on_lost(n->data, "the kernel's queue was full");
+    n->overrun = false;
+    if (rc == UV_EAGAIN)
+        return;
+    snprintf(reason, sizeof reason, "the socket failed: %s", uv_strerror(rc));
+    n->ops->on_lost(n->data, reason);
 }
 
 /* A queue that overflowed takes nothing until it is empty, and says so once (netlink_overrun of af_netlink.c): what was
@@ -217,9 +231,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         if (rc == UV_ENOBUFS) {
             n->overrun = true;
         } else if (rc < 0 && rc != UV_EINTR) {
-            if (n->overrun)
-                n->ops->on_lost(n->data, "the kernel's queue was full");
-            n->overrun = false;
+            on_no_more(n, rc);
             return;
         }
     }
@@ -271,11 +283,6 @@ void netlink_close(struct netlink *n, void (*cb)(void *data), void *data)
     n->on_closed = cb;
     n->on_closed_data = data;
     uv_close((uv_handle_t *)&n->poll, on_poll_closed);
-}
-
-uint64_t netlink_forged(const struct netlink *n)
-{
-    return n->n_forged;
 }
 
 int netlink_set_receive_bytes(struct netlink *n, int bytes)

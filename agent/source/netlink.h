@@ -35,10 +35,12 @@ struct netlink_message {
 struct netlink_ops {
     /* Valid until it returns. */
     void (*on_message)(void *data, const struct netlink_message *message);
-    /* Messages were lost: the kernel's queue was full, or one was longer than NETLINK_MAX_BYTES. */
+    /* Messages were lost: the kernel's queue was full, one was longer than NETLINK_MAX_BYTES, or the socket failed. */
     void (*on_lost)(void *data, const char *reason);
     /* A datagram that is no message, or ends in the middle of one. */
     void (*on_malformed)(void *data, size_t len);
+    /* A datagram that another process sent; it is dropped. `total` of them so far. */
+    void (*on_forged)(void *data, uint32_t port, uint64_t total);
 };
 
 /* Join. Callbacks come from the loop only. Returns 0 or a negative errno, among them UV_EPERM (no CAP_NET_ADMIN),
@@ -51,8 +53,6 @@ void netlink_close(struct netlink *n, void (*cb)(void *data), void *data);
 /* What netlink_open would return, and nothing left open. */
 int netlink_probe(const struct netlink_group *group);
 
-/* Datagrams of other processes so far. */
-uint64_t netlink_forged(const struct netlink *n);
 /* For tests, which cannot overflow a large one. */
 int netlink_set_receive_bytes(struct netlink *n, int bytes);
 int netlink_send(struct netlink *n, const void *bytes, size_t len);

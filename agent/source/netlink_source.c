@@ -85,10 +85,12 @@ static void on_message(void *data, const struct netlink_message *message)
     uint64_t suppressed;
 
     s->heard_wall_ns = s->proof_wall_ns = clock_wall_ns();
-    if (!s->kind->on_message(s, message) &&
-        log_limit_allow(&s->malformed_limit, clock_mono_ns() / 1000000, 5, &suppressed))
+    if (s->kind->on_message(s, message))
+        return;
+    if (log_limit_allow(&s->malformed_limit, clock_mono_ns() / 1000000, 5, &suppressed))
         log_warn("netlink.malformed", "source=%s type=%u bytes=%zu suppressed=%" PRIu64, s->kind->name, message->type,
                  message->len, suppressed);
+    s->ops->on_doubt(s->data, s->kind->source);
 }
 
 static void on_lost(void *data, const char *reason)
@@ -107,12 +109,23 @@ static void on_malformed(void *data, size_t len)
 
     if (log_limit_allow(&s->malformed_limit, clock_mono_ns() / 1000000, 5, &suppressed))
         log_warn("netlink.malformed", "source=%s bytes=%zu suppressed=%" PRIu64, s->kind->name, len, suppressed);
+    s->ops->on_doubt(s->data, s->kind->source);
+}
+
+static void on_forged(void *data, uint32_t port, uint64_t total)
+{
+    struct netlink_source *s = data;
+
+    if (log_limit_allow(&s->forged_limit, clock_mono_ns() / 1000000, 5, NULL))
+        log_warn("netlink.forged", "source=%s port=%" PRIu32 " total=%" PRIu64 " reason=\"not sent by the kernel\"",
+                 s->kind->name, port, total);
 }
 
 static const struct netlink_ops netlink_ops = {
     .on_message = on_message,
     .on_lost = on_lost,
     .on_malformed = on_malformed,
+    .on_forged = on_forged,
 };
 
 /* ------------------------------------------------------------------------------------------------ life */

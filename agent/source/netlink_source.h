@@ -33,7 +33,7 @@ struct netlink_source_kind {
     const char *absent; /* what is not there while the gate is not, and what loads it */
     /* Joined, nothing came yet: learn what there is. NULL = nothing to learn. */
     void (*on_armed)(struct netlink_source *s);
-    /* Returns false when the message is not whole; it is logged and left. */
+    /* Returns false when the message is not whole; it is logged and left, and all look whether something is missing. */
     bool (*on_message)(struct netlink_source *s, const struct netlink_message *message);
     /* Free what it holds beside itself. NULL = nothing. */
     void (*deinit)(struct netlink_source *s);
@@ -54,7 +54,7 @@ struct netlink_source {
     uint64_t proof_wall_ns;  /* the newest message of the kernel; 0 = never */
     uint32_t state;          /* enum SourceState, as told; 0 = not told yet */
     char reason[SOURCE_REASON_BYTES];
-    struct log_limit malformed_limit;
+    struct log_limit malformed_limit, forged_limit;
     int n_open; /* handles that are not closed yet */
     void (*on_stopped)(void *data);
     void *on_stopped_data;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The socket: opened from the loop, again after a while when that fails or it breaks; read until it is empty. */
+/* The socket: opened from the loop, again after a while when that fails or it breaks; read until it is empty. What was
+ * not heard between two sockets is lost, too. */
 #include "agent/source/uevent.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@
 #define KERNEL_GROUP       1
 #define BUFFER_BYTES       (8 << 20)
 #define RETRY_MS           10000
+#define BROKEN_RETRY_MS    1000
 #define MESSAGES_PER_TURN  256
 #define INITIAL_USER_INODE 0xEFFFFFFDu /* PROC_USER_INIT_INO of include/linux/proc_ns.h */
 
@@ -42,6 +44,8 @@ struct source {
     uint64_t newest_seqnum, last_proof_ns;
     uint64_t drained_ns; /* the socket was empty then */
     bool overrun;        /* the buffer was full, and is not drained yet */
+    uint64_t broken_ns;  /* since then nobody listens, after somebody did; 0 = not so */
+    uint64_t n_forged;
     struct log_limit forged_limit, malformed_limit;
     void (*on_stopped)(void *data);
     void *on_stopped_data;
@@ -183,9 +187,10 @@ static bool take(struct source *s, struct message *m, size_t len)
     struct uevent u;
 
     if (!is_from_kernel(m)) {
+        s->n_forged++;
         if (log_limit_allow(&s->forged_limit, uv_now(s->loop), 10, NULL))
-            log_warn("uevent.forged", "port=%" PRIu32 " bytes=%zu reason=\"not sent by the kernel\"", m->sender.nl_pid,
-                     len);
+            log_warn("uevent.forged", "port=%" PRIu32 " bytes=%zu total=%" PRIu64 " reason=\"not sent by the kernel\"",
+                     m->sender.nl_pid, len, s->n_forged);
         return false;
     }
     s->last_proof_ns = wall_ns;
@@ -216,9 +221,10 @@ static void break_off(struct source *s, int error)
 
     snprintf(reason, sizeof reason, "the socket for uevents failed: %s", uv_strerror(error));
     disarm(s);
-    uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
+    uv_timer_start(&s->retry, on_retry, BROKEN_RETRY_MS, 0);
     s->ops->on_coverage(s->data, SENSEBUS__V1__SOURCE__SOURCE_UEVENT, OFF, reason);
     lose(s, reason);
+    s->broken_ns = clock_wall_ns();
 }
 
 /* A socket that overflowed gets nothing until it is empty, and says so once (netlink_overrun of af_netlink.c): what was
@@ -266,6 +272,21 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* ------------------------------------------------------------------------------------------------ life */
 
+static int begin_to_listen(struct source *s)
+{
+    int rc = uv_poll_init(s->loop, &s->poll, s->fd);
+
+    if (rc < 0)
+        return rc;
+    s->n_open++;
+    s->poll.data = s;
+    s->newest_seqnum = 0;
+    s->overrun = false;
+    s->drained_ns = clock_wall_ns();
+    uv_poll_start(&s->poll, UV_READABLE, on_readable); /* it fails for closing handles only */
+    return 0;
+}
+
 static void on_retry(uv_timer_t *timer)
 {
     struct source *s = timer->data;
@@ -278,25 +299,20 @@ static void on_retry(uv_timer_t *timer)
         return;
     }
     state = open_socket(&s->fd, &s->buffer_bytes, reason, sizeof reason);
-    if (state != OFF) {
-        rc = uv_poll_init(s->loop, &s->poll, s->fd);
-        if (rc == 0) {
-            s->n_open++;
-            s->poll.data = s;
-            s->newest_seqnum = 0;
-            s->overrun = false;
-            s->drained_ns = clock_wall_ns();
-            uv_poll_start(&s->poll, UV_READABLE, on_readable);
-        } else {
-            snprintf(reason, sizeof reason, "no socket for uevents: %s", uv_strerror(rc));
-            close(s->fd);
-            s->fd = -1;
-            state = OFF;
-        }
+    if (state != OFF && (rc = begin_to_listen(s)) < 0) {
+        snprintf(reason, sizeof reason, "no socket for uevents: %s", uv_strerror(rc));
+        close(s->fd);
+        s->fd = -1;
+        state = OFF;
     }
     if (state == OFF)
         uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
     s->ops->on_coverage(s->data, SENSEBUS__V1__SOURCE__SOURCE_UEVENT, state, reason);
+    if (state == OFF || !s->broken_ns)
+        return;
+    s->ops->on_lost(s->data, SENSEBUS__V1__SOURCE__SOURCE_UEVENT, s->broken_ns, s->drained_ns,
+                    "nobody listened: the socket for uevents had failed");
+    s->broken_ns = 0;
 }
 
 static int start(const struct source_options *options, const struct source_ops *ops, void *data,

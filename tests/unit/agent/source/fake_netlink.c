@@ -79,3 +79,8 @@ void fake_netlink_garble(void)
 {
     open_one->ops->on_malformed(open_one->data, 3);
 }
+
+void fake_netlink_forge(void)
+{
+    open_one->ops->on_forged(open_one->data, 4711, 1);
+}

@@ -15,3 +15,4 @@ extern struct fake_netlink fake_netlink;
 void fake_netlink_send(uint16_t type, const void *payload, size_t len);
 void fake_netlink_lose(const char *reason);
 void fake_netlink_garble(void);
+void fake_netlink_forge(void);

@@ -63,7 +63,14 @@ static void on_coverage(void *data, uint32_t what, uint32_t state, const char *r
     armed = state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED;
 }
 
-static const struct source_ops ops = {.on_observation = on_observation, .on_lost = on_lost, .on_coverage = on_coverage};
+static void on_doubt(void *data, uint32_t what)
+{
+    (void)data;
+    (void)what;
+}
+
+static const struct source_ops ops = {
+    .on_observation = on_observation, .on_lost = on_lost, .on_doubt = on_doubt, .on_coverage = on_coverage};
 
 static void on_stopped(void *data)
 {

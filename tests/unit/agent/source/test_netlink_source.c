@@ -191,6 +191,16 @@ Test(netlink_source, goes_on_after_what_it_does_not_understand)
     fake_netlink_send(0x11, "", 0);
     fake_netlink_garble();
     cr_assert(r.n_lost == 0 && r.state == ARMED);
+    cr_assert_eq(r.n_doubts, 2, "it may have told something");
+}
+
+Test(netlink_source, what_is_forged_proves_nothing_and_changes_nothing)
+{
+    load_module();
+    wait_for(ARMED);
+    fake_netlink_forge();
+    cr_assert_eq(netlink_source_last_proof(source), 0);
+    cr_assert(r.n == 0 && r.n_lost == 0 && r.n_doubts == 0 && r.state == ARMED);
 }
 
 Test(netlink_source, reads_one_line_of_a_file)

@@ -5,11 +5,13 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sensebus/v1/agents.pb-c.h"
@@ -126,6 +128,45 @@ Test(uevent, what_the_kernel_sends_is_an_observation)
     close(fd);
 }
 
+/* What the table says in a user namespace of our own: only a process with one thread may make one. */
+static uint32_t check_elsewhere(char reason[SOURCE_REASON_BYTES])
+{
+    struct source_options options = {.sysfs_root = "/sys"};
+    struct {
+        int error;
+        uint32_t state;
+        char reason[SOURCE_REASON_BYTES];
+    } said = {0};
+    int ends[2], status;
+    pid_t child;
+
+    cr_assert_eq(pipe(ends), 0);
+    child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        said.error = unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 ? 0 : errno;
+        if (!said.error)
+            said.state = uevent_source.check(&options, said.reason, sizeof said.reason);
+        _exit(write(ends[1], &said, sizeof said) == sizeof said ? 0 : 1);
+    }
+    close(ends[1]);
+    cr_assert_eq(read(ends[0], &said, sizeof said), sizeof said);
+    close(ends[0]);
+    cr_assert(waitpid(child, &status, 0) == child && status == 0);
+    if (said.error)
+        SKIP("no user namespace of our own: %s", strerror(said.error));
+    memcpy(reason, said.reason, sizeof said.reason);
+    return said.state;
+}
+
+Test(uevent, in_the_network_namespace_of_another_user_namespace_it_is_off_and_says_so)
+{
+    char reason[SOURCE_REASON_BYTES];
+
+    cr_assert_eq(check_elsewhere(reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_assert_not_null(strstr(reason, "run the agent in the host's network namespace"), "%s", reason);
+}
+
 Test(uevent, what_another_process_sends_is_not)
 {
     struct sockaddr_nl group = {.nl_family = AF_NETLINK, .nl_groups = 1};
@@ -175,6 +216,53 @@ static bool has_two(void *data)
 {
     (void)data;
     return r.n == 2;
+}
+
+/* The source's own socket: the one that is in the kernel's group. */
+static int find_socket(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_nl own = {0};
+        socklen_t len = sizeof own;
+
+        if (getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.nl_family == AF_NETLINK && own.nl_groups == 1)
+            return fd;
+    }
+    return -1;
+}
+
+static bool is_off(void *data)
+{
+    (void)data;
+    return r.state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF;
+}
+
+static bool has_lost_twice(void *data)
+{
+    (void)data;
+    return r.n_lost == 2;
+}
+
+Test(uevent, a_socket_that_fails_is_a_loss_until_there_is_another)
+{
+    int fd = start(), own = find_socket(), kept = dup(own), nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    uint64_t broken;
+
+    cr_assert(own >= 0 && kept >= 0 && nothing >= 0);
+    cr_assert_eq(dup2(nothing, own), own); /* the loop still watches the socket, and reads something else */
+    cr_assert_eq(inject(fd, "change", DISK, UA), 0);
+    cr_assert(test_loop_until_true(&loop, is_off, NULL));
+    close(kept);
+    close(nothing);
+    cr_assert_not_null(strstr(r.reason, "failed"), "%s", r.reason);
+    cr_assert(r.n_lost == 1 && r.n == 0);
+    broken = r.lost_to;
+    cr_assert(test_loop_until_true(&loop, has_lost_twice, NULL), "it listens again");
+    cr_assert_neq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+    cr_assert(r.lost_from >= broken && r.lost_to >= r.lost_from);
+    cr_assert_eq(inject(fd, "change", DISK, UA), 0);
+    cr_assert(test_loop_until_true(&loop, has_one, NULL));
+    close(fd);
 }
 
 Test(uevent, a_full_buffer_is_a_loss_and_what_was_in_it_is_read)
