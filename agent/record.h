@@ -36,6 +36,8 @@ struct record_place {
     const char *target_name, *portal;   /* NULL when not known */
     const struct identity *identity;    /* of the unit, NULL when not known */
     const struct record_kernel *kernel; /* NULL: a session of the agent's own, which is iSCSI and has no bus */
+    const char *initiator;              /* whom a served unit told it, NULL else: storm control keeps them apart. It is
+                                           not in the record but in its words */
 };
 
 /* The reporter's own words. */

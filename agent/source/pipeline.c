@@ -86,8 +86,10 @@ static void tell(struct pipeline *p, const struct merged *e, uint64_t now_ns)
         return;
     }
     merged_record(e, &record);
-    if (lead->source == SENSEBUS__V1__SOURCE__SOURCE_TARGET)
+    if (lead->source == SENSEBUS__V1__SOURCE__SOURCE_TARGET) {
         record.mode = SENSEBUS__V1__MODE__MODE_TARGET;
+        record.place.initiator = lead->object;
+    }
     if (lead->place.host >= 0) {
         identity_fill_place(&place,
                             identity_sysfs_find(p->identities, p->root, &lead->place, lead->boot_ns, now_ns, &fallback),

@@ -81,7 +81,8 @@ static bool keep_place(struct storm_held *h)
         }
         h->kernel.names = h->names;
     }
-    return keep_text(h, &p->adapter) && keep_text(h, &p->target_name) && keep_text(h, &p->portal);
+    return keep_text(h, &p->adapter) && keep_text(h, &p->target_name) && keep_text(h, &p->portal) &&
+           keep_text(h, &p->initiator);
 }
 
 static void add_evidence(struct storm_held *h, const struct record_native *n)

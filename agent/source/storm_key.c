@@ -77,7 +77,7 @@ void storm_key_of(const struct record *r, const uint64_t seed[2], struct storm_k
     else
         said = hash_native(seed, r);
     *out = (struct storm_key){
-        .identity = hash_text(seed, 3, identity_text(r)),
+        .identity = hash_text(seed, hash_text(seed, 3, identity_text(r)), r->place.initiator),
         .said = said,
         .code = r->code,
         .source = r->source,
@@ -122,10 +122,15 @@ static void print_place(const struct record_place *p, char *out, size_t cap)
         snprintf(out + at, cap - at, "/%" PRId64, p->lun);
 }
 
+static const char *who_text(const struct record *r)
+{
+    return r->place.initiator ? r->place.initiator : identity_text(r);
+}
+
 const char *storm_key_text(const struct record *r, char buf[STORM_KEY_BYTES])
 {
     const struct registry_entry *entry = registry_find(r->code);
-    const char *name = r->place.target_name ? r->place.target_name : "", *who = identity_text(r);
+    const char *name = r->place.target_name ? r->place.target_name : "", *who = who_text(r);
     char place[160], said[96];
     struct sense sense;
 

@@ -2,9 +2,10 @@
 /* Which conditions are equal for storm control, and which device says them.
  *
  * The device is the place: adapter, controller, bus, target, LUN, target name. The key is that, and the designator
- * (else the serial number) of the unit, code, source, scope, mode, synthetic, and what was said: sense key, ASC and
- * ASCQ, or name, code, subcode and parameters of the native record where there is no sense. (Parameters of Fibre
- * Channel count its messages: they do not.) Texts are kept as keyed hashes. Pure. */
+ * (else the serial number) of the unit, the initiator where a served unit told it, code, source, scope, mode,
+ * synthetic, and what was said: sense key, ASC and ASCQ, or name, code, subcode and parameters of the native record
+ * where there is no sense. (Parameters of Fibre Channel count its messages: they do not.) Texts are kept as keyed
+ * hashes. Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -127,6 +127,22 @@ Test(storm, what_differs_in_key_is_not_equal)
     storm_free(s);
 }
 
+Test(storm, what_a_served_unit_told_another_initiator_is_not_equal)
+{
+    char name[] = "iqn.a";
+    struct storm *s = storm_of((struct storm_options){0});
+    struct record r = said(1, CODE(ALUA_STATE_CHANGED), "target_cmd_complete", 10);
+
+    r.place.initiator = name;
+    cr_assert_eq(take(s, r, 0), STORM_TELL);
+    cr_assert_eq(take(s, r, 1), STORM_HELD);
+    r.place.initiator = "iqn.b";
+    cr_assert_eq(take(s, r, 2), STORM_TELL);
+    name[4] = 'x'; /* borrowed only while it is taken */
+    cr_assert_str_eq(comes(s, 1001), "target_cmd_complete lun 1 x1 10..10");
+    storm_free(s);
+}
+
 Test(storm, distinct_senses_are_kept_and_what_does_not_fit_is_counted)
 {
     struct storm *s = storm_of((struct storm_options){0});
