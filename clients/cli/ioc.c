@@ -14,7 +14,8 @@ static const char USAGE[] = "usage: sensebus ioc HOST [--adapter NAME] [-o FORMA
                             "\n"
                             "Examples:\n"
                             "  sensebus ioc db-07\n"
-                            "  sensebus ioc db-07 --adapter iscsi0 -o json";
+                            "  sensebus ioc db-07 --adapter iscsi0 -o json\n"
+                            "  sensebus ioc db-07 --adapter host3   # of the host's own kernel";
 
 static const struct {
     uint32_t bit;

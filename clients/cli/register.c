@@ -13,7 +13,7 @@
 #include "proto/message.h"
 #include "sensebus/v1/adapter.pb-c.h"
 
-static const char USAGE[] = "usage: sensebus register HOST:TARGET[:LUN] | --session ID [OPTIONS]\n"
+static const char USAGE[] = "usage: sensebus register HOST:TARGET[:LUN] | HOST:H:C:T:L | --session ID [OPTIONS]\n"
                             "\n"
                             "SCIOEVENT: open a session of a device, register for its events, and print them\n"
                             "until interrupted. A session takes one registration in its life, and a device one\n"
@@ -26,6 +26,7 @@ static const char USAGE[] = "usage: sensebus register HOST:TARGET[:LUN] | --sess
                             "Examples:\n"
                             "  sensebus register db-07:iqn.2026-01.example:disks:3 --correlator 0x7f21\n"
                             "  sensebus register db-07:iqn.2026-01.example:disks:3 --shared -o ndjson\n"
+                            "  sensebus register db-07:3:0:0:4      # H:C:T:L of the host's own kernel\n"
                             "  sensebus register --session s18f2a00000001 --count 1";
 
 /* Of a target-mode session. */
