@@ -294,7 +294,7 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
         {"insecure", 0, OPTION_FLAG, &c->insecure, NULL, "SENSEBUS_INSECURE", 0, 0,
          "deliver beyond this machine, though the connection is not encrypted"},
         {"target", 't', OPTION_LIST, &c->target_texts, "URL", "SENSEBUS_TARGET", 0, 0,
-         "target to watch, iscsi://HOST[:PORT]/NAME[/LUN]; repeatable"},
+         "target to watch, iscsi://HOST[:PORT][,HOST[:PORT]].../NAME[/LUN]; repeatable"},
         {"discover", 'd', OPTION_LIST, &c->discover_texts, "HOST[:PORT]", "SENSEBUS_DISCOVER", 0, 0,
          "portal whose targets are watched; repeatable"},
         {"discover-interval", 0, OPTION_DURATION, &c->discover_interval_ms, "TIME", "SENSEBUS_DISCOVER_INTERVAL", 100,

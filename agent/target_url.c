@@ -95,20 +95,44 @@ static int parse_lun(const char *text, struct target_url *out, char *err, size_t
     return 0;
 }
 
+/* "A,B,C" */
+static int parse_portals(char *text, struct target_url *out, char *err, size_t err_len)
+{
+    int rc = 0;
+
+    for (char *next = text; rc == 0 && next;) {
+        char *one = strsep(&next, ",");
+
+        if (out->n_portals == TARGET_MAX_PORTALS) {
+            snprintf(err, err_len, "more than %d portals", TARGET_MAX_PORTALS);
+            return UV_EINVAL;
+        }
+        rc = target_portal_parse(one, out->portals[out->n_portals], err, err_len);
+        for (size_t i = 0; rc == 0 && i < out->n_portals; i++) {
+            if (strcmp(out->portals[i], out->portals[out->n_portals]) == 0) {
+                snprintf(err, err_len, "portal %s is there twice", out->portals[i]);
+                rc = UV_EINVAL;
+            }
+        }
+        out->n_portals++;
+    }
+    return rc;
+}
+
 int target_url_parse(const char *text, struct target_url *out, char *err, size_t err_len)
 {
     struct target_url url = {.lun = -1};
-    char copy[sizeof SCHEME + TARGET_PORTAL_BYTES + TARGET_NAME_BYTES + 8];
-    char *portal, *name, *lun;
+    char copy[sizeof SCHEME + TARGET_MAX_PORTALS * TARGET_PORTAL_BYTES + TARGET_NAME_BYTES + 8];
+    char *portals, *name, *lun;
     int rc;
 
     if (strncmp(text, SCHEME, strlen(SCHEME)) != 0 || strlen(text) >= sizeof copy) {
-        snprintf(err, err_len, "\"%.80s\": a target is iscsi://HOST[:PORT]/NAME[/LUN]", text);
+        snprintf(err, err_len, "\"%.80s\": a target is iscsi://HOST[:PORT][,HOST[:PORT]]/NAME[/LUN]", text);
         return UV_EINVAL;
     }
     strcpy(copy, text + strlen(SCHEME));
-    portal = copy;
-    name = strchr(portal, '/');
+    portals = copy;
+    name = strchr(portals, '/');
     if (!name) {
         snprintf(err, err_len, "\"%.80s\": the target's name is missing (iscsi://HOST[:PORT]/NAME[/LUN])", text);
         return UV_EINVAL;
@@ -122,7 +146,7 @@ int target_url_parse(const char *text, struct target_url *out, char *err, size_t
         return UV_EINVAL;
     }
     strcpy(url.name, name);
-    rc = target_portal_parse(portal, url.portal, err, err_len);
+    rc = parse_portals(portals, &url, err, err_len);
     if (rc == 0 && lun)
         rc = parse_lun(lun, &url, err, err_len);
     if (rc == 0)

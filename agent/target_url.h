@@ -9,9 +9,12 @@
 #define TARGET_NAME_BYTES   224 /* RFC 7143 section 4.2.7.1: 223 bytes */
 #define TARGET_PORTAL_BYTES 128
 
-/* "iscsi://HOST[:PORT]/IQN[/LUN]". */
+#define TARGET_MAX_PORTALS 16
+
+/* "iscsi://HOST[:PORT][,HOST[:PORT]]…/IQN[/LUN]". */
 struct target_url {
-    char portal[TARGET_PORTAL_BYTES]; /* with port */
+    char portals[TARGET_MAX_PORTALS][TARGET_PORTAL_BYTES]; /* each with port, in the order given, none twice */
+    size_t n_portals;                                      /* at least 1 */
     char name[TARGET_NAME_BYTES];
     int32_t lun; /* -1 = all */
 };

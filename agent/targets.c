@@ -87,6 +87,28 @@ struct watch *targets_find(const struct targets *t, const char *name, int32_t nu
     return NULL;
 }
 
+/* Those of them that are new. */
+static int add_portals(struct watch *w, const struct target_url *url)
+{
+    int result = UV_EEXIST;
+
+    for (size_t i = 0; i < url->n_portals; i++) {
+        int rc = watch_add_portal(w, url->portals[i]);
+
+        if (rc == UV_EEXIST)
+            continue;
+        if (rc == 0)
+            log_info("targets.portal", "target=%s portal=%s number=%zu", w->target_name, url->portals[i], w->n_portals);
+        else if (rc != UV_ENOSPC || !w->told_full)
+            log_warn("targets.portal", "target=%s portal=%s is not used, reason=\"%s\"", w->target_name,
+                     url->portals[i], rc == UV_ENOSPC ? "too many portals" : uv_strerror(rc));
+        w->told_full = w->told_full || rc == UV_ENOSPC;
+        if (rc == 0 || result != 0)
+            result = rc;
+    }
+    return result;
+}
+
 int targets_add(struct targets *t, const struct target_url *url)
 {
     static const struct watch_ops ops = {
@@ -94,7 +116,7 @@ int targets_add(struct targets *t, const struct target_url *url)
     const struct chap *chap = chap_list_find(t->options.chap, url->name);
     struct watch_options options = {
         .target_name = url->name,
-        .portal = url->portal,
+        .portal = url->portals[0],
         .lun = url->lun,
         .adapter = ADAPTER_ISCSI,
         .initiator_name = t->options.initiator_name,
@@ -106,11 +128,11 @@ int targets_add(struct targets *t, const struct target_url *url)
         .counts = t->options.counts,
         .session_api = &iscsi_session_libiscsi,
     };
-    struct watch *w;
+    struct watch *w = find_watch(t, url->name);
     int rc;
 
-    if (find_watch(t, url->name))
-        return UV_EEXIST;
+    if (w)
+        return url->lun == w->options.lun ? add_portals(w, url) : UV_EEXIST;
     if (t->n_watches == TARGETS_MAX)
         return UV_ENOSPC;
     if (chap) {
@@ -135,8 +157,9 @@ int targets_add(struct targets *t, const struct target_url *url)
     }
     t->watches[t->n_watches++] = w;
     t->n_running++;
-    log_info("targets.added", "target=%s portal=%s number=%d chap=%s", url->name, url->portal, options.alias,
+    log_info("targets.added", "target=%s portal=%s number=%d chap=%s", url->name, url->portals[0], options.alias,
              chap ? chap->user : "none");
+    add_portals(w, url);
     on_health(w, t);
     return 0;
 }
@@ -162,8 +185,9 @@ static void set_discovery(struct discovery *d, uint32_t state, const char *reaso
 /* "address:port,tpgt" -> "address:port". */
 static bool take_discovered(struct discovery *d, const struct iscsi_discovered *found)
 {
-    struct target_url url = {.lun = -1};
+    struct target_url url = {.lun = -1, .n_portals = 1};
     char portal[TARGET_PORTAL_BYTES], err[128];
+    struct watch *w;
     int rc;
 
     if (!target_name_valid(found->target_name))
@@ -171,10 +195,11 @@ static bool take_discovered(struct discovery *d, const struct iscsi_discovered *
     snprintf(url.name, sizeof url.name, "%s", found->target_name);
     snprintf(portal, sizeof portal, "%s", found->portal);
     portal[strcspn(portal, ",")] = 0;
-    if (target_portal_parse(portal, url.portal, err, sizeof err) < 0)
-        snprintf(url.portal, sizeof url.portal, "%s", d->portal); /* none, or nonsense: where we asked */
-    rc = targets_add(d->targets, &url);
-    if (rc < 0 && rc != UV_EEXIST)
+    if (target_portal_parse(portal, url.portals[0], err, sizeof err) < 0)
+        snprintf(url.portals[0], sizeof url.portals[0], "%s", d->portal); /* none, or nonsense: where we asked */
+    w = find_watch(d->targets, url.name);
+    rc = w ? add_portals(w, &url) : targets_add(d->targets, &url);
+    if (rc < 0 && rc != UV_EEXIST && !w)
         log_error("targets.add", "target=%s reason=\"%s\"", url.name, uv_strerror(rc));
     return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The targets that are watched: those of the configuration, and those that discovery finds.
  *
- * A target is watched once, by its name, at the portal it was first found at, until the agent ends. Each keeps its
- * number (the target id in addresses) over restarts: the numbers live in a file of the state directory. */
+ * A target is watched once, by its name, until the agent ends; portals where it is found later are tried when those
+ * known before fail. Each keeps its number (the target id in addresses) over restarts: the numbers live in a file of the
+ * state directory. */
 #pragma once
 
 #include <stdbool.h>
@@ -68,7 +69,8 @@ struct targets {
 /* Read the numbers. Returns 0 or a negative errno. */
 int targets_init(struct targets *t, uv_loop_t *loop, const struct targets_options *options,
                  const struct targets_ops *ops, void *data);
-/* UV_EEXIST when it is watched already, UV_ENOSPC beyond TARGETS_MAX, UV_ENOMEM. */
+/* A target that is watched already gets the portals that are new; UV_EEXIST when none is, or another LUN is wanted.
+ * UV_ENOSPC beyond TARGETS_MAX, or TARGET_MAX_PORTALS; UV_ENOMEM. */
 int targets_add(struct targets *t, const struct target_url *url);
 /* Ask `portal` for its targets, now and every discover_interval_ms. */
 int targets_discover(struct targets *t, const char *portal);

@@ -3,11 +3,11 @@
  * then a poll of every unit at each tick. "Reported LUNs data has changed", or a unit that is suddenly not supported,
  * asks for a survey: when the units are quiet, REPORT LUNS, one event for all who said so, then the differences.
  *
- * Cannot connect, login refused: reported once, back to WAITING with back-off.
- * Session lost: NEXUS_LOST, WAITING; the login that succeeds after that is NEXUS_RESTORED, and a survey finds what
- * changed meanwhile.
- * A task management function that a subscriber asked for ended our command with its own: it is sent again.
- * The target asks for logout or negotiation: event, LEAVING, SESSION_STOPPED, WAITING.
+ * Cannot connect, login refused: reported once for each portal; the next portal, without delay until each had its try,
+ * then WAITING with back-off.
+ * Session lost: NEXUS_LOST, WAITING, the next portal; the login that succeeds after that is NEXUS_RESTORED, and a
+ * survey finds what changed meanwhile. A task management function that a subscriber asked for ended our command with
+ * its own: it is sent again. The target asks for logout or negotiation: event, LEAVING, SESSION_STOPPED, WAITING.
  * watch_stop: LEAVING, SESSION_STOPPED, STOPPED; from the states without a session STOPPED at once.
  *
  *              dial   login  end     leave    stop
@@ -235,7 +235,9 @@ static void on_login(struct iscsi_session *s, void *data, const char *portal)
     move(w, WATCH_UP);
     snprintf(w->portal, sizeof w->portal, "%s", portal);
     w->up_since_ns = clock_mono_ns();
-    w->failure.any = w->redirection.any = false;
+    for (size_t i = 0; i < w->n_portals; i++)
+        w->portals[i].failure.any = w->portals[i].redirection.any = false;
+    w->n_failed = 0;
     w->time2wait_ms = 0;
     report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED, &native);
     w->lost = false;
@@ -265,35 +267,36 @@ static const char *end_name(enum iscsi_session_end end)
     return "unknown";
 }
 
-static bool same_redirection(const struct watch *w)
+static bool same_redirection(const struct watch_portal *p, const char *moved_to)
 {
-    return w->redirection.any && strcmp(w->redirection.to, w->moved_to) == 0;
+    return p->redirection.any && strcmp(p->redirection.to, moved_to) == 0;
 }
 
-static bool same_failure(const struct watch *w, const struct iscsi_session_fate *fate)
+static bool same_failure(const struct watch_portal *p, const struct iscsi_session_fate *fate)
 {
-    return w->failure.any && w->failure.end == fate->end && w->failure.status_class == fate->status_class &&
-           w->failure.status_detail == fate->status_detail;
+    return p->failure.any && p->failure.end == fate->end && p->failure.status_class == fate->status_class &&
+           p->failure.status_detail == fate->status_detail;
 }
 
-/* A login that failed: news only when it failed differently the last time. That a lost target cannot be reached is what
- * NEXUS_LOST said. */
+/* A login that failed: news only when it failed differently the last time at this portal. That a lost target cannot be
+ * reached is what NEXUS_LOST said. */
 static void report_failure(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
 {
+    struct watch_portal *p = &w->portals[w->at_portal];
     bool redirect = fate->end == ISCSI_END_LOGIN_STATUS && fate->status_class == 1;
-    bool same = redirect ? same_redirection(w) : same_failure(w, fate);
+    bool same = redirect ? same_redirection(p, w->moved_to) : same_failure(p, fate);
     struct record_native native = {.name = end_name(fate->end), .detail = detail};
 
     if (same || (w->lost && fate->end == ISCSI_END_UNREACHABLE))
         return;
     if (redirect) {
-        w->redirection.any = true;
-        memcpy(w->redirection.to, w->moved_to, sizeof w->redirection.to);
+        p->redirection.any = true;
+        memcpy(p->redirection.to, w->moved_to, sizeof p->redirection.to);
     } else {
-        w->failure.any = true;
-        w->failure.end = fate->end;
-        w->failure.status_class = fate->status_class;
-        w->failure.status_detail = fate->status_detail;
+        p->failure.any = true;
+        p->failure.end = fate->end;
+        p->failure.status_class = fate->status_class;
+        p->failure.status_detail = fate->status_detail;
     }
     if (fate->end == ISCSI_END_LOGIN_STATUS) {
         native.code = fate->status_class;
@@ -353,10 +356,11 @@ static void stopped(struct watch *w)
     uv_close((uv_handle_t *)&w->settle, on_timer_closed);
 }
 
-/* The delay before the next dial. A target that refuses us is asked more rarely than one that is away. */
+/* The delay before the next dial. A target that refuses us is asked more rarely than one that is away. What the target
+ * asked for is waited once. */
 static uint32_t next_delay(struct watch *w, bool refused)
 {
-    uint32_t delay;
+    uint32_t delay, time2wait_ms = w->time2wait_ms;
 
     if (w->up_since_ns && clock_mono_ns() - w->up_since_ns >= STEADY_NS)
         backoff_reset(&w->redial);
@@ -364,7 +368,21 @@ static uint32_t next_delay(struct watch *w, bool refused)
         backoff_reset(&w->refused);
     w->up_since_ns = 0;
     delay = backoff_next(refused ? &w->refused : &w->redial, random_next(w));
-    return delay > w->time2wait_ms ? delay : w->time2wait_ms;
+    w->time2wait_ms = 0;
+    return delay > time2wait_ms ? delay : time2wait_ms;
+}
+
+/* A session or a login ended: the portal to dial next, and how soon. Who logged out because the target asked for it
+ * comes back to the same portal, and who was sent elsewhere goes there. */
+static uint32_t next_dial(struct watch *w, enum watch_state was, bool refused)
+{
+    if (was == WATCH_DIALLING && !w->moved_to[0])
+        w->n_failed++;
+    if (was != WATCH_LEAVING && !w->moved_to[0])
+        w->at_portal = (w->at_portal + 1) % w->n_portals;
+    if (was == WATCH_DIALLING && !w->moved_to[0] && w->n_failed % w->n_portals != 0)
+        return 0; /* not each of them had its try */
+    return next_delay(w, refused);
 }
 
 static void on_end(struct iscsi_session *s, void *data, const struct iscsi_session_fate *fate)
@@ -396,7 +414,7 @@ static void on_end(struct iscsi_session *s, void *data, const struct iscsi_sessi
     }
     move(w, WATCH_WAITING);
     set_health(w, WATCH_OFF, reason);
-    dial_later(w, next_delay(w, fate->end == ISCSI_END_LOGIN_STATUS));
+    dial_later(w, next_dial(w, was, fate->end == ISCSI_END_LOGIN_STATUS));
 }
 
 static void on_sense(struct iscsi_session *s, void *data, uint64_t lun_raw, int opcode, const uint8_t *sense,
@@ -538,7 +556,7 @@ static void on_dial(uv_timer_t *timer)
     struct iscsi_session_options options = {
         .initiator_name = w->options.initiator_name,
         .target_name = w->target_name,
-        .portal = w->portal_wanted,
+        .portal = w->moved_to[0] ? w->moved_to : w->portals[w->at_portal].text,
         .chap_user = w->options.chap_user,
         .chap_secret = w->options.chap_secret,
         .mutual_chap_user = w->options.mutual_chap_user,
@@ -550,8 +568,8 @@ static void on_dial(uv_timer_t *timer)
     };
     int rc;
 
-    if (w->moved_to[0])
-        options.portal = w->moved_to;
+    snprintf(w->portal, sizeof w->portal, "%s", options.portal);
+    w->portal[strcspn(w->portal, ",")] = 0; /* a redirection may name the portal group */
     rc = w->options.session_api->open(w->loop, &options, &ops, w, &w->session);
 
     if (rc < 0) {
@@ -562,7 +580,8 @@ static void on_dial(uv_timer_t *timer)
         snprintf(text, sizeof text, "cannot dial: %s", uv_strerror(rc));
         report_failure(w, &fate, text);
         set_health(w, WATCH_OFF, text);
-        dial_later(w, next_delay(w, true));
+        w->moved_to[0] = 0; /* may be nonsense */
+        dial_later(w, next_dial(w, WATCH_DIALLING, true));
         return;
     }
     move(w, WATCH_DIALLING);
@@ -575,21 +594,42 @@ static void dial_later(struct watch *w, uint32_t delay_ms)
 
 /* ------------------------------------------------------------------------------------------------ life */
 
+int watch_add_portal(struct watch *w, const char *portal)
+{
+    struct watch_portal *bigger;
+
+    for (size_t i = 0; i < w->n_portals; i++)
+        if (strcmp(w->portals[i].text, portal) == 0)
+            return UV_EEXIST;
+    if (strlen(portal) >= sizeof w->portals[0].text)
+        return UV_EINVAL;
+    if (w->n_portals == TARGET_MAX_PORTALS)
+        return UV_ENOSPC;
+    bigger = realloc(w->portals, (w->n_portals + 1) * sizeof *bigger);
+    if (!bigger)
+        return UV_ENOMEM;
+    w->portals = bigger;
+    w->portals[w->n_portals] = (struct watch_portal){0};
+    strcpy(w->portals[w->n_portals++].text, portal);
+    return 0;
+}
+
 int watch_start(struct watch *w, uv_loop_t *loop, const struct watch_options *options, const struct watch_ops *ops,
                 void *data)
 {
+    int rc;
+
     memset(w, 0, sizeof *w);
     w->target_name = strdup(options->target_name);
-    w->portal_wanted = strdup(options->portal);
-    if (!w->target_name || !w->portal_wanted) {
+    rc = w->target_name ? watch_add_portal(w, options->portal) : UV_ENOMEM;
+    if (rc < 0) {
         free(w->target_name);
-        free(w->portal_wanted);
-        return UV_ENOMEM;
+        return rc;
     }
     w->loop = loop;
     w->options = *options;
     w->options.target_name = w->target_name;
-    w->options.portal = w->portal_wanted;
+    w->options.portal = NULL; /* the caller's */
     snprintf(w->portal, sizeof w->portal, "%s", options->portal);
     w->ops = ops;
     w->data = data;
@@ -632,6 +672,6 @@ void watch_deinit(struct watch *w)
     assert(!w->asks);
     free(w->luns_changed);
     free(w->target_name);
-    free(w->portal_wanted);
+    free(w->portals);
     memset(w, 0, sizeof *w);
 }

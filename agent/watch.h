@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One target, watched: dialled, logged in, its logical units identified and polled, lost, dialled again, for ever.
+/* One target, watched: dialled, logged in, its logical units identified and polled, lost, dialled again, for ever; at
+ * its portals one after the other.
  *
- * Invariants: at most one session at a time; every asynchronous message and every sense of the session is judged
- * exactly once; a state (lost, refused, not ready) is reported when it begins and when it ends, not while it lasts.
- * Only commands of command.h are sent, at most WATCH_MAX_IN_FLIGHT at a time; what subscribers ask for goes beside them
- * (ask.h). */
+ * Invariants: at most one session at a time, whatever the number of portals; every asynchronous message and every sense
+ * of the session is judged exactly once; a state (lost, refused, not ready) is reported when it begins and when it
+ * ends, not while it lasts. Only commands of command.h are sent, at most WATCH_MAX_IN_FLIGHT at a time; what
+ * subscribers ask for goes beside them (ask.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +17,7 @@
 #include "agent/inventory.h"
 #include "agent/iscsi/session.h"
 #include "agent/record.h"
+#include "agent/target_url.h"
 #include "agent/unit.h"
 #include "runtime/backoff.h"
 #include "runtime/log.h"
@@ -27,7 +29,7 @@ struct ask;
 struct watch;
 
 struct watch_options {
-    const char *target_name, *portal; /* copied */
+    const char *target_name, *portal; /* copied; the portal dialled first, watch_add_portal for more */
     int32_t lun;                      /* watch only this one; -1 = all */
     int32_t alias;                    /* target number in addresses */
     const char *adapter;              /* borrowed for the life of the watch */
@@ -80,11 +82,29 @@ struct watch_luns_changed {
     } said[RECORD_MAX_EVIDENCE + 1];
 };
 
+/* Where the target can be reached, and what was told of the last try there, so that it is told once. */
+struct watch_portal {
+    char text[128];
+    struct {
+        bool any;
+        enum iscsi_session_end end;
+        uint8_t status_class, status_detail;
+    } failure;
+    struct {
+        bool any;
+        char to[128];
+    } redirection; /* likewise: a dead portal behind it makes the two alternate */
+};
+
 struct watch {
     uv_loop_t *loop;
     struct watch_options options;
-    char *target_name, *portal_wanted;
-    char portal[128]; /* as reached, else as wanted */
+    char *target_name;
+    struct watch_portal *portals; /* in the order in which they are tried */
+    size_t n_portals, at_portal;  /* of the session, else of the next dial */
+    size_t n_failed;              /* logins since the last one that succeeded */
+    bool told_full;               /* that there were more portals than are kept */
+    char portal[128];             /* as reached, else as dialled last */
     const struct watch_ops *ops;
     void *data;
 
@@ -99,17 +119,8 @@ struct watch {
     uint32_t time2wait_ms; /* before the next dial, as the target wished */
     uint64_t up_since_ns;
 
-    bool stopping; /* watch_stop was called */
-    bool lost;     /* ended without logout, not yet restored */
-    struct {
-        bool any;
-        enum iscsi_session_end end;
-        uint8_t status_class, status_detail;
-    } failure; /* last one reported, so that it is reported once */
-    struct {
-        bool any;
-        char to[128];
-    } redirection;  /* likewise: a dead portal behind it makes the two alternate */
+    bool stopping;  /* watch_stop was called */
+    bool lost;      /* ended without logout, not yet restored */
     bool leave_due; /* the target asked for logout before login was through */
 
     enum watch_survey survey;
@@ -132,9 +143,12 @@ struct watch {
     struct log_limit reject_limit;
 };
 
-/* Begin to watch. Returns 0 or UV_ENOMEM; on failure nothing stays. */
+/* Begin to watch. Returns 0, UV_EINVAL (the portal is too long) or UV_ENOMEM; on failure nothing stays. */
 int watch_start(struct watch *w, uv_loop_t *loop, const struct watch_options *options, const struct watch_ops *ops,
                 void *data);
+/* Another portal of the target, tried behind those that are known. UV_EEXIST when it is known, UV_ENOSPC beyond
+ * TARGET_MAX_PORTALS, UV_EINVAL when it is too long, UV_ENOMEM. */
+int watch_add_portal(struct watch *w, const char *portal);
 /* Log out and end; on_stopped follows, from the loop, within a few seconds. */
 void watch_stop(struct watch *w);
 /* After on_stopped. */

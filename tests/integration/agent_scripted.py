@@ -5,7 +5,7 @@ import struct
 
 from agent_program import *
 
-from scripted_target import ScriptedTarget, sense, sense_segment
+from scripted_target import ScriptedTarget, sense, sense_segment, text_of
 
 ALLOWED = {0x00, 0x03, 0x12, 0xA0, 0x25, 0x9E, 0x1A, 0x5A}
 
@@ -212,6 +212,46 @@ def test_a_redirect_is_told_and_followed():
             moved, started = seen.expect(("ADDRESS_CHANGED", None), ("SESSION_STARTED", None))
             check(there.portal in moved.native.detail, moved.native.detail)
             check_equal(started.device.portal, there.portal, "portal reached")
+
+
+def test_a_lost_target_is_found_at_its_next_portal():
+    with ScriptedTarget() as one, ScriptedTarget() as two, Broker() as broker, \
+            Agent(broker, targets=[f"iscsi://{one.portal},{two.portal}/{one.name}"], poll="50ms") as agent, \
+            Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+        seen = Seen(subscription, agent)
+        started, = seen.expect(("SESSION_STARTED", None))
+        check_equal(started.device.portal, one.portal, "the first of the list")
+        one.wait(lambda: all(polled_after_capacity(one, lun) for lun in one.units), "all units polled")
+        one.fin()
+        lost, restored = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+        check_equal((lost.device.portal, restored.device.portal), (one.portal, two.portal), "portals of the two events")
+        two.wait(lambda: all(polled_after_capacity(two, lun) for lun in two.units), "all units polled")
+        two.queue_sense(1, sense(6, 0x2A, 0x01))
+        event, = seen.expect(("MODE_PARAMETERS_CHANGED", 1))
+        check_equal(event.device.portal, two.portal, "the portal of the session that saw it")
+        one.set(refuse_login=[2, 3])
+        two.set(refuse_login=[3, 1])
+        two.fin()
+        _, *refused = seen.expect(("NEXUS_LOST", None), ("LOGIN_FAILED", None), ("LOGIN_FAILED", None))
+        check_equal([(e.device.portal, e.native.subcode) for e in refused], [(one.portal, 0x203), (two.portal, 0x301)])
+        two.wait(lambda: len(two.connections) >= 4, "more tries")
+        two.unset("refuse_login")
+        restored, = seen.expect(("NEXUS_RESTORED", None))  # what both go on refusing was told once
+        check_equal(restored.device.portal, two.portal)
+        seen.nothing_more()
+
+
+def test_portals_of_a_discovery_are_tried_in_turn():
+    with ScriptedTarget() as one, ScriptedTarget() as two, Broker() as broker:
+        one.set(text=text_of([("TargetName", one.name), ("TargetAddress", one.portal + ",1"),
+                              ("TargetAddress", two.portal + ",2")]).hex())
+        with Agent(broker, "--discover", one.portal) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            seen = Seen(subscription, agent)
+            seen.expect(("SESSION_STARTED", None))
+            one.fin()
+            lost, restored = seen.expect(("NEXUS_LOST", None), ("NEXUS_RESTORED", None))
+            check_equal((lost.device.portal, restored.device.portal), (one.portal, two.portal), "portals")
 
 
 def looks(target, lun):

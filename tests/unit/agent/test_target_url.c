@@ -23,7 +23,8 @@ Test(target_url, good_ones)
         struct target_url u;
 
         cr_assert_eq(target_url_parse(cases[i].text, &u, err, sizeof err), 0, "%s: %s", cases[i].text, err);
-        cr_assert_str_eq(u.portal, cases[i].portal);
+        cr_assert_eq(u.n_portals, 1);
+        cr_assert_str_eq(u.portals[0], cases[i].portal);
         cr_assert_str_eq(u.name, cases[i].name);
         cr_assert_eq(u.lun, cases[i].lun);
     }
@@ -52,8 +53,13 @@ Test(target_url, bad_ones_are_refused_with_a_reason)
         "iscsi://host/iqn.x:y/-1",
         "iscsi://host/iqn.x:y/16384",
         "iscsi://host/iqn.x:y/1/2",
+        "iscsi://host,/iqn.x:y",
+        "iscsi://,host/iqn.x:y",
+        "iscsi://a,b,a:3260/iqn.x:y",
+        "iscsi://a,b:x/iqn.x:y",
+        "iscsi://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17/iqn.x:y",
     };
-    char longest[1024];
+    char longest[4096];
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct target_url u = {.lun = 42};
@@ -80,4 +86,18 @@ Test(target_url, an_ipv6_address_may_come_without_brackets)
 
     cr_assert_eq(target_portal_parse("fe80::1", out, err, sizeof err), 0);
     cr_assert_str_eq(out, "[fe80::1]:3260");
+}
+
+Test(target_url, portals_keep_their_order)
+{
+    struct target_url u;
+
+    cr_assert_eq(target_url_parse("iscsi://b:1,[::1],a/iqn.x:y/7", &u, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(u.n_portals, 3);
+    cr_assert_str_eq(u.portals[0], "b:1");
+    cr_assert_str_eq(u.portals[1], "[::1]:3260");
+    cr_assert_str_eq(u.portals[2], "a:3260");
+    cr_assert_eq(u.lun, 7);
+    cr_assert_eq(target_url_parse("iscsi://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16/iqn.x:y", &u, err, sizeof err), 0);
+    cr_assert_eq(u.n_portals, TARGET_MAX_PORTALS);
 }
