@@ -22,7 +22,7 @@ PATH = os.path.join(BUILD, "tests/target/sensebus-target")
 class Target(Program):
     """A target on a free port of loopback, with a control socket of its own, and its service by gRPC if wanted."""
 
-    def __init__(self, *options, units=1, name="iqn.2026-01.org.sensebus:target", grpc_at=None):
+    def __init__(self, *options, units=1, name="iqn.2026-01.org.sensebus:target", grpc_at=None, path=PATH):
         self.directory = tempfile.mkdtemp(prefix="sensebus-target.")
         self.control = os.path.join(self.directory, "control")
         self.target_name = name
@@ -30,7 +30,7 @@ class Target(Program):
         self.channels = []
         if grpc_at:
             options = (*options, "--grpc", grpc_at)
-        super().__init__(PATH, "--listen", "127.0.0.1:0", "--units", units, "--name", name, "--control", self.control,
+        super().__init__(path, "--listen", "127.0.0.1:0", "--units", units, "--name", name, "--control", self.control,
                          *options)
 
     def start(self):
