@@ -12,7 +12,7 @@ ABORT_TASK_SET, LUN_RESET, TARGET_WARM_RESET = 2, 5, 6
 @contextlib.contextmanager
 def attached(*options, luns=(0, 1), poll="1h"):
     """A scripted target, a broker, and an agent that has seen every unit and is quiet."""
-    with ScriptedTarget(luns=luns) as target, Broker("--agent-heartbeat", "200ms") as broker, \
+    with ScriptedTarget(luns=luns) as target, Broker("--agent-heartbeat", "1s") as broker, \
             Agent(broker, *options, targets=[url(target)], poll=poll), AdapterStream(broker) as stream:
         wait_until(lambda: {d.device.address.lun for d in devices(broker) if d.device.state == "ready"} == set(luns),
                    "the units are known")

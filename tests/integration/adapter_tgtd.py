@@ -16,7 +16,7 @@ ASKED = "LOGICAL UNIT RESET (asked)"
 @contextlib.contextmanager
 def attached(*options, luns=(1,)):
     """A tgtd, a broker, and an agent that has polled every unit."""
-    with tgtd.Tgtd() as target, Broker("--agent-heartbeat", "200ms") as broker:
+    with tgtd.Tgtd() as target, Broker("--agent-heartbeat", "1s") as broker:
         for lun in luns:
             if lun != 1:
                 target.add_lun(lun)
@@ -262,7 +262,7 @@ def test_a_lost_and_restored_nexus_reaches_the_session_which_goes_on():  # A20
 
 
 def test_a_target_keeps_its_number_when_others_go():  # A22: over lives of the agent; number and name lead to one unit
-    with tgtd.Tgtd() as target, ScriptedTarget() as other, Broker("--agent-heartbeat", "200ms") as broker, \
+    with tgtd.Tgtd() as target, ScriptedTarget() as other, Broker("--agent-heartbeat", "1s") as broker, \
             tempfile.TemporaryDirectory(prefix="sensebus-agent.") as state, AdapterStream(broker) as stream:
         for targets in ([url(other), url(target)], [url(target)]):
             with Agent(broker, targets=targets, state=state):

@@ -15,13 +15,6 @@ POWER_ON = [("POWER_ON_OR_RESET", 0), ("POWER_ON_OR_RESET", 1)]
 class Target(tgtd.Tgtd):
     """A tgtd that can go and come back at the same portal."""
 
-    def come_back(self):
-        host, port = self.portal.split(":")
-        with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(["tgtd", "-f", "-C", self.control_port, "--iscsi", f"portal={host}:{port}"],
-                                            env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        check(self.wait_ready(), "tgtd comes back")
-
     def make_target(self, luns=(1,)):
         self.admin("--op", "new", "--mode", "target", "--tid", "1", "-T", self.name)
         for lun in luns:
@@ -52,7 +45,7 @@ class Story:
     def cause(self, name, action, *expected, soon=True):
         """`expected` is compared without order inside one cause: units are polled in any order."""
         begin = sum(len(part) for part in self.parts)
-        started = time.time_ns()
+        started, stalls = time.time_ns(), Stalls.so_far()
         action()
         self.parts.append(sorted(expected, key=str))
         wait_until(lambda: len(self.events()) >= begin + len(expected), f"the events of {name}: {expected}; got "
@@ -61,7 +54,7 @@ class Story:
         if expected:
             first = (self.events()[begin].broker_time_unix_ns - started) / 1e9
             last = (self.events()[-1].broker_time_unix_ns - started) / 1e9
-            self.times.append((name, first, last, soon))
+            self.times.append((name, first, last, soon, Stalls.so_far() - stalls))
 
     def check(self, name):
         """Exactly what was expected, cause by cause; the parts are sorted, as units report in any order."""
@@ -73,11 +66,11 @@ class Story:
         check_equal(got[begin:], [], f"further events after {name}")
 
     def print_times(self):
-        for name, first, last, soon in self.times:
+        for name, first, last, soon, _ in self.times:
             print(f"    {name:36} first {first * 1000:7.0f} ms  last {last * 1000:7.0f} ms{'' if soon else '  (not promised)'}")
-        late = [name for name, first, _, soon in self.times if soon and first > SOON_S + 3]
+        late = [name for name, first, _, soon, stalled in self.times if soon and first > SOON_S + 5 + 2 * stalled]
         check(not late, f"later than {SOON_S} s by more than a busy machine explains: {late}")
-        slow = [name for name, first, _, soon in self.times if soon and first > SOON_S]
+        slow = [name for name, first, _, soon, _ in self.times if soon and first > SOON_S]
         if slow:
             print(f"    slower than {SOON_S} s here: {slow}")
 
@@ -89,8 +82,8 @@ def quiet(broker, n=6):
 
 
 def test_each_cause_gives_exactly_its_events():
-    with Target() as target, Broker("--agent-heartbeat", "200ms") as broker, \
-            Agent(broker, "--command-timeout", "1s", targets=[url(target)], poll="1s") as agent, \
+    with Target() as target, Broker("--agent-heartbeat", "1s") as broker, \
+            Agent(broker, targets=[url(target)], poll="1s") as agent, \
             Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
         story = Story(subscription)
         lost, restored = ("NEXUS_LOST", None), ("NEXUS_RESTORED", None)
@@ -121,12 +114,10 @@ def test_each_cause_gives_exactly_its_events():
         story.cause("target deleted", lambda: target.admin("--op", "delete", "--force", "--mode", "target", "--tid", "1"),
                     lost, ("LOGIN_FAILED", None))
         story.cause("target made again", target.make_target, restored, *POWER_ON, soon=False)
-        story.cause("target stopped (SIGSTOP)", lambda: target.process.send_signal(signal.SIGSTOP), lost)
-        story.cause("target goes on (SIGCONT)", lambda: target.process.send_signal(signal.SIGCONT), restored, *POWER_ON)
         story.cause("target killed", target.kill, lost)
 
         def come_back():
-            target.come_back()
+            target.start()
             target.make_target()
         # until the target exists again, tgtd may refuse one login: the portal is there before it
         begin = len(story.events())
@@ -162,7 +153,8 @@ def check_details(events):
     luns = by_name["REPORTED_LUNS_CHANGED"]
     check_equal((luns.scope, luns.address.lun), (event_pb2.SCOPE_TARGET, -1), "scope of the list's change")
     lost = by_name["NEXUS_LOST"]
-    check_equal(lost.native.name, "connection-closed", "how it was lost")
+    # Closed with a command unread, it is reset.
+    check(lost.native.name in ("connection-closed", "connection-reset"), f"how it was lost: {lost.native.name}")
     sequences = [e.origin.source_sequence for e in events]
     check_equal(sequences, list(range(1, len(events) + 1)), "source sequences have no holes")
 
@@ -185,9 +177,27 @@ def check_stopped(broker, subscription):
     check("AGENT_LOST" not in [brief(e)[0] for e in subscription.events()], "an orderly end is no loss")
 
 
+def test_a_target_that_stands_still_is_lost_and_found_again():
+    """So it may be before we stop it, where the machine holds it up: each loss is followed by a return."""
+    with Target() as target, Broker("--agent-heartbeat", "1s") as broker, \
+            Agent(broker, "--command-timeout", "1s", targets=[url(target)], poll="1s"), \
+            Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+        def nexus():
+            return [brief(e)[0] for e in of_targets(subscription.events()) if brief(e)[0].startswith("NEXUS_")]
+
+        subscription.wait(lambda s: len(of_targets(s.events())) >= 3, "login")
+        target.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: len(nexus()) % 2 == 1, "the loss")
+        lost = [e for e in of_targets(subscription.events()) if brief(e)[0] == "NEXUS_LOST"][-1]
+        check_equal(lost.native.name, "nop-timeout", "how it was lost")
+        target.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(nexus()) % 2 == 0, "the return")
+        check_equal(nexus(), ["NEXUS_LOST", "NEXUS_RESTORED"] * (len(nexus()) // 2), "in turns")
+
+
 def test_a_target_that_answers_nothing_is_one_event_a_unit():
-    with Target() as target, Broker("--agent-heartbeat", "200ms") as broker, \
-            Agent(broker, "--command-timeout", "2s", targets=[url(target)]), \
+    with Target() as target, Broker("--agent-heartbeat", "1s") as broker, \
+            Agent(broker, "--command-timeout", "10s", targets=[url(target)]), \
             Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
         story = Story(subscription)
         story.cause("login", lambda: None, ("SESSION_STARTED", None), *POWER_ON)
@@ -230,8 +240,7 @@ def test_a_chap_file_that_others_may_read_is_refused():
 
 
 def test_an_unreachable_portal_is_told_once_and_never_ends_the_agent():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        portal = "127.0.0.1:%d" % server.getsockname()[1]
+    portal = reserve_address()
     with Broker("--agent-heartbeat", "100ms") as broker, \
             Agent(broker, targets=[f"iscsi://{portal}/iqn.2026-01.org.sensebus:nobody"]) as agent, \
             Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:

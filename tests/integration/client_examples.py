@@ -119,7 +119,7 @@ def node_command():
     for name in ("package.json", "package-lock.json", "subscribe.js"):
         shutil.copy(os.path.join(NODE, name), work)
     if not os.path.exists(os.path.join(work, "node_modules", ".package-lock.json")):
-        done = subprocess.run(["npm", "ci", "--fetch-retries=1", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=work)
+        done = subprocess.run(["npm", "ci", "--fetch-retries=1", "--fetch-timeout=60000", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=work)
         if done.returncode != 0:
             raise Skip("npm could not install @grpc/grpc-js")
     return ["node", os.path.join(work, "subscribe.js")]

@@ -30,7 +30,7 @@ NOP_OUT, SCSI_COMMAND, TASK_MANAGEMENT, LOGIN, TEXT, DATA_OUT, LOGOUT = range(7)
 NOP_IN, SCSI_RESPONSE, TASK_MANAGEMENT_RESPONSE, LOGIN_RESPONSE, TEXT_RESPONSE, DATA_IN, LOGOUT_RESPONSE = range(0x20, 0x27)
 R2T, ASYNC_MESSAGE, REJECT = 0x31, 0x32, 0x3F
 NO_TAG = 0xFFFFFFFF
-WAIT_S = 30  # how long a test waits for what must come
+WAIT_S = 60  # how long a test waits for what must come
 
 _CRC_TABLE = []
 for _byte in range(256):
@@ -516,7 +516,9 @@ class ScriptedTarget:
 
     def next_script(self):
         with self.condition:
-            return self.scripts.pop(0) if self.scripts else {}
+            script = self.scripts.pop(0) if self.scripts else {}
+            self.condition.notify_all()  # somebody may wait for the last one to be used
+            return script
 
     def remember(self, connection, header):
         with self.condition:

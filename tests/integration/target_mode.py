@@ -37,7 +37,7 @@ def wait_coverage(broker, instance, state):
 @contextlib.contextmanager
 def watched():
     """tgtd, a broker, an agent that looks at tgtd ten times a second, a subscription."""
-    with Target() as target, Broker("--agent-heartbeat", "200ms") as broker:
+    with Target() as target, Broker("--agent-heartbeat", "1s") as broker:
         options = ["--tgtd", target.management_socket, "--target-poll", "100ms"]
         with Agent(broker, *options) as agent, Subscription(broker) as subscription:
             wait_coverage(broker, "tgtd", "ARMED")
@@ -142,7 +142,7 @@ def test_a_dead_tgtd_is_one_event_and_coverage_off():
 
 
 def test_without_tgtd_coverage_says_so_and_nothing_else():
-    with Broker("--agent-heartbeat", "200ms") as broker, \
+    with Broker("--agent-heartbeat", "1s") as broker, \
             Agent(broker, "--tgtd", "/nonexistent/socket.0", "--lio", "/nonexistent", "--target-poll", "100ms"):
         check("no such file" in wait_coverage(broker, "tgtd", "OFF").reason, "the reason")
         wait_until(lambda: "/nonexistent/iscsi" in coverage(broker, "lio").reason, "the folder is named")
@@ -189,7 +189,7 @@ def test_start_target_says_which_part_is_wrong():  # rule 11, rule 12
 
 @contextlib.contextmanager
 def fed():
-    with feed_target.FeedTarget(SERVED) as target, Broker("--agent-heartbeat", "200ms") as broker:
+    with feed_target.FeedTarget(SERVED) as target, Broker("--agent-heartbeat", "1s") as broker:
         with Agent(broker, *target.option) as agent, AdapterStream(broker) as stream:
             wait_coverage(broker, "feed", "ARMED")
             info = check_result(stream.ask(ioc_info=A.IocInfo(host="agent-1", adapter="feed0"))).ioc_info

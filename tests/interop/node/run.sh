@@ -12,7 +12,7 @@ mkdir -p "$work"
 cp "$here/client.js" "$work"
 if ! cmp -s "$here/package-lock.json" "$work/installed-lock.json"; then
     cp "$here/package.json" "$here/package-lock.json" "$work"
-    if ! (cd "$work" && npm ci --ignore-scripts --no-audit --no-fund); then
+    if ! (cd "$work" && npm ci --fetch-retries=1 --fetch-timeout=60000 --ignore-scripts --no-audit --no-fund); then
         echo "SKIP: npm could not install @grpc/grpc-js"
         exit 77
     fi
