@@ -79,7 +79,8 @@ static const struct {
     {CAP_BPF, "CAP_BPF", "trace, lio-sense: together with CAP_PERFMON"},
     {CAP_PERFMON, "CAP_PERFMON", "trace, lio-sense: together with CAP_BPF"},
     {CAP_SYS_ADMIN, "CAP_SYS_ADMIN",
-     "trace, lio-sense: in place of these two, and for what they cannot see (docs/sources.md)"},
+     "trace, lio-sense: in place of these two, and for what they cannot see (docs/sources.md); --allow reset"},
+    {CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "--allow reset: together with CAP_SYS_ADMIN"},
 };
 
 /* Of this process; nothing when that cannot be told. */

@@ -295,8 +295,10 @@ def test_what_happens_to_an_adapter_reaches_each_of_its_sessions():  # rule 17
         stream.wait_code("ADAPTER_SUSPENDED", 2)
         tree.write(state, "running")
         stream.wait_code("ADAPTER_RESUMED", 2)
+        tree.write(f"/class/fc_host/host{host}/port_state", "Linkdown")
+        stream.wait_code("LINK_DOWN", 2)
         for lun, session in mine.items():
-            check_equal(codes(stream, session), ["ADAPTER_SUSPENDED", "ADAPTER_RESUMED"], f"unit {lun}")
+            check_equal(codes(stream, session), ["ADAPTER_SUSPENDED", "ADAPTER_RESUMED", "LINK_DOWN"], f"unit {lun}")
             check_equal({e.correlator for e in stream.events if e.session_id == session.session_id}, {b"unit %d" % lun},
                         "correlator")
         check_equal(codes(stream, other), [], "of another adapter")
