@@ -13,8 +13,8 @@
 #include "agent/record.h"
 #include "agent/source/observation.h"
 
-#define IDENTITY_MAX_NAMES    8
-#define IDENTITY_NAME_BYTES   64
+#define IDENTITY_MAX_NAMES    6
+#define IDENTITY_NAME_BYTES   128 /* DM_NAME_LEN of the device mapper; all others are shorter */
 #define IDENTITY_TARGET_BYTES 256
 #define IDENTITY_PORTAL_BYTES 128
 #define IDENTITY_PATH_BYTES   512

@@ -129,11 +129,23 @@ void pipeline_set_armed(struct pipeline *p, uint32_t source, bool armed)
     pump(p);
 }
 
+/* Names come from targets and their configuration: any bytes. */
+static const char *clean(const char *text, char *out, size_t cap)
+{
+    if (!text)
+        return NULL;
+    identify_text((const uint8_t *)text, strlen(text), out, cap);
+    return out;
+}
+
 int pipeline_push(struct pipeline *p, const struct observation *o)
 {
+    char target_name[IDENTITY_TARGET_BYTES], portal[IDENTITY_PORTAL_BYTES];
     struct observation seen = *o;
     int rc;
 
+    seen.target_name = clean(o->target_name, target_name, sizeof target_name);
+    seen.portal = clean(o->portal, portal, sizeof portal);
     identity_sysfs_resolve(p->root, &seen);
     identity_cache_observe(p->identities, &seen);
     if (seen.code == SENSEBUS__V1__CODE__DEVICE_ADDED && p->n_named >= p->n_places)

@@ -137,6 +137,95 @@ Test(identity_sysfs, files_that_are_binary_huge_or_no_files_only_are_not_known)
     cr_assert_str_eq(d.identity.designator, "");
 }
 
+Test(identity_sysfs, a_map_may_have_the_longest_name_that_there_is)
+{
+    char name[128];
+    struct kernel_device d;
+
+    memset(name, 'm', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    fake_sysfs_write(&sysfs, "devices/virtual/block/dm-2/dm/name", name);
+    read_disk(&disk, &d);
+    cr_assert_str_eq(d.names[3], name);
+}
+
+static void link_at(const char *target, const char *path)
+{
+    char whole[512];
+
+    snprintf(whole, sizeof whole, "%s/%s", sysfs.root, path);
+    cr_assert_eq(symlink(target, whole), 0, "%s", whole);
+}
+
+Test(identity_sysfs, links_that_lead_out_nowhere_or_in_circles_only_are_not_known)
+{
+    struct identity_facts *f = calloc(1, sizeof *f);
+    struct kernel_device d;
+    char far[4000];
+
+    memset(far, 'a', sizeof far - 1);
+    far[sizeof far - 1] = 0;
+    link_at("3:0:0:5", "bus/scsi/devices/3:0:0:5"); /* itself */
+    link_at(far, "bus/scsi/devices/3:0:0:6");
+    link_at("/", "bus/scsi/devices/3:0:0:7");
+    link_at("../../../devices/nowhere", "bus/scsi/devices/3:0:0:8");
+    cr_assert_eq(identity_sysfs_read(sysfs.root, &(struct observation_place){3, 0, 0, 5}, f), UV_ELOOP);
+    cr_assert_lt(identity_sysfs_read(sysfs.root, &(struct observation_place){3, 0, 0, 6}, f), 0);
+    cr_assert_eq(identity_sysfs_read(sysfs.root, &(struct observation_place){3, 0, 0, 7}, f), 0);
+    cr_assert(f->vendor.len == 0 && f->inquiry.len == 0 && f->path[0] == 0);
+    cr_assert_eq(identity_sysfs_read(sysfs.root, &(struct observation_place){3, 0, 0, 8}, f), UV_ENOENT);
+    free(f);
+
+    fake_sysfs_delete(&sysfs, DEVICE "/vendor");
+    fake_sysfs_delete(&sysfs, DEVICE "/scsi_generic");
+    fake_sysfs_delete(&sysfs, DEVICE "/block/sdc/holders/dm-2");
+    link_at("vendor", DEVICE "/vendor");
+    link_at(".", DEVICE "/scsi_generic");
+    link_at("dm-2", DEVICE "/block/sdc/holders/dm-2");
+    read_disk(&disk, &d);
+    cr_assert_str_eq(d.identity.vendor, "");
+    cr_assert_str_eq(d.identity.product, "disk");
+    cr_assert_str_eq(d.names[1], "sdc");
+}
+
+static void keep_moving(void *over)
+{
+    for (unsigned i = 0; !__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE); i++) {
+        fake_sysfs_write(&sysfs, DEVICE "/model", i % 2 ? "disk" : "another one");
+        fake_sysfs_delete(&sysfs, DEVICE "/block");
+        fake_sysfs_delete(&sysfs, "bus/scsi/devices/3:0:0:4");
+        fake_sysfs_write(&sysfs, DEVICE "/block/sdd/holders/.keep", "");
+        link_device("3:0:0:4", DEVICE);
+    }
+}
+
+Test(identity_sysfs, what_changes_while_it_is_read_is_known_by_what_there_was)
+{
+    struct identity_facts *f = calloc(1, sizeof *f);
+    struct kernel_device d;
+    uv_thread_t thread;
+    bool over = false;
+
+    cr_assert_eq(uv_thread_create(&thread, keep_moving, &over), 0);
+    for (int i = 0; i < 300; i++) {
+        int rc = identity_sysfs_read(sysfs.root, &disk, f);
+
+        cr_assert(rc == 0 || rc == UV_ENOENT, "%s", uv_strerror(rc));
+        if (rc < 0)
+            continue;
+        identity_from_facts(f, &d);
+        cr_assert_str_eq(d.names[0], "3:0:0:4");
+        cr_assert(!d.identity.product[0] || strcmp(d.identity.product, "disk") == 0 ||
+                      strcmp(d.identity.product, "another one") == 0,
+                  "%s", d.identity.product);
+    }
+    __atomic_store_n(&over, true, __ATOMIC_RELEASE);
+    uv_thread_join(&thread);
+    free(f);
+    read_disk(&disk, &d);
+    cr_assert_str_eq(d.names[1], "sdd");
+}
+
 Test(identity_sysfs, a_removal_is_named_by_what_was_read_before)
 {
     struct identity_cache *c = identity_cache_new(&(struct identity_options){0});

@@ -3,7 +3,10 @@
 #include "agent/source/sysfs.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/source/sysfs_changes.h"
 #include "agent/source/sysfs_scan.h"
@@ -141,6 +144,144 @@ Test(sysfs, names_that_are_no_objects_of_the_scsi_layer_are_passed_over)
     wait_look();
     cr_assert_eq(r.n, 0);
     cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+}
+
+static void link_to(const char *target, const char *path)
+{
+    char whole[256];
+
+    snprintf(whole, sizeof whole, "%s/%s", tree.root, path);
+    cr_assert_eq(symlink(target, whole), 0, "%s", whole);
+}
+
+Test(sysfs, links_that_lead_out_nowhere_or_in_circles_and_what_is_no_file_harm_nothing)
+{
+    char path[256], far[4000];
+
+    fill();
+    memset(far, 'a', sizeof far - 1);
+    far[sizeof far - 1] = 0;
+    link_to("1:0:0:0", "class/scsi_device/1:0:0:0"); /* itself */
+    link_to("../../devices/nowhere/2:0:0:0", "class/scsi_device/2:0:0:0");
+    link_to("/etc", "class/scsi_device/3:0:0:0");
+    link_to("../../../../../../etc/4:0:0:0", "class/scsi_device/4:0:0:0");
+    link_to(far, "class/scsi_device/5:0:0:0");
+    fake_sysfs_add(&tree, "scsi_device", "circle/6:0:0:0", "nothing", "");
+    link_to("device", "devices/circle/6:0:0:0/device");
+    fake_sysfs_add(&tree, "scsi_host", "odd/host7", "state/is_a_folder", "");
+    fake_sysfs_add(&tree, "scsi_host", "odd/host8", "nothing", "");
+    snprintf(path, sizeof path, "%s/devices/odd/host8/state", tree.root);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    start(3600000);
+    wait_look();
+    cr_assert_eq(r.state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+    fake_sysfs_write(&tree, "devices/" DISK "/scsi_device/0:0:0:4/device/state", "offline");
+    wait_look();
+    cr_assert_eq(r.n, 1, "what is whole is seen");
+    cr_assert_eq(r.seen[0].o.place.lun, 4);
+}
+
+/* A tree in which everything moves: what the looks told, folded. */
+#define N_MOVING 8
+
+struct moving {
+    uv_thread_t thread;
+    uv_mutex_t mutex;
+    bool over;
+    bool there[N_MOVING], offline[N_MOVING];
+    unsigned n_looks;
+};
+
+static void on_moving(void *data, const struct observation *o)
+{
+    struct moving *m = data;
+
+    cr_assert(o->synthetic && o->place.lun >= 0 && o->place.lun < N_MOVING);
+    switch (o->code) {
+    case CODE(DEVICE_ADDED): m->there[o->place.lun] = true; break;
+    case CODE(DEVICE_REMOVED): m->there[o->place.lun] = m->offline[o->place.lun] = false; break;
+    case CODE(DEVICE_OFFLINE): m->offline[o->place.lun] = true; break;
+    case CODE(DEVICE_ONLINE): m->offline[o->place.lun] = false; break;
+    default: cr_assert_fail("code %u", o->code);
+    }
+}
+
+static void on_moving_coverage(void *data, uint32_t which, uint32_t state, const char *reason)
+{
+    struct moving *m = data;
+
+    (void)which;
+    cr_assert_eq(state, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED, "%s", reason);
+    m->n_looks++;
+}
+
+static void move_one(int lun, bool there, const char *state)
+{
+    char device[64], path[128];
+
+    snprintf(device, sizeof device, "moving/host0/target0:0:0/0:0:0:%d/scsi_device/0:0:0:%d", lun, lun);
+    snprintf(path, sizeof path, "class/scsi_device/0:0:0:%d", lun);
+    fake_sysfs_delete(&tree, path);
+    snprintf(path, sizeof path, "devices/%s", device);
+    if (there)
+        fake_sysfs_add(&tree, "scsi_device", device, "device/state", state);
+    else
+        fake_sysfs_delete(&tree, path);
+}
+
+static bool is_over(struct moving *m)
+{
+    bool over;
+
+    uv_mutex_lock(&m->mutex);
+    over = m->over;
+    uv_mutex_unlock(&m->mutex);
+    return over;
+}
+
+static void keep_moving(void *data)
+{
+    struct moving *m = data;
+
+    for (unsigned i = 0; !is_over(m); i++)
+        move_one((int)(i % N_MOVING), i / N_MOVING % 3 > 0, i / 5 % 2 ? "offline" : "running");
+}
+
+static bool has_looked_often(void *data)
+{
+    const struct moving *m = data;
+
+    return m->n_looks >= 50;
+}
+
+Test(sysfs, a_tree_that_changes_while_it_is_read_is_known_as_it_is_in_the_end)
+{
+    static const struct source_ops ops = {.on_observation = on_moving, .on_coverage = on_moving_coverage};
+    struct source_options options = {.loop = &loop.loop, .sysfs_root = tree.root, .poll_ms = 1};
+    struct moving m = {.over = false};
+    unsigned looks;
+
+    fake_sysfs_write(&tree, "class/scsi_device/.keep", "");
+    cr_assert_eq(uv_mutex_init(&m.mutex), 0);
+    cr_assert_eq(sysfs_source.start(&options, &ops, &m, &source), 0);
+    while (m.n_looks == 0) /* the first tells nothing: nothing is there */
+        uv_run(&loop.loop, UV_RUN_ONCE);
+    cr_assert_eq(uv_thread_create(&m.thread, keep_moving, &m), 0);
+    cr_assert(test_loop_until_true(&loop, has_looked_often, &m));
+    uv_mutex_lock(&m.mutex);
+    m.over = true;
+    uv_mutex_unlock(&m.mutex);
+    uv_thread_join(&m.thread);
+    for (int i = 0; i < N_MOVING; i++)
+        move_one(i, i % 2, i % 4 == 1 ? "offline" : "running");
+    looks = m.n_looks;
+    while (m.n_looks < looks + 2) /* one may be on its way */
+        uv_run(&loop.loop, UV_RUN_ONCE);
+    for (int i = 0; i < N_MOVING; i++) {
+        cr_assert_eq(m.there[i], i % 2 == 1, "%d", i);
+        cr_assert_eq(m.offline[i], i % 4 == 1, "%d", i);
+    }
+    uv_mutex_destroy(&m.mutex);
 }
 
 Test(sysfs, without_a_tree_the_coverage_says_so_and_what_was_known_stays_known)
