@@ -10,7 +10,7 @@
 
 /* ------------------------------------------------------------------------------------------------ set-up */
 
-enum { MAX_HEADER_BYTES = 64 * 1024 };
+enum { MAX_HEADER_BYTES = 64 * 1024, SHORT_FRAME_BYTES = 16 * 1024, LONG_FRAME_BYTES = 64 * 1024 };
 
 static uint32_t or_default(uint32_t value, uint32_t preset)
 {
@@ -103,7 +103,6 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 static ssize_t on_frame_length(nghttp2_session *session, uint8_t type, int32_t stream_id, int32_t connection_window,
                                int32_t stream_window, uint32_t max_frame, void *data)
 {
-    enum { SHORT_FRAME_BYTES = 16 * 1024, LONG_FRAME_BYTES = 64 * 1024 };
     struct grpc_call *call = nghttp2_session_get_stream_user_data(session, stream_id);
     struct h2 *h2 = data;
     (void)type;
@@ -156,6 +155,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 
 /* ------------------------------------------------------------------------------------------------ session */
 
+/* Long frames are taken as well: a message that lies in one, and in one read of the transport, is not copied. */
 static int submit_preface(struct h2 *h2)
 {
     const struct grpc_limits *l = h2->limits;
@@ -163,13 +163,15 @@ static int submit_preface(struct h2 *h2)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->max_streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, l->stream_window_bytes},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->max_header_bytes},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, LONG_FRAME_BYTES},
     };
     nghttp2_settings_entry client[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, l->stream_window_bytes},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->max_header_bytes},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, LONG_FRAME_BYTES},
     };
-    int rc = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, h2->side == H2_SERVER ? server : client, 3);
+    int rc = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, h2->side == H2_SERVER ? server : client, 4);
     if (rc == 0)
         rc = nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
                                                    (int32_t)l->connection_window_bytes);

@@ -107,7 +107,7 @@ int transport_secure(struct transport *t, struct tls_context *context, const cha
 /* ------------------------------------------------------------------------------------------------ reading */
 
 /* libuv hands a buffer back before it asks for the next one, so that all connections of a thread share one. */
-static _Thread_local uint8_t read_buffer[64 * 1024];
+static _Thread_local uint8_t read_buffer[256 * 1024];
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf)
 {

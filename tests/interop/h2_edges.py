@@ -280,7 +280,7 @@ def reset_of_an_idle_stream():
 
 
 def frame_longer_than_allowed():
-    expect_goaway(FRAME_SIZE_ERROR, frame(DATA, 0, 1, b"x" * 20000))
+    expect_goaway(FRAME_SIZE_ERROR, frame(DATA, 0, 1, b"x" * 70000))
 
 
 def settings_of_a_wrong_length():
