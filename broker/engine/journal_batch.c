@@ -154,14 +154,25 @@ size_t journal_batch_memory(const struct journal_batch *b)
 
 /* ------------------------------------------------------------------------------------------------ as stored */
 
-void journal_batch_seal(struct journal_batch *b)
+static struct journal_value_header header_of(const struct journal_batch *b)
 {
-    struct journal_value_header header = {
+    return (struct journal_value_header){
         .n_records = (uint32_t)(b->last - b->first + 1),
         .aix_bits = b->aix_bits,
         .newest_time_ns = b->newest_time_ns,
     };
+}
+
+void journal_batch_seal(struct journal_batch *b)
+{
+    struct journal_value_header header = header_of(b);
     journal_value_seal(b->first, &header, b->chunk->bytes, b->chunk->len);
+}
+
+void journal_batch_seal_copy(const struct journal_batch *b, uint8_t *to)
+{
+    struct journal_value_header header = header_of(b);
+    journal_value_seal_copy(b->first, &header, b->chunk->bytes, b->chunk->len, to);
 }
 
 static void set_range(struct journal_batch *b, uint64_t first, const struct journal_value_header *header)

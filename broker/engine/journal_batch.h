@@ -50,6 +50,8 @@ size_t journal_batch_memory(const struct journal_batch *b);
 
 /* Write the header in front of the records: the chunk is then what is stored. */
 void journal_batch_seal(struct journal_batch *b);
+/* The same, complete in `to`, which has room for b->chunk->len bytes; the batch stays as it is. */
+void journal_batch_seal_copy(const struct journal_batch *b, uint8_t *to);
 /* Is the stored value of key `first` whole? Fills everything of `out_batch` but chunk and index. */
 bool journal_batch_check(uint64_t first, const struct store_value *value, struct journal_batch *out_batch);
 /* The same of a copy that is made in b->chunk, which is empty and has room for it. */

@@ -27,6 +27,16 @@ void journal_value_seal(uint64_t first, const struct journal_value_header *heade
     memcpy(bytes, &h, sizeof h);
 }
 
+void journal_value_seal_copy(uint64_t first, const struct journal_value_header *header, const uint8_t *bytes,
+                             size_t len, uint8_t *to)
+{
+    struct journal_value_header h = *header;
+    h.version = VALUE_VERSION;
+    memcpy(to, &h, sizeof h);
+    h.crc = crc32c_copy(value_crc(first, to, sizeof h), to + sizeof h, bytes + sizeof h, len - sizeof h);
+    memcpy(to, &h, sizeof h);
+}
+
 static bool header_fits(uint64_t first, const struct journal_value_header *h)
 {
     return h->version == VALUE_VERSION && h->reserved == 0 && h->n_records > 0 &&

@@ -41,6 +41,9 @@ struct journal_state {
 
 /* Write the header, complete with version and checksum, in front of the records that are in `bytes` already. */
 void journal_value_seal(uint64_t first, const struct journal_value_header *header, uint8_t *bytes, size_t len);
+/* The same with all of it in `to`, which has room for `len`: `bytes` stays as it is. */
+void journal_value_seal_copy(uint64_t first, const struct journal_value_header *header, const uint8_t *bytes,
+                             size_t len, uint8_t *to);
 /* Is the stored value whole, and at its place? */
 bool journal_value_check(uint64_t first, const struct store_value *value, struct journal_value_header *out_header);
 /* The same of a copy that is made in `to`, which has room for it. */

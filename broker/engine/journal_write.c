@@ -74,14 +74,27 @@ static int write_puts(const struct journal *j, struct store_txn *txn, const stru
     return 0;
 }
 
+/* The pass over the bytes that copies them makes their checksum, if they have none yet. */
+static int write_batch(const struct journal *j, struct store_txn *txn, const struct journal_batch *b, bool is_sealed)
+{
+    void *space;
+
+    if (is_sealed)
+        return store_put(txn, j->log_table, &b->first, sizeof b->first, b->chunk->bytes, b->chunk->len, STORE_APPEND);
+    int rc = store_reserve(txn, j->log_table, &b->first, sizeof b->first, b->chunk->len, STORE_APPEND, &space);
+    if (!rc)
+        journal_batch_seal_copy(b, space);
+    return rc;
+}
+
 static int write_batches(const struct journal *j, struct store_txn *txn, const struct journal_batch *batches, size_t n,
-                         struct journal_state *state)
+                         bool is_sealed, struct journal_state *state)
 {
     for (size_t i = 0; i < n; i++) {
         const struct journal_batch *b = &batches[i];
         if (b->last <= state->newest) /* a commit that was said to fail after all of it was on disk */
             continue;
-        int rc = store_put(txn, j->log_table, &b->first, sizeof b->first, b->chunk->bytes, b->chunk->len, STORE_APPEND);
+        int rc = write_batch(j, txn, b, is_sealed);
         if (rc)
             return rc;
         state->newest = b->last;
@@ -200,12 +213,12 @@ static int write_added(const struct journal *j, struct store_txn *txn, const str
     for (const struct journal_pending_write *p = j->pending.first; !rc && p; p = p->next) {
         if (p->number <= had)
             continue;
-        rc = write_batches(j, txn, p->batches, p->n_batches, state);
+        rc = write_batches(j, txn, p->batches, p->n_batches, true, state);
         if (!rc)
             rc = write_puts(j, txn, p->puts);
     }
     if (!rc)
-        rc = write_batches(j, txn, w->batches, w->n_batches, state);
+        rc = write_batches(j, txn, w->batches, w->n_batches, false, state);
     if (!rc)
         rc = write_puts(j, txn, w->puts);
     if (!rc)
@@ -295,16 +308,29 @@ static int gather_puts(const struct journal_write *w, uint8_t **out_bytes, size_
     return 0;
 }
 
+static bool is_small(const struct journal *j, const struct journal_write *w)
+{
+    size_t len = 0;
+
+    if (w->n_batches > REDO_MAX_BATCHES || j->pending.n_batches + w->n_batches > MAX_PENDING_BATCHES)
+        return false;
+    for (size_t i = 0; i < w->n_batches; i++)
+        len += w->batches[i].chunk->len;
+    return len <= REDO_MAX_FRAME;
+}
+
 static int write_ahead(struct journal *j, struct journal_write *w)
 {
     struct redo_frame frame = {.status_through = w->status_through, .n_batches = w->n_batches};
     uint8_t *puts = NULL;
 
-    if (w->n_batches > REDO_MAX_BATCHES || j->pending.n_batches + w->n_batches > MAX_PENDING_BATCHES)
+    if (!is_small(j, w))
         return UV_ENOBUFS;
-    for (size_t i = 0; i < w->n_batches; i++)
+    for (size_t i = 0; i < w->n_batches; i++) {
+        journal_batch_seal(&w->batches[i]);
         frame.batches[i] = (struct redo_batch){
             .first = w->batches[i].first, .bytes = w->batches[i].chunk->bytes, .len = w->batches[i].chunk->len};
+    }
     int rc = gather_puts(w, &puts, &frame.puts_len);
     if (rc)
         return rc;
@@ -320,8 +346,6 @@ static int write_ahead(struct journal *j, struct journal_write *w)
 
 int journal_write(struct journal *j, struct journal_write *w)
 {
-    for (size_t i = 0; i < w->n_batches; i++)
-        journal_batch_seal(&w->batches[i]);
     w->in_store = false;
     w->ahead_error = 0;
     if (!w->checkpoint) {
