@@ -217,6 +217,9 @@ static void drop_gone(struct status *s, struct status_device *d)
 
 static void forget(struct status *s, struct status_device *d, uint64_t sequence)
 {
+    if (d->late)
+        d->late->device = NULL;
+    d->late = NULL;
     remove_sorted(s, d);
     TAILQ_REMOVE(&s->ages, d, age);
     empty_device(s, d);
@@ -323,15 +326,19 @@ static void fold_code(struct status_device *d, const struct status_note *note, s
     d->last[0] = last;
 }
 
-int status_fold_noted(struct status *s, const struct status_note *note, const uint8_t *event, size_t len)
+static void touch(struct status *s, struct status_device *d, uint64_t sequence)
 {
-    if (note->sequence <= s->through)
-        return 0;
-    struct status_device *d = table_get(&s->by_key, note->key, note->key_len);
-    if (d && newest_sequence(d) >= note->sequence) {
-        s->through = note->sequence;
-        return 0;
+    if (TAILQ_NEXT(d, age)) {
+        TAILQ_REMOVE(&s->ages, d, age);
+        TAILQ_INSERT_TAIL(&s->ages, d, age);
     }
+    mark_dirty(s, d, sequence);
+}
+
+/* Put the event's record into `d` (NULL: no device is known), and tell which device that is; all but its age. */
+static int fold_record(struct status *s, struct status_device *d, const struct status_note *note, const uint8_t *event,
+                       size_t len, struct status_device **out_device)
+{
     struct chunk *old = d ? obsolete_record(d, note) : NULL, *record = copy_record(event, len, old);
     if (!record)
         return UV_ENOMEM;
@@ -348,15 +355,98 @@ int status_fold_noted(struct status *s, const struct status_note *note, const ui
         replace_record(&d->address_record, record);
     chunk_unref(record);
     measure(s, d);
-    if (TAILQ_NEXT(d, age)) {
-        TAILQ_REMOVE(&s->ages, d, age);
-        TAILQ_INSERT_TAIL(&s->ages, d, age);
-    }
-    mark_dirty(s, d, note->sequence);
-    s->through = note->sequence;
+    *out_device = d;
+    return 0;
+}
+
+static int fold_now(struct status *s, struct status_device *d, const struct status_note *note, const uint8_t *event,
+                    size_t len)
+{
+    int rc = fold_record(s, d, note, event, len, &d);
+    if (rc)
+        return rc;
+    touch(s, d, note->sequence);
     keep_bounds(s, note->sequence);
     keep_gone_bound(s);
     return 0;
+}
+
+/* What waits of a device is folded, or lost to be folded again. */
+static int settle(struct status *s, struct status_late *late)
+{
+    struct status_device *d = late->device;
+    if (!d)
+        return 0;
+    late->device = NULL;
+    d->late = NULL;
+    return fold_record(s, d, &late->note, late->event, late->len, &d);
+}
+
+int status_settle(struct status *s)
+{
+    int rc = 0;
+    for (size_t i = 0; i < s->n_late; i++) {
+        int failed = settle(s, &s->late[i]);
+        rc = rc ? rc : failed;
+    }
+    if (!rc && s->late_through) {
+        s->through = s->late_through;
+        keep_bounds(s, s->through);
+        keep_gone_bound(s);
+    }
+    s->n_late = 0;
+    s->late_through = 0;
+    return rc;
+}
+
+static bool is_of_same(const struct status_note *a, const struct status_note *b)
+{
+    return a->code == b->code && a->has_device == b->has_device && a->has_address == b->has_address;
+}
+
+/* Wait with a record of `d`, behind those that say the same. */
+static int fold_late(struct status *s, struct status_device *d, const struct status_note *note, const uint8_t *event,
+                     size_t len)
+{
+    struct status_late *late = d->late;
+    struct status_note all = *note;
+    if (late && is_of_same(&late->note, note)) {
+        all.count += late->note.count;
+        all.aix_bits |= late->note.aix_bits;
+    } else if (late) {
+        int rc = settle(s, late);
+        if (rc)
+            return rc;
+    } else {
+        late = &s->late[s->n_late++];
+    }
+    all.key = d->key;
+    *late = (struct status_late){.device = d, .note = all, .event = event, .len = len};
+    d->late = late;
+    touch(s, d, note->sequence);
+    return 0;
+}
+
+int status_fold_late(struct status *s, const struct status_note *note, const uint8_t *event, size_t len)
+{
+    if (note->sequence <= s->through)
+        return 0;
+    struct status_device *d = table_get(&s->by_key, note->key, note->key_len);
+    int rc = 0;
+    if (!d || d->gone)
+        rc = fold_now(s, d, note, event, len);
+    else if (d->late || s->n_late < STATUS_MAX_LATE)
+        rc = newest_sequence(d) >= note->sequence ? 0 : fold_late(s, d, note, event, len);
+    else if (newest_sequence(d) < note->sequence)
+        rc = fold_now(s, d, note, event, len);
+    s->late_through = rc ? 0 : note->sequence;
+    return rc;
+}
+
+int status_fold_noted(struct status *s, const struct status_note *note, const uint8_t *event, size_t len)
+{
+    int rc = status_fold_late(s, note, event, len), failed = status_settle(s);
+    return rc ? rc : failed;
 }
 
 int status_fold(struct status *s, const struct event_view *event)

@@ -12,18 +12,19 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "broker/core/status_notes.h"
 #include "proto/event_view.h"
 #include "runtime/chunk.h"
 #include "runtime/table.h"
 
 struct filter;
-struct status_note;
 struct Sensebus__V1__DeviceStatus;
 struct Sensebus__V1__GetStatusRequest;
 struct Sensebus__V1__GetStatusResponse;
 
 #define STATUS_MAX_DEVICES      131072
 #define STATUS_MAX_LAST         32
+#define STATUS_MAX_LATE         64
 #define STATUS_MAX_BYTES        (256u * 1024 * 1024)      /* of kept records */
 #define STATUS_CHECKPOINT_BYTES ((size_t)4 * 1024 * 1024) /* from here on, no further device joins a checkpoint */
 
@@ -50,8 +51,17 @@ struct status_device {
     uint64_t dirty_since;  /* first sequence that the store lacks; 0 = clean */
     uint64_t flight_since; /* the same for the checkpoint under way; 0 = not in it */
     TAILQ_ENTRY(status_device) age, dirty, flight;
+    struct status_late *late; /* what of it waits in status.late, or NULL */
 };
 TAILQ_HEAD(status_list, status_device);
+
+/* Events in a row of one device and code, of which the newest one's record counts: borrowed until status_settle. */
+struct status_late {
+    struct status_device *device; /* NULL: it was forgotten meanwhile */
+    struct status_note note;      /* of the newest; counts and bits are those of all */
+    const uint8_t *event;
+    size_t len;
+};
 
 struct status {
     struct table by_key;
@@ -66,6 +76,9 @@ struct status {
     struct status_list dirty;  /* by dirty_since */
     struct status_list flight; /* what the checkpoint under way stores */
     bool in_flight;
+    struct status_late late[STATUS_MAX_LATE];
+    size_t n_late;
+    uint64_t late_through; /* events up to here are folded once these are; 0 = there are none */
 };
 
 /* `seed`: any random number. 0 for a bound means the default above. */
@@ -78,6 +91,11 @@ void status_deinit(struct status *s);
 int status_fold(struct status *s, const struct event_view *event);
 /* The same with what was noted of the event when it was accepted (status_notes.h), and its bytes. */
 int status_fold_noted(struct status *s, const struct status_note *note, const uint8_t *event, size_t len);
+/* The same, but the bytes are borrowed until status_settle, which must come before anything else is done with `s`: of
+ * events that say the same of one device only the newest is copied. After UV_ENOMEM all since the last status_settle
+ * are to be folded again later. */
+int status_fold_late(struct status *s, const struct status_note *note, const uint8_t *event, size_t len);
+int status_settle(struct status *s);
 
 const struct status_device *status_find(const struct status *s, const char *key, size_t key_len);
 /* Devices by key: index of the first one behind `after` ("" = all); status_at gives NULL at the end. */

@@ -70,7 +70,7 @@ static int fold_run(struct broker *b, const struct journal_run *run, uint64_t un
     for (; !rc && records_next(&cursor, end, &event, &len); sequence++) {
         if (status_notes_take(&b->notes, sequence, &note) && !listens) {
             adapter_service_passed(&b->adapter, sequence);
-            rc = status_fold_noted(&b->status, &note, event, len);
+            rc = status_fold_late(&b->status, &note, event, len);
             continue;
         }
         if (event_scan(event, len, &limits, &view, err, sizeof err)) {
@@ -79,11 +79,14 @@ static int fold_run(struct broker *b, const struct journal_run *run, uint64_t un
             continue;
         }
         adapter_service_record(&b->adapter, &view);
-        rc = status_fold(&b->status, &view);
+        rc = status_settle(&b->status);
+        if (!rc)
+            rc = status_fold(&b->status, &view);
         if (!rc && listens && clock_mono_ns() >= until_ns)
             rc = UV_EAGAIN;
     }
-    return rc;
+    int failed = status_settle(&b->status);
+    return rc ? rc : failed;
 }
 
 /* Fold what is committed and not folded yet. Without memory it stays behind, and is made up for at the next commit.

@@ -174,3 +174,60 @@ Test(status_notes, folding_by_note_is_folding_by_scan)
     status_deinit(&by_note);
     status_deinit(&by_scan);
 }
+
+#define RUN_MAX 300u
+
+/* Records first..first + n - 1 as they lie in the log, folded late into one status and one by one into the other. */
+static void fold_run(struct status *late, struct status *each, uint64_t first, size_t n)
+{
+    static const struct event_limits stored = {.allow_broker_fields = true};
+    static uint8_t records[RUN_MAX][RECORD_BYTES];
+    for (size_t i = 0; i < n; i++) {
+        uint8_t bytes[RECORD_BYTES];
+        struct event_view view;
+        struct status_note note;
+        char key[DEVICE_KEY_SIZE], err[120];
+        const uint8_t *cursor = records[i], *event;
+        size_t len = make_event(bytes, (first + i) / 3 * 3), event_len; /* three in a row say the same */
+        len = record_write(records[i], bytes, len, first + i, 1000 + i);
+        cr_assert(records_next(&cursor, records[i] + len, &event, &event_len));
+        cr_assert_eq(event_scan(event, event_len, &stored, &view, err, sizeof err), 0, "%s", err);
+        status_note_make(&view, first + i, key, &note);
+        cr_assert_eq(status_fold_late(late, &note, event, event_len), 0);
+        cr_assert_eq(status_fold(each, &view), 0);
+    }
+    cr_assert_eq(status_settle(late), 0);
+}
+
+static void compare_order(const struct status_list *a, const struct status_list *b)
+{
+    const struct status_device *d = TAILQ_FIRST(a), *e = TAILQ_FIRST(b);
+    for (; d && e; d = TAILQ_NEXT(d, age), e = TAILQ_NEXT(e, age))
+        cr_assert_str_eq(d->key, e->key);
+    cr_assert(!d && !e);
+}
+
+Test(status_notes, folding_a_run_late_is_folding_it_one_by_one)
+{
+    for (size_t bound = 5; bound <= 200; bound += 195) { /* devices are forgotten in the middle of a run; or never */
+        struct status late, each;
+        size_t n = 1;
+        status_init(&late, 1, bound, 0);
+        status_init(&each, 2, bound, 0);
+        for (uint64_t first = 1; first < 20000; first += n) {
+            n = (first * 7919) % RUN_MAX + 1;
+            fold_run(&late, &each, first, n);
+            compare(&late, &each);
+            compare_order(&late.ages, &each.ages);
+            uint64_t late_through, each_through;
+            cr_assert_eq(status_checkpoint_begin(&late, 3, &late_through),
+                         status_checkpoint_begin(&each, 3, &each_through));
+            cr_assert_eq(late_through, each_through, "the store lacks the same");
+            status_checkpoint_end(&late, first % 2);
+            status_checkpoint_end(&each, first % 2);
+        }
+        cr_assert(bound > 100 || late.n_evicted > 100);
+        status_deinit(&late);
+        status_deinit(&each);
+    }
+}
