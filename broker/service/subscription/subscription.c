@@ -23,7 +23,7 @@
 #include "runtime/clock.h"
 #include "sensebus/v1/events.pb-c.h"
 
-#define TURN_BYTES      (256u * 1024)
+#define TURN_BYTES      (240u * 1024)
 #define SCAN_TURN_BYTES (1024u * 1024)
 
 struct hub_log subscription_log(const struct subscription *s)
