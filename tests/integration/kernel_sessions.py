@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions of devices of the host's own kernel: a stock client, the broker, the agent, and a tree that looks like sysfs. They
 only observe. What the kernel itself does with a reset is tested in a guest (tests/guest/kernel_sessions.py)."""
-import atexit
 import functools
 
 from agent_program import *  # noqa: F403
@@ -33,9 +32,11 @@ class Tree:
         return host
 
     def write(self, path, content):
+        """Who reads it sees the old content or the new, and nothing in between."""
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
-        with open(self.root + path, "wb") as f:
+        with open(self.root + ".new", "wb") as f:
             f.write(content if isinstance(content, bytes) else content.encode() + b"\n")
+        os.replace(self.root + ".new", self.root + path)
 
     def link(self, path, target):
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
@@ -115,10 +116,8 @@ def observing(*options):
 @functools.cache
 def shared():
     """One for all tests that need an adapter of their own and nothing else."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    tree, broker, agent, _ = stack.enter_context(observing())
-    subscription = stack.enter_context(Subscription(broker))
+    tree, broker, agent, _ = AT_END.enter_context(observing())
+    subscription = AT_END.enter_context(Subscription(broker))
     subscription.wait(lambda s: s.controls("opened"), "the subscription")
     return tree, broker, agent, subscription
 

@@ -598,6 +598,9 @@ class FakeAgent:
 
 # ---------------------------------------------------------------------------------------------------- running
 
+AT_END = contextlib.ExitStack()  # what several tests share, closed when all of them are over
+
+
 def run_tests(scope):
     """Run every test_* function of the caller (or those named in the arguments), and exit."""
     tests = [(name, test) for name, test in scope.items() if name.startswith("test_") and callable(test)]
@@ -618,6 +621,11 @@ def run_tests(scope):
             failed.append(name)
             result = "FAILED"
         print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
+    try:
+        AT_END.close()
+    except Exception:
+        traceback.print_exc()
+        failed.append("(the end of what they share)")
     if not tests:
         print("no such test", file=sys.stderr)
     if failed or not tests:
