@@ -267,15 +267,15 @@ static bool tell_attention(struct port *port, const struct unit *u, const struct
 
 static bool is_medium_write(uint8_t opcode)
 {
-    return opcode == UNIT_WRITE_6 || opcode == UNIT_WRITE_10 || opcode == UNIT_WRITE_16 ||
+    return opcode == UNIT_WRITE_6 || opcode == UNIT_WRITE_10 || opcode == UNIT_WRITE_12 || opcode == UNIT_WRITE_16 ||
            opcode == UNIT_MODE_SELECT_6 || opcode == UNIT_MODE_SELECT_10 || opcode == UNIT_SYNCHRONIZE_CACHE_10 ||
            opcode == UNIT_SYNCHRONIZE_CACHE_16 || opcode == UNIT_UNMAP;
 }
 
 static bool is_medium_read(uint8_t opcode)
 {
-    return opcode == UNIT_READ_6 || opcode == UNIT_READ_10 || opcode == UNIT_READ_16 || opcode == UNIT_MODE_SENSE_6 ||
-           opcode == UNIT_MODE_SENSE_10;
+    return opcode == UNIT_READ_6 || opcode == UNIT_READ_10 || opcode == UNIT_READ_12 || opcode == UNIT_READ_16 ||
+           opcode == UNIT_MODE_SENSE_6 || opcode == UNIT_MODE_SENSE_10;
 }
 
 /* Commands that need the unit to be ready (SBC-3: access to the medium, and TEST UNIT READY). */

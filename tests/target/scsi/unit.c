@@ -95,9 +95,11 @@ void unit_execute(struct unit *u, const struct unit_context *context, const stru
     case UNIT_MODE_SELECT_10: effects->mode_changed = unit_mode_select(u, request, reply); break;
     case UNIT_READ_6:
     case UNIT_READ_10:
+    case UNIT_READ_12:
     case UNIT_READ_16:
     case UNIT_WRITE_6:
     case UNIT_WRITE_10:
+    case UNIT_WRITE_12:
     case UNIT_WRITE_16:
         unit_transfer(u, request, reply);
         effects->threshold_reached = unit_crosses_threshold(u);

@@ -53,6 +53,8 @@ enum unit_command {
     UNIT_SERVICE_ACTION_IN_16 = 0x9e,
     UNIT_REPORT_LUNS = 0xa0,
     UNIT_MAINTENANCE_IN = 0xa3,
+    UNIT_READ_12 = 0xa8,
+    UNIT_WRITE_12 = 0xaa,
 };
 
 struct unit {

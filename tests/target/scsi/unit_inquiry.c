@@ -58,13 +58,14 @@ static size_t page_limits(const struct unit *u, uint8_t *page)
 /* Returns the length of the page behind its header; 0: no such page. */
 static size_t vital_page(const struct unit *u, uint8_t code, uint8_t *page)
 {
-    static const uint8_t codes[] = {0x00, 0x80, 0x83, 0xb0, 0xb2};
+    static const uint8_t codes[] = {0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2};
 
     switch (code) {
     case 0x00: memcpy(page, codes, sizeof(codes)); return sizeof(codes);
     case 0x80: memcpy(page, u->serial, strlen(u->serial)); return strlen(u->serial);
     case 0x83: return page_identification(u, page);
     case 0xb0: return page_limits(u, page);
+    case 0xb1: page[1] = 1; return 60; /* nothing rotates */
     case 0xb2: /* thin: pages of memory come when they are written, go by UNMAP, and are zero then (LBPU, LBPRZ) */
         page[1] = 0x84;
         page[2] = 0x02;

@@ -20,6 +20,8 @@ static struct extent extent_of(const uint8_t *cdb)
         return (struct extent){get_be(cdb + 1, 3) & 0x1fffff, cdb[4] ? cdb[4] : 256, cdb[0] == UNIT_WRITE_6};
     case UNIT_READ_10:
     case UNIT_WRITE_10: return (struct extent){get_be(cdb + 2, 4), get_be(cdb + 7, 2), cdb[0] == UNIT_WRITE_10};
+    case UNIT_READ_12:
+    case UNIT_WRITE_12: return (struct extent){get_be(cdb + 2, 4), get_be(cdb + 6, 4), cdb[0] == UNIT_WRITE_12};
     default: return (struct extent){get_be64(cdb + 2), get_be(cdb + 10, 4), cdb[0] == UNIT_WRITE_16};
     }
 }

@@ -163,6 +163,11 @@ Test(device, blocks_are_read_as_written)
     run(a, 0, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0);
     cr_assert_eq(reply.data_len, 1024);
     cr_assert_arr_eq(reply.data, block, 1024);
+    run_with(a, 0, (const uint8_t[]){0xaa, 0, 0, 0, 0, 10, 0, 0, 0, 1, 0, 0}, 12, block, 512);
+    cr_assert_eq(reply.status, SCSI_GOOD);
+    run(a, 0, 0xa8, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0);
+    cr_assert_eq(reply.data_len, 1024);
+    cr_assert_arr_eq(reply.data, block, 1024);
     run(a, 0, 0x28, 0, 0, 0, 0x03, 0xe7, 0, 0, 2, 0);
     cr_assert_eq(asc(), ASC_LBA_OUT_OF_RANGE);
     run(a, 0, 0x28, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0);
