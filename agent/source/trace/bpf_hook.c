@@ -20,6 +20,7 @@
 #include <bpf/libbpf.h>
 
 #include "agent/source/trace/hook.h"
+#include "agent/source/trace/lockdown.h"
 
 /* Generated from them; of each only the object's bytes are used. */
 #pragma GCC diagnostic push
@@ -111,6 +112,8 @@ static bool possible(const char *sysfs_root, char *reason, size_t reason_len)
         snprintf(reason, reason_len, "%s: %s (the kernel needs CONFIG_DEBUG_INFO_BTF)", path, strerror(errno));
         return false;
     }
+    if (lockdown_forbids_tracing(sysfs_root, reason, reason_len))
+        return false;
     if (!has_capability(CAP_SYS_ADMIN) && !(has_capability(CAP_BPF) && has_capability(CAP_PERFMON))) {
         snprintf(reason, reason_len, NEEDS);
         return false;

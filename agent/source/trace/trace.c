@@ -193,6 +193,15 @@ static int try_hook(struct source *s, const struct hook_api *api, char *reason, 
     return 0;
 }
 
+/* Why neither way is open: once where it is one reason. */
+static void say_both(const char *bpf, const char *tracefs, char *reason, size_t reason_len)
+{
+    if (strcmp(bpf, tracefs) == 0)
+        snprintf(reason, reason_len, "%s", bpf);
+    else
+        snprintf(reason, reason_len, "BPF: %s; tracefs: %s", bpf, tracefs);
+}
+
 static void arm(struct source *s)
 {
     char bpf[HOOK_REASON_BYTES] = "", tracefs[HOOK_REASON_BYTES] = "", reason[SOURCE_REASON_BYTES];
@@ -205,7 +214,7 @@ static void arm(struct source *s)
         snprintf(reason, sizeof reason, "%s; BPF: %s", s->api->blind(s->hook), bpf);
         cover(s, DEGRADED, reason);
     } else {
-        snprintf(reason, sizeof reason, "BPF: %s; tracefs: %s", bpf, tracefs);
+        say_both(bpf, tracefs, reason, sizeof reason);
         cover(s, OFF, reason);
         s->n_skip = RETRY_TICKS;
     }
@@ -256,7 +265,7 @@ static uint32_t check(const struct kind *kind, const struct source_options *opti
         snprintf(reason, reason_len, "through tracefs: %s; BPF: %s", kind->through_tracefs, bpf);
         return DEGRADED;
     }
-    snprintf(reason, reason_len, "BPF: %s; tracefs: %s", bpf, tracefs);
+    say_both(bpf, tracefs, reason, reason_len);
     return OFF;
 }
 

@@ -21,6 +21,7 @@
 #include <tracefs.h>
 
 #include "agent/source/trace/hook.h"
+#include "agent/source/trace/lockdown.h"
 
 #define BUFFER_KIB     64 /* for each processor: some 800 records */
 #define MAX_PROCESSORS 4096
@@ -125,6 +126,8 @@ static bool possible(const struct kind *kind, const char *sysfs_root, char *reas
 {
     char folder[256], path[320];
 
+    if (lockdown_forbids_tracing(sysfs_root, reason, reason_len))
+        return false;
     find_folder(sysfs_root, folder, sizeof folder);
     if (!folder[0]) {
         snprintf(reason, reason_len, "%s/kernel/tracing is no tracefs: mount it", sysfs_root);

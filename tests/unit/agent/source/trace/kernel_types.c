@@ -67,6 +67,12 @@ struct se_cmd {
 };
 /* A type of which there is nothing is not told. */
 struct se_cmd answered;
+struct se_session session;
+struct se_node_acl acl;
+struct se_portal_group group;
+struct se_wwn wwn;
+struct se_device served;
+struct se_hba hba;
 struct Scsi_Host host;
 struct scsi_device device;
 struct scsi_cmnd command;

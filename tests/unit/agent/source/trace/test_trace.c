@@ -160,6 +160,51 @@ Test(trace, checks_without_arming)
     expect_check(&sources[1]);
 }
 
+static void put(const char *name, const char *text)
+{
+    char path[128];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    f = fopen(path, "w");
+    cr_assert_not_null(f, "%s", path);
+    fputs(text, f);
+    fclose(f);
+}
+
+Test(trace, names_the_lockdown_that_forbids_it)
+{
+    struct source_options options = {.loop = &loop, .sysfs_root = root};
+    char path[128];
+
+    make("module/scsi_mod");
+    make("module/target_core_mod");
+    make("kernel/btf");
+    put("kernel/btf/vmlinux", "");
+    make("kernel/security");
+    put("kernel/security/lockdown", "none integrity [confidentiality]\n");
+    for (size_t i = 0; i < 2; i++) {
+        which = &sources[i];
+        cr_expect_eq(which->api->check(&options, reason, sizeof reason), SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF);
+        cr_expect_str_eq(reason, "lockdown=confidentiality: the kernel lets nobody trace it");
+        n_told = n_stopped = 0;
+        start();
+        run_until_told(1);
+        cr_expect_str_eq(reason, "lockdown=confidentiality: the kernel lets nobody trace it");
+        stop();
+    }
+    put("kernel/security/lockdown", "none [integrity] confidentiality\n");
+    which->api->check(&options, reason, sizeof reason);
+    cr_expect_not(strstr(reason, "lockdown"), "%s", reason);
+    for (size_t i = 0; i < 4; i++) {
+        static const char *const names[] = {"kernel/security/lockdown", "kernel/security", "kernel/btf/vmlinux",
+                                            "kernel/btf"};
+
+        snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        remove(path);
+    }
+}
+
 /* The types of the running kernel, which on most machines of builders knows no SCSI, or does not let us in: either way
  * the reason says it, and nothing breaks. */
 static void expect_an_answer_of_the_kernel(const struct which *w)
