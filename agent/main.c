@@ -399,10 +399,21 @@ static int start_targets(struct agent *a)
     return rc;
 }
 
+/* What a caller asked of a device of the kernel: behind what the sources told of it before. */
+static void on_asked_record(void *data, const struct record *record)
+{
+    struct agent *a = data;
+
+    if (a->sources)
+        sources_report(a->sources, record);
+    else
+        on_record(a, record);
+}
+
 static void start_operations(struct agent *a)
 {
     static const struct operations_ops ops = {
-        .on_result = on_result, .reported = reported, .held = held, .on_record = on_record};
+        .on_result = on_result, .reported = reported, .held = held, .on_record = on_asked_record};
     struct operations_options options = {.host = a->config.host, .adapters = &a->adapters, .targets = &a->targets};
 
     a->adapters = (struct adapters){

@@ -155,6 +155,11 @@ int pipeline_push(struct pipeline *p, const struct observation *o)
     return rc;
 }
 
+void pipeline_report(struct pipeline *p, const struct record *record)
+{
+    calm_take(p->calm, record);
+}
+
 /* ------------------------------------------------------------------------------------------------ life */
 
 static void pipeline_free(struct pipeline *p)

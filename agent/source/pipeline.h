@@ -28,5 +28,7 @@ void pipeline_stop(struct pipeline *p, void (*cb)(void *data), void *data);
 
 /* Events wait for what other armed sources say of them. */
 void pipeline_set_armed(struct pipeline *p, uint32_t source, bool armed);
+/* A record that another part of the agent made, of a place of the kernel's: calmed with the others. */
+void pipeline_report(struct pipeline *p, const struct record *record);
 /* Returns 0, or UV_ENOMEM: then it was not taken. */
 int pipeline_push(struct pipeline *p, const struct observation *observation);

@@ -308,6 +308,11 @@ void sources_stop(struct sources *s, void (*cb)(void *data), void *data)
     uv_close((uv_handle_t *)&s->pause, on_timer_closed);
 }
 
+void sources_report(struct sources *s, const struct record *record)
+{
+    pipeline_report(s->pipeline, record);
+}
+
 void sources_prove(struct sources *s)
 {
     for (size_t i = 0; i < s->n_members; i++) {

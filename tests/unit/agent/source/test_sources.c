@@ -314,6 +314,25 @@ Test(sources, a_doubt_makes_all_look_again_and_tells_nothing)
     cr_assert_eq(n_kept, 0);
 }
 
+Test(sources, what_a_caller_asked_for_is_told_at_once_behind_what_was_before_it)
+{
+    struct record reset = {.code = CODE(LUN_RESET),
+                           .source = SENSEBUS__V1__SOURCE__SOURCE_AGENT,
+                           .place = {.adapter = "host3", .controller = 3, .target = 1, .lun = 4},
+                           .origin_session = "s1"};
+
+    start(0);
+    say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 4);
+    say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 4);
+    say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 5);
+    say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 5);
+    wait_records(2);
+    sources_report(sources, &reset);
+    cr_assert_eq(n_kept, 4);
+    cr_assert_eq(kept[2].lun, 4);
+    cr_assert_eq(kept[3].code, CODE(LUN_RESET));
+}
+
 Test(sources, what_is_held_at_the_end_is_told)
 {
     start(0);
