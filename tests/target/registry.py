@@ -240,6 +240,24 @@ def test_every_sense_arrives_once_as_it_was_sent():
         print(f"{len(causes)} senses of {len({name for name, _ in causes})} rows")
 
 
+MALFORMED = [bytes.fromhex(text) for text in (
+    "", "70", "72", "700006", "7f0006" + 15 * "00", 252 * "ff", 18 * "00", "7406290000000000",
+    "70000600000000ff" + "00000000" + "2904" + "00000000",  # longer by its own word than it is
+    "72062a09000000ff", "7206290400000004ffff0000", "7206290400000006020600000000")]
+
+
+def test_malformed_sense_ends_nothing():
+    good = sense_bytes(1, UNIT_ATTENTION, 0x2A, 0x09, False)
+    with attached() as (target, stub, _, seen):
+        before = [session.tsih for session in stub.GetState(t.GetStateRequest(), timeout=LIMIT_S).sessions]
+        for sense in (*MALFORMED, good):
+            stub.Run(t.Order(sense=t.Sense(lun=LUN, raw=sense)), timeout=LIMIT_S)
+        target.tell("expect", "pending", 0, LONG)
+        seen.subscription.wait(lambda s: any(e.sense.raw == good for e in with_sense(s)), "sense that is well-formed")
+        check_equal([session.tsih for session in stub.GetState(t.GetStateRequest(), timeout=LIMIT_S).sessions], before, "sessions")
+        check_equal(count(seen, "NEXUS_LOST"), 0, "sessions lost")
+
+
 def test_every_message_arrives_once_as_it_was_sent():
     causes = [(row["name"], number) for row in rows() for number in messages_of(row)]
     with attached() as (target, stub, told, seen):
