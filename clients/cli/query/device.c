@@ -66,10 +66,13 @@ static bool number_to(const char *text, char end, int64_t max, int64_t *out, con
     return names_parse_number(digits, out) && *out <= max;
 }
 
-/* "3:0:1:4" of the kernel, and nothing else. */
+/* "3:0:1:4" of the kernel, or "host3:0:1:4" as lists show it, and nothing else. */
 static bool parse_kernel(const char *text, struct device *d)
 {
+    static const char prefix[] = "host";
     int64_t host, channel, target, lun;
+    if (strncmp(text, prefix, strlen(prefix)) == 0)
+        text += strlen(prefix);
     if (!number_to(text, ':', INT32_MAX, &host, &text) || !number_to(text, ':', INT32_MAX, &channel, &text) ||
         !number_to(text, ':', INT32_MAX, &target, &text) || !number_to(text, 0, INT64_MAX, &lun, &text))
         return false;

@@ -22,6 +22,6 @@ struct device {
 
 /* The host ends at the first colon; a number behind the last colon is the LUN (0 when there is none), unless it is all
  * there is behind the host: then it is the target's number. Names of targets have colons themselves, so one that ends
- * in a number needs its LUN written. Four numbers are the kernel's H:C:T:L. Returns 0, or UV_EINVAL with `err`; *out is
- * untouched then. */
+ * in a number needs its LUN written. Four numbers are the kernel's H:C:T:L, with or without "host" before them. Returns
+ * 0, or UV_EINVAL with `err`; *out is untouched then. */
 int device_parse(const char *text, struct device *out, char *err, size_t err_len);

@@ -46,8 +46,10 @@ Test(device, four_numbers_are_of_the_kernel)
         {"h:0:2147483647:2147483647:9223372036854775807", "host0", INT32_MAX, INT32_MAX, INT64_MAX},
         {"h:12:1:0:16640", "host12", 1, 0, 256}, /* flat addressing, as the kernel writes it */
         {"h:12:1:0:16383", "host12", 1, 0, 16383},
+        {"db-07:host3:0:1:4", "host3", 0, 1, 4}, /* as `sensebus devices` shows it */
     };
-    static const char *const OTHERS[] = {"h:3:0:1", "h:3:0:1:4:5", "h:3:0:1:4x", "h:2147483648:0:0:0", "h:3::1:4"};
+    static const char *const OTHERS[] = {"h:3:0:1",  "h:3:0:1:4:5",   "h:3:0:1:4x", "h:2147483648:0:0:0",
+                                         "h:3::1:4", "h:hosts3:0:1:4"};
     struct device d;
     char err[200];
     for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
