@@ -255,10 +255,12 @@ static void on_report_luns(struct iscsi_session *s, void *data, const struct isc
         return;
     assert(w->survey == SURVEY_RUNNING);
     w->survey = SURVEY_NONE;
-    if (result->end == ISCSI_COMMAND_ABORTED)
+    if (result->end == ISCSI_COMMAND_ABORTED) {
         w->survey_again = true;
-    else
+    } else {
+        report_luns_changed(w); /* who has given the list says no more of this change (SPC-4 section 6.33) */
         survey_answer(w, result);
+    }
     if (w->survey_again) {
         w->survey_again = false;
         w->survey = SURVEY_WANTED;
@@ -298,7 +300,6 @@ void survey_step(struct watch *w)
     if (watch_send(w, lun, &c, on_report_luns, w) < 0)
         return;
     w->survey = SURVEY_RUNNING;
-    report_luns_changed(w);
 }
 
 void survey_drop(struct watch *w)

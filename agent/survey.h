@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which logical units a watched target has: REPORT LUNS after the login, and whenever somebody says that they changed.
  *
- * It goes out when the units are quiet, because what they say on the way belongs to the same change: it becomes one
- * event for all who said so. Then what differs from the list before is told, unit by unit. A part of the watch, on its
- * struct. */
+ * It goes out when the units are quiet, or had their time, because what they say before its answer belongs to the same
+ * change: it becomes one event for all who said so. Then what differs from the list before is told, unit by unit. A
+ * part of the watch, on its struct. */
 #pragma once
 
 #include <stdbool.h>

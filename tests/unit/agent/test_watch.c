@@ -583,9 +583,28 @@ Test(watch, a_survey_that_a_task_management_function_ended_is_made_again)
     fake.holds_luns = false;
     run_until(w.n_units == 3);
     settle();
-    expect("REPORTED_LUNS_CHANGED 6/3F/0E\n"
-           "manage 5 LUN 0\n"
+    expect("manage 5 LUN 0\n"
+           "REPORTED_LUNS_CHANGED 6/3F/0E\n"
            "DEVICE_ADDED LUN 4 (report-luns)\n");
+    finish();
+}
+
+/* The one who was busy says so when the list is on its way: the target takes back what it has to say when it gives it. */
+Test(watch, a_unit_that_says_late_that_the_list_changed_says_nothing_new)
+{
+    two_disks();
+    fake.units[1].holds = true;
+    run_until(w.units[1]->in_flight);
+    fake.holds_luns = true;
+    fake_attention(0, 6, 0x3f, 0x0e);
+    fake_attention(1, 6, 0x3f, 0x0e);
+    run_until(w.survey == SURVEY_RUNNING);
+    fake.units[1].holds = false;
+    run_until(fake.units[1].n_pending == 0);
+    expect("");
+    fake.holds_luns = false;
+    settle();
+    expect("REPORTED_LUNS_CHANGED 6/3F/0E evidence=1\n");
     finish();
 }
 
