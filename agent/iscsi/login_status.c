@@ -31,5 +31,10 @@ const char *login_status_text(uint8_t status_class, uint8_t detail)
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].status_class == status_class && known[i].detail == detail)
             return known[i].text;
-    return "unknown status";
+    switch (status_class) {
+    case 1: return "redirection of an unknown kind";
+    case 2: return "initiator error of an unknown kind";
+    case 3: return "target error of an unknown kind";
+    default: return "unknown status";
+    }
 }
