@@ -67,6 +67,59 @@ def test_events_of_scsi_and_vendors_keep_the_session():
         seen.nothing_more()
 
 
+def test_events_that_nobody_has_defined_keep_the_session():
+    with watched() as (target, _, _, seen):
+        for number in (6, 128, 247):
+            target.raise_async(number, parameters=(4, 5, 6), segment=b"what is this")
+            event, = seen.expect(("UNCLASSIFIED", None))
+            check_equal((event.native.code, list(event.native.parameters)), (number, [4, 5, 6]), "native words")
+            check(event.native.raw.endswith(b"what is this"), "the PDU is kept")
+        check_equal(len(target.connections), 1, "one session through all of it")
+
+
+def test_units_with_numbers_above_255_are_watched_as_any_other():
+    with watched(luns=[1, 300]) as (target, _, _, seen):
+        target.queue_sense(300, sense(6, 0x2A, 0x01))
+        event, = seen.expect(("MODE_PARAMETERS_CHANGED", 300))
+        check_equal((event.address.lun_raw, event.device.serial), (0x412C << 48, "SCRIPT0300"), "flat on the wire")
+        target.raise_async(0, lun=300, data=sense(6, 0x2A, 0x09))
+        seen.expect(("CAPACITY_CHANGED", 300))
+        target.add_lun(16383)
+        changed, _ = seen.expect(("REPORTED_LUNS_CHANGED", None), ("DEVICE_ADDED", 16383))
+        target.wait(lambda: polled_after_capacity(target, 16383), "the new unit polled")
+        target.queue_sense(16383, sense(6, 0x2A, 0x01))
+        seen.expect(("MODE_PARAMETERS_CHANGED", 16383))
+        target.remove_lun(300)
+        seen.expect(("REPORTED_LUNS_CHANGED", None), ("DEVICE_REMOVED", 300))
+        seen.nothing_more()
+
+
+@contextlib.contextmanager
+def chap_file(text):
+    with tempfile.NamedTemporaryFile("w") as file:  # made with mode 0600
+        file.write(text)
+        file.flush()
+        yield file.name
+
+
+def test_a_target_proves_itself_with_the_secret_of_the_file():
+    with ScriptedTarget(chap=("host", "secret-of-host-1"), mutual=("disks", "secret-of-disks-1")) as target, \
+            Broker() as broker:
+        with chap_file(f"{target.name} host secret-of-host-1 disks another-secret-1\n") as file, \
+                Agent(broker, "--chap-file", file, targets=[url(target)]) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            seen = Seen(subscription, agent)
+            refused, = seen.expect(("LOGIN_FAILED", None))
+            check_equal(refused.native.name, "login-failed", "the agent refuses the target")
+        with chap_file("* host secret-of-host-1 disks secret-of-disks-1\n") as file, \
+                Agent(broker, "--chap-file", file, targets=[url(target)]) as agent, \
+                Subscription(broker, oldest=events_pb2.StartOldest()) as subscription:
+            subscription.wait(lambda s: ("SESSION_STARTED", None) in [brief(e) for e in s.events()], "the login")
+            with open(f"/proc/{agent.process.pid}/cmdline", "rb") as file:
+                check(b"secret-of" not in file.read(), "no secret among the arguments")
+            check("secret-of" not in agent.log(), "none in the log")
+
+
 def test_luns_changed_by_asynchronous_message_is_followed_by_the_differences():
     with watched() as (target, _, _, seen):
         target.units[4] = type(target.units[0])(4)

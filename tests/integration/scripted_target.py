@@ -380,12 +380,13 @@ class Connection:
 
     def scsi_answer(self, header):
         cdb, lun = header[32:48], flat_lun(header[8:16])
-        unit = self.target.units.get(lun)
+        unit = self.target.units.get(lun) or self.target.leaving.get(lun)
         if cdb[0] == 0xA0:
             with self.target.condition:  # who has read the list has been told of its change (SPC-4 6.33)
                 luns = b"".join(wire_lun(n) for n in sorted(self.target.units))
                 for other in self.target.units.values():
                     other.senses = [s for s in other.senses if s != LUNS_CHANGED]
+                self.target.leaving.clear()
             self.data_in(header, struct.pack(">I4x", len(luns)) + luns, {})
         elif unit is None and cdb[0] == 0x12:
             self.data_in(header, bytes([0x7F]) + bytes(35), {})
@@ -465,7 +466,7 @@ class ScriptedTarget:
     def __init__(self, name="iqn.2026-01.org.sensebus:scripted", luns=(0, 1), chap=None, mutual=None,
                  header_digest=True, address="127.0.0.1", port=0):
         self.name, self.chap, self.mutual, self.header_digest = name, chap, mutual, header_digest
-        self.units = {lun: Unit(lun) for lun in luns}
+        self.units, self.leaving = {lun: Unit(lun) for lun in luns}, {}
         self.condition = threading.Condition(threading.RLock())
         self.settings, self.scripts, self.pdus, self.errors = {}, [], [], []
         self.connections, self.remembered = [], []
@@ -607,8 +608,10 @@ class ScriptedTarget:
                 self.queue_segment(other, LUNS_CHANGED)
 
     def remove_lun(self, lun):
+        """It answers until the list without it was read: else its refusal could ask for the list before the others,
+        polled just before, have told the change."""
         with self.condition:
-            del self.units[lun]
+            self.leaving[lun] = self.units.pop(lun)
             for other in self.units:
                 self.queue_segment(other, LUNS_CHANGED)
 
