@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "sensebus/v1/agents.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 
 #define HOST "pci0000:00/0000:00:1f.0/host3"
@@ -160,4 +161,23 @@ Test(device_scan, what_goes_while_it_is_looked_at_is_not_there)
     cr_assert_eq(look(NULL, 0), 0);
     cr_assert_eq(list.n_devices, 0);
     cr_assert_eq(list.n_adapters, 1);
+}
+
+Test(device_scan, a_look_that_finds_no_memory_has_failed)
+{
+    struct device_scan_known all = {.before = NULL};
+    struct device_list seen = {0};
+    char err[256];
+    unsigned n = 0;
+    int rc;
+
+    do {
+        failing_alloc_after(n++);
+        rc = device_scan(sysfs.root, &all, &seen, err, sizeof err);
+        cr_assert(!failing_alloc_stop() || rc == UV_ENOMEM, "allocation %u", n - 1);
+        cr_assert(rc == 0 || seen.n_devices == 0);
+    } while (rc < 0);
+    cr_assert_eq(seen.n_devices, 1);
+    cr_assert_gt(n, 3);
+    device_list_free(&seen);
 }
