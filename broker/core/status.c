@@ -433,12 +433,18 @@ int status_fold_late(struct status *s, const struct status_note *note, const uin
         return 0;
     struct status_device *d = table_get(&s->by_key, note->key, note->key_len);
     int rc = 0;
-    if (!d || d->gone)
+    /* A device that comes, and one that goes to make room for it, do so once: what is settled is not folded again. */
+    if (!d || d->gone || (!d->late && s->n_late == STATUS_MAX_LATE)) {
+        rc = status_settle(s);
+        d = table_get(&s->by_key, note->key, note->key_len);
+    }
+    if (!rc && (!d || d->gone)) {
         rc = fold_now(s, d, note, event, len);
-    else if (d->late || s->n_late < STATUS_MAX_LATE)
-        rc = newest_sequence(d) >= note->sequence ? 0 : fold_late(s, d, note, event, len);
-    else if (newest_sequence(d) < note->sequence)
-        rc = fold_now(s, d, note, event, len);
+        s->through = rc ? s->through : note->sequence;
+        return rc;
+    }
+    if (!rc && newest_sequence(d) < note->sequence)
+        rc = fold_late(s, d, note, event, len);
     s->late_through = rc ? 0 : note->sequence;
     return rc;
 }

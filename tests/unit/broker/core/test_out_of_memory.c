@@ -9,6 +9,7 @@
 
 #include "broker/core/access.h"
 #include "broker/core/dedupe.h"
+#include "broker/core/device_key.h"
 #include "broker/core/directory.h"
 #include "broker/core/status.h"
 #include "sensebus/v1/admin.pb-c.h"
@@ -183,6 +184,48 @@ static void status_story(char *out)
 Test(out_of_memory, status_folds_later_what_it_could_not_fold)
 {
     sweep(status_story);
+}
+
+/* Records first..first + 9 as a run of the log. */
+static int fold_run(struct status *s, uint64_t first)
+{
+    static uint8_t bytes[10][512];
+    int rc = 0;
+    for (uint64_t i = 0; !rc && i < 10; i++) {
+        struct event_view view;
+        struct event_limits limits = {.allow_broker_fields = true};
+        struct status_note note;
+        char key[DEVICE_KEY_SIZE], err[128];
+        size_t len = make_event(first + i, bytes[i]);
+        cr_assert_eq(event_scan(bytes[i], len, &limits, &view, err, sizeof err), 0, "%s", err);
+        status_note_make(&view, first + i, key, &note);
+        rc = status_fold_late(s, &note, bytes[i], len);
+    }
+    int failed = status_settle(s);
+    return rc ? rc : failed;
+}
+
+static void late_story(char *out)
+{
+    struct status s;
+    status_init(&s, 1, 3, 0);
+    for (uint64_t first = 1; first < 100; first += 10)
+        RETRY(fold_run(&s, first));
+    for (size_t i = 0; i < s.n; i++) {
+        const struct status_device *d = status_at(&s, i);
+        out += sprintf(out, "%s %lu %x:", d->key, (unsigned long)d->n_events, d->pending_aix_bits);
+        for (uint32_t k = 0; k < d->n_last; k++)
+            out += sprintf(out, " %u@%lux%lu", d->last[k].code, (unsigned long)d->last[k].sequence,
+                           (unsigned long)d->last[k].count);
+        out += sprintf(out, "\n");
+    }
+    sprintf(out, "through %lu, %lu forgotten\n", (unsigned long)s.through, (unsigned long)s.n_evicted);
+    status_deinit(&s);
+}
+
+Test(out_of_memory, status_folds_a_run_later_and_nothing_of_it_twice)
+{
+    sweep(late_story);
 }
 
 /* ---- dedupe */
