@@ -155,6 +155,10 @@ static size_t format_number(char out[NUMBER_CHARS], int64_t number)
         out[0] = (char)('0' + number);
         return 1;
     }
+    if (number == -1) { /* not known */
+        memcpy(out, "-1", 2);
+        return 2;
+    }
     char reversed[NUMBER_CHARS];
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
     size_t n = 0, len = 0;
