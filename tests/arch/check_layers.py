@@ -20,7 +20,7 @@ WRAPPERS = [  # foreign header, the only files that may include it
     (r"nghttp2/", r"proto/grpc/"),
     (r"lmdb\.h", r"runtime/store\.c$"),
     (r"libmnl/", r"agent/source/netlink\.c$"),
-    (r"iscsi/", r"agent/iscsi/(session|discovery)\.c$"),
+    (r"iscsi/", r"agent/iscsi/(session|session_connection|session_requests|discovery)\.c$"),
     (r"scsi/sg_", r"proto/sense\.c$"),
     (r"openssl/", r"runtime/tls"),
     (r"cyaml/", r"broker/config\.c$"),
