@@ -7,9 +7,10 @@
 
 #include "proto/registry.h"
 
-#define CURRENT        0x70 /* response codes of fixed-format sense */
-#define DEFERRED       0x71
-#define DEFAULT_BLOCKS 131072 /* 64 MiB */
+#define CURRENT         0x70 /* response codes of fixed-format sense */
+#define DEFERRED        0x71
+#define UNIT_LINE_BYTES 160    /* more than a line about a unit takes */
+#define DEFAULT_BLOCKS  131072 /* 64 MiB */
 
 static enum orders_result say(struct orders_answer *answer, enum orders_result result, const char *text)
 {
@@ -144,19 +145,25 @@ static enum orders_result expect(const struct server *s, const struct verb *v, s
     return ORDERS_LATER;
 }
 
+/* One line of text for each session and unit; how many units are left out when there are too many. */
 static enum orders_result describe(const struct server *s, struct orders_answer *answer)
 {
     const struct device *d = &s->device;
-    size_t at = server_describe(s, answer->text, ORDERS_REPLY_BYTES);
+    char *end = answer->text + server_describe(s, answer->text, sizeof(answer->text) - UNIT_LINE_BYTES);
+    size_t i;
 
-    for (size_t i = 0; i < d->n_units && at < ORDERS_REPLY_BYTES; i++) {
+    for (i = 0; i < d->n_units; i++) {
         const struct unit *u = d->units[i];
+        size_t left = sizeof(answer->text) - (size_t)(end - answer->text);
 
-        at += (size_t)snprintf(answer->text + at, ORDERS_REPLY_BYTES - at,
-                               "unit %u blocks=%" PRIu64 "x%u protected=%d offline=%d access=%x registered=%zu\n",
-                               u->number, u->n_blocks, u->block_bytes, unit_is_write_protected(u), u->offline,
-                               (unsigned)u->alua, u->reservation.n);
+        if (left < 2 * UNIT_LINE_BYTES)
+            break;
+        end += snprintf(end, left, "unit %u blocks=%" PRIu64 "x%u protected=%d offline=%d access=%x registered=%zu\n",
+                        u->number, u->n_blocks, u->block_bytes, unit_is_write_protected(u), u->offline,
+                        (unsigned)u->alua, u->reservation.n);
     }
+    if (i < d->n_units)
+        snprintf(end, UNIT_LINE_BYTES, "and %zu more units\n", d->n_units - i);
     return ORDERS_DONE;
 }
 

@@ -7,7 +7,7 @@
 #include "tests/target/server.h"
 #include "tests/target/verb.h"
 
-#define ORDERS_REPLY_BYTES 8192
+#define ORDERS_REPLY_BYTES 32768 /* all sessions fit */
 
 enum orders_result {
     ORDERS_DONE,

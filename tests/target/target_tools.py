@@ -141,6 +141,9 @@ def test_wrong_orders_name_what_was_wrong():
             result = target.try_tell(*words)
             check(result.returncode != 0 and text in result.stderr, f"{words}: {result.stderr}")
         check("unit 0 blocks=131072x512" in target.tell("state"))
+    with Target(units=1024) as target:
+        said = target.tell("state").splitlines()
+        check_equal(said[-1], f"and {1024 - len(said) + 1} more units", "the end of a long answer")
 
 
 def test_a_second_target_does_not_take_the_socket():

@@ -51,7 +51,7 @@ static void watcher_tell(struct watcher *w, struct chunk *chunk)
     }
     if (rc < 0)
         watcher_end(w, GRPC_RESOURCE_EXHAUSTED,
-                    rc == UV_ENOBUFS ? "what happens was not read: 4 MiB wait" : uv_strerror(rc));
+                    rc == UV_ENOBUFS ? "what happens was not read: 2 MiB wait" : uv_strerror(rc));
 }
 
 static void tell_all(struct watch *watch, Sensebus__Target__V1__Happening *happening)

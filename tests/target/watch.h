@@ -9,7 +9,7 @@
 #include "tests/target/server.h"
 
 #define WATCH_MAX              16
-#define WATCH_MAX_QUEUED_BYTES (4 * 1024 * 1024)
+#define WATCH_MAX_QUEUED_BYTES (2 * 1024 * 1024)
 
 struct grpc_call;
 struct watcher;
