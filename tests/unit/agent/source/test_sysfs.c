@@ -251,7 +251,7 @@ static bool has_looked_often(void *data)
 {
     const struct moving *m = data;
 
-    return m->n_looks >= 50;
+    return m->n_looks >= 15;
 }
 
 Test(sysfs, a_tree_that_changes_while_it_is_read_is_known_as_it_is_in_the_end)
