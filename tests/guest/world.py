@@ -11,7 +11,7 @@ import threading
 import time
 
 BUILD = os.environ["SENSEBUS_BUILD"]
-WAIT_S = float(os.environ.get("GUEST_WAIT_S", "20"))  # for an event, in an emulated machine under load
+WAIT_S = float(os.environ.get("GUEST_WAIT_S", "60"))  # for an event, in an emulated machine under load
 QUIET_S = 3.5  # nothing came for so long: longer than a poll, a window of merging and one of storm control, of 1 s each
 SERVICE = ("AGENT_CONNECTED", "AGENT_LOST")
 
@@ -183,7 +183,7 @@ class World:
         self._qmp = self._qmp or Qmp()
         return self._qmp
 
-    def settle(self, limit_s=60):
+    def settle(self, limit_s=120):
         """Until nothing comes any more. Returns the mark behind what came."""
         end = time.monotonic() + limit_s
         seen, since = len(self.watch.events), time.monotonic()
