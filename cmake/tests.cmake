@@ -15,8 +15,8 @@ function(sensebus_unit_test name)
   target_link_libraries(${target} PRIVATE sensebus_flags ${arg_USES} PkgConfig::CRITERION)
   # Criterion's Test() and parameter macros define functions without prototypes.
   target_compile_options(${target} PRIVATE -Wno-missing-prototypes -Wno-conversion -UNDEBUG)
-  add_test(NAME ${name} COMMAND ${target} --jobs 1 --timeout 120)
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${SENSEBUS_TEST_ENVIRONMENT}" TIMEOUT 300 LABELS unit)
+  add_test(NAME ${name} COMMAND ${target} --jobs 1 --timeout 500)
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${SENSEBUS_TEST_ENVIRONMENT}" TIMEOUT 600 LABELS unit)
 endfunction()
 
 # Any program or script as a test: sensebus_script_test(name LABEL label TIMEOUT s [COST s] COMMAND …)

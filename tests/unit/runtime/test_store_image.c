@@ -262,7 +262,7 @@ static bool lmdb_survives(void)
     int status;
     cr_assert_geq(pid, 0);
     if (pid == 0) {
-        alarm(60);
+        alarm(400);
         if (open_store(copy, 4 * MIB) == 0) {
             struct store_txn t;
             struct store_cursor c;
