@@ -102,8 +102,8 @@ Test(pipeline, sense_of_any_length_and_response_code_is_an_event_and_none_is_los
                 .source = SENSEBUS__V1__SOURCE__SOURCE_TRACE,
                 .code = CODE(UNCLASSIFIED),
                 .place = {3, 0, 0, response % 16},
-                .wall_ns = ++pushed,
-                .boot_ns = pushed,
+                .wall_ns = pushed + 1,
+                .boot_ns = pushed + 1,
                 .native = {.name = "sense", .raw = exact, .raw_len = len},
                 .sense = exact,
                 .sense_len = len,
@@ -114,6 +114,7 @@ Test(pipeline, sense_of_any_length_and_response_code_is_an_event_and_none_is_los
             if (len > 0)
                 exact[0] = (uint8_t)response;
             cr_assert_eq(pipeline_push(pipeline, &o), 0);
+            pushed++;
             free(exact);
         }
     }
