@@ -19,6 +19,7 @@ import rows_fc  # noqa: E402,F401
 from row import ROWS  # noqa: E402
 from world import BUILD, World  # noqa: E402
 
+STALL_S = 0.3
 HEAD = """# What the kernel says, and what Sensebus tells of it
 
 Each row was caused in a virtual machine with {kernel}, by `sh tests/guest/run.sh`. Exactly these events came, once
@@ -51,6 +52,18 @@ def write_table(results):
         file.writelines(table(results))
 
 
+def check(row, world):
+    """A row that fails while the machine stood still for a good part of the second in which the agent waits for evidence has
+    proved nothing: it is tried again."""
+    for again in (True, True, False):
+        world.stall.worst_s = 0.0
+        result = row.check(world)
+        if result.passed() or world.stall.worst_s < STALL_S or not again:
+            return result
+        print(f"     {row.name}: the machine stood still for {world.stall.worst_s:.2f} s, so again: {result.faults[0]}",
+              flush=True)
+
+
 def main():
     if sys.argv[1:] == ["--list"]:
         print("\n".join(f"{row.name:24} {row.cause}" for row in ROWS))
@@ -65,7 +78,7 @@ def main():
         if sys.argv[1:] and row.name not in sys.argv[1:]:
             continue
         begin = time.monotonic()
-        result = row.check(world)
+        result = check(row, world)
         results.append(result)
         print(f"{'ok  ' if result.passed() else 'FAIL'} {row.name} ({time.monotonic() - begin:.0f} s)", flush=True)
         for fault in result.faults:

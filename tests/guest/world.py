@@ -154,8 +154,26 @@ class Qmp:
         return self.answer("return")
 
 
+class Stall(threading.Thread):
+    """How long this machine stood still: by how much a thread that sleeps woke too late, at worst."""
+
+    STEP_S = 0.05
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.worst_s = 0.0
+        self.start()
+
+    def run(self):
+        while True:
+            begin = time.monotonic()
+            time.sleep(self.STEP_S)
+            self.worst_s = max(self.worst_s, time.monotonic() - begin - self.STEP_S)
+
+
 class World:
     def __init__(self):
+        self.stall = Stall()
         self.directory = tempfile.mkdtemp(prefix="guest.")
         self.daemons = []
         port_file = os.path.join(self.directory, "port")
