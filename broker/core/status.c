@@ -510,7 +510,8 @@ size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_throu
         TAILQ_INSERT_TAIL(&s->flight, d, flight);
     }
     const struct status_device *left = TAILQ_FIRST(&s->dirty);
-    *out_through = left ? left->dirty_since - 1 : s->through;
+    /* A run that failed left changes behind that are newer than what is folded. */
+    *out_through = left && left->dirty_since <= s->through ? left->dirty_since - 1 : s->through;
     s->in_flight = true;
     return n;
 }

@@ -228,6 +228,34 @@ Test(out_of_memory, status_folds_a_run_later_and_nothing_of_it_twice)
     sweep(late_story);
 }
 
+/* What a checkpoint says is folded is what a restart does not fold again. */
+Test(out_of_memory, a_checkpoint_behind_a_run_that_failed_names_nothing_that_is_not_folded)
+{
+    unsigned failed_before, n_refused = 0;
+    armed = false;
+    for (unsigned i = 1; failed_before = n_failed, i < 100; i++) {
+        struct status s;
+        uint64_t through;
+        status_init(&s, 1, 0, 0);
+        cr_assert_eq(fold_run(&s, 1), 0);
+        status_checkpoint_begin(&s, 100, &through);
+        status_checkpoint_end(&s, true);
+        countdown = i;
+        armed = true;
+        n_refused += fold_run(&s, 11) == UV_ENOMEM;
+        armed = false;
+        for (size_t n = 1; n > 0;) {
+            n = status_checkpoint_begin(&s, 1, &through);
+            cr_assert_leq(through, s.through, "allocation %u failed", i);
+            status_checkpoint_end(&s, true);
+        }
+        status_deinit(&s);
+        if (n_failed == failed_before)
+            break;
+    }
+    cr_assert_gt(n_refused, 3);
+}
+
 /* ---- dedupe */
 
 static void dedupe_story(char *out)
