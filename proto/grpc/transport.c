@@ -106,14 +106,42 @@ int transport_secure(struct transport *t, struct tls_context *context, const cha
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-/* libuv hands a buffer back before it asks for the next one, so that all connections of a thread share one. */
-static _Thread_local uint8_t read_buffer[256 * 1024];
+#define READ_BYTES ((size_t)256 * 1024)
+
+/* libuv hands a buffer back before it asks for the next one, so that all connections of a thread share one, which is
+ * there while any of them reads. It is not in the thread's own storage: that is cut from the stack of every thread of a
+ * program that uses libsensebus. */
+static _Thread_local struct {
+    uint8_t *bytes;
+    size_t n_readers;
+} shared;
+
+static int take_buffer(struct transport *t)
+{
+    if (!shared.bytes && !(shared.bytes = malloc(READ_BYTES)))
+        return UV_ENOMEM;
+    shared.n_readers++;
+    t->has_buffer = true;
+    return 0;
+}
+
+static void leave_buffer(struct transport *t)
+{
+    if (!t->has_buffer)
+        return;
+    assert(shared.n_readers > 0); /* a transport begins and ends on the thread of its loop */
+    t->has_buffer = false;
+    if (--shared.n_readers > 0)
+        return;
+    free(shared.bytes);
+    shared.bytes = NULL;
+}
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf)
 {
     (void)handle;
     (void)suggested;
-    *out_buf = uv_buf_init((char *)read_buffer, sizeof read_buffer);
+    *out_buf = uv_buf_init((char *)shared.bytes, READ_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -139,7 +167,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 int transport_start(struct transport *t)
 {
-    int rc = uv_read_start(&t->u.stream, on_alloc, on_read);
+    int rc = take_buffer(t);
+    if (rc == 0)
+        rc = uv_read_start(&t->u.stream, on_alloc, on_read);
     if (rc == 0 && t->tls && !t->accepted)
         rc = secure_begin(t);
     return rc;
@@ -288,6 +318,7 @@ void transport_shutdown(struct transport *t)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct transport *t = (struct transport *)handle;
+    leave_buffer(t);
     peer_identity_free(t->identity);
     t->identity = &peer_plaintext;
     tls_free(t->tls);

@@ -43,10 +43,11 @@ struct transport {
     unsigned n_writing; /* writes that wait */
     bool blocked;
     bool is_shut;
-    bool accepted; /* the peer came to us */
-    bool touched;  /* its first bytes were looked at */
-    bool secured;  /* TLS: the handshake is done */
-    int error;     /* of secure.c: not the peer's fault */
+    bool accepted;   /* the peer came to us */
+    bool touched;    /* its first bytes were looked at */
+    bool secured;    /* TLS: the handshake is done */
+    bool has_buffer; /* a part of what its thread reads with */
+    int error;       /* of secure.c: not the peer's fault */
     struct tls *tls;
     const char *problem;                  /* why the peer is refused, in words; NULL = it is not */
     const struct peer_identity *identity; /* owned */
@@ -63,7 +64,7 @@ void transport_connect_unix(struct transport *t, const char *path, void (*cb)(st
 /* Speak TLS on it, before transport_start. `server_name` is for the connecting side, NULL when accepted. 0, UV_EINVAL
  * or UV_ENOMEM. */
 int transport_secure(struct transport *t, struct tls_context *context, const char *server_name);
-/* Begin reading, and the handshake. */
+/* Begin reading, and the handshake, on the thread that runs the loop. 0, or an error: UV_ENOMEM among them. */
 int transport_start(struct transport *t);
 /* Send the outbox: at once what the socket takes, the rest as it can (blocked is then set). 0 or a negative error. The
  * outbox can be thrown away afterwards. */

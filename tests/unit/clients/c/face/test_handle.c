@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -40,6 +41,25 @@ Test(handle, what_is_wrong_with_opening_is_said)
 Test(handle, closing_nothing_is_fine)
 {
     cr_assert_eq(sb_close(NULL), 0);
+}
+
+/* Of the first object, which is this program, with the library in it. */
+static int thread_storage(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_TLS)
+            *(size_t *)out = info->dlpi_phdr[i].p_memsz;
+    }
+    return 1;
+}
+
+/* Thread-local storage is cut from the stack of each of them: a large one leaves none of a small stack. */
+Test(handle, threads_of_a_program_keep_their_stacks)
+{
+    size_t bytes = 0;
+    dl_iterate_phdr(thread_storage, &bytes);
+    cr_assert_lt(bytes, 32 * 1024);
 }
 
 Test(handle, a_handle_is_closed_with_or_without_its_broker)
