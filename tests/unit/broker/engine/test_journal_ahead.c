@@ -237,6 +237,44 @@ Test(journal_ahead, any_history_is_the_same_after_a_kill)
     }
 }
 
+/* Killed now, the log has what was acknowledged, and the transaction under way whole or not at all. */
+static void expect_killed(uint64_t acknowledged, uint64_t under_way)
+{
+    struct journal killed;
+    open_killed(&killed, 1);
+    cr_assert(killed.newest == acknowledged || killed.newest == under_way, "%" PRIu64 ", not %" PRIu64 " or %" PRIu64,
+              killed.newest, acknowledged, under_way);
+    expect_all(&killed, killed.newest);
+    journal_close(&killed);
+}
+
+Test(journal_ahead, large_ones_and_small_ones_keep_their_order_whatever_fails)
+{
+    for (uint64_t i = 0, first = 1; i < 40; i++) {
+        struct journal_batch b;
+        struct journal_write w;
+        bool is_large = chance_below64(&chance, 3) == 0;
+        uint64_t last = first + (is_large ? 400 + chance_below64(&chance, 300) : chance_below64(&chance, 9));
+        fill(&w, &b, first, last, 250);
+        flush_error = !is_large && chance_below64(&chance, 4) == 0 ? EIO : 0;
+        commit_error = (is_large || flush_error) && chance_below64(&chance, 3) == 0 ? UV_EIO : 0;
+        int rc = journal_write(&j, &w);
+        if (i % 4 == 0 || rc)
+            expect_killed(first - 1, last);
+        if (rc)
+            cr_assert_eq(rc = journal_write(&j, &w), 0);
+        cr_assert(!is_large || w.in_store);
+        if (i % 4 == 1)
+            expect_killed(last, last);
+        journal_publish(&j, &w);
+        expect_all(&j, last);
+        journal_write_deinit(&w);
+        journal_batch_deinit(&b);
+        first = last + 1;
+    }
+    expect_killed(j.newest, j.newest);
+}
+
 static void damage_redo(long offset)
 {
     char path[160];
