@@ -39,7 +39,7 @@ struct config {
     uint64_t poll_ms, jitter_ms, compare_ms, command_timeout_ms, discover_interval_ms;
     bool diagnostics;
     struct option_list allow_texts;
-    bool allow_reset; /* of devices of the host's own kernel */
+    bool allow_reset;                                 /* of devices of the host's own kernel */
     const char *tgtd_socket, *lio_root, *target_feed; /* NULL = off; the feed without "unix:" */
     uint64_t target_poll_ms;
     struct option_list source_texts;

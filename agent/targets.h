@@ -2,8 +2,8 @@
 /* The targets that are watched: those of the configuration, and those that discovery finds.
  *
  * A target is watched once, by its name, until the agent ends; portals where it is found later are tried when those
- * known before fail. Each keeps its number (the target id in addresses) over restarts: the numbers live in a file of the
- * state directory. */
+ * known before fail. Each keeps its number (the target id in addresses) over restarts: the numbers live in a file of
+ * the state directory. */
 #pragma once
 
 #include <stdbool.h>

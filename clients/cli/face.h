@@ -11,7 +11,8 @@
 struct cli;
 struct option;
 
-/* The device of the operand ("HOST:TARGET[:LUN]", "HOST:H:C:T:L") or of the options. Points into itself: not to be copied. */
+/* The device of the operand ("HOST:TARGET[:LUN]", "HOST:H:C:T:L") or of the options. Points into itself: not to be
+ * copied. */
 struct chosen_device {
     struct device device;
     struct sb_address address;

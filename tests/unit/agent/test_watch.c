@@ -589,7 +589,8 @@ Test(watch, a_survey_that_a_task_management_function_ended_is_made_again)
     finish();
 }
 
-/* The one who was busy says so when the list is on its way: the target takes back what it has to say when it gives it. */
+/* The one who was busy says so when the list is on its way: the target takes back what it has to say when it gives it.
+ */
 Test(watch, a_unit_that_says_late_that_the_list_changed_says_nothing_new)
 {
     two_disks();
