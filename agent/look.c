@@ -54,7 +54,7 @@ static void look_later(struct unit *u)
 
 static void look_over(struct unit *u)
 {
-    u->want_look = u->looking = false;
+    u->looking = false;
     u->step = UNIT_RESTING;
     look_later(u);
 }
@@ -74,11 +74,11 @@ static void look_from(struct unit *u, enum unit_step step)
         u->step = step;
 }
 
-static void tell(struct unit *u)
+void look_tell(struct unit *u)
 {
     struct compare_difference d;
 
-    while (compare_take(&u->compare, &d)) {
+    while (u->watch->options.compare_ms > 0 && compare_take(&u->compare, &d)) {
         struct record_native before = {
             .name = d.name, .raw = d.before.bytes, .raw_len = d.before.len, .detail = "before"};
         struct record r = {
@@ -98,12 +98,13 @@ static void tell(struct unit *u)
 
 void look_step(struct unit *u)
 {
-    if (!u->looking && u->watch->options.compare_ms > 0)
-        tell(u);
+    if (!u->looking)
+        look_tell(u);
     if (uv_now(u->watch->loop) >= u->look_at_ms)
         u->want_look = true;
     if (!u->want_look)
         return;
+    u->want_look = false; /* what is announced from now on asks for one more */
     u->looking = true;
     look_from(u, UNIT_LOOK_LIMITS);
 }
@@ -202,6 +203,7 @@ void look_answer(struct unit *u, const struct iscsi_command_result *result, bool
     if (attention) { /* drain, then look again; not for ever */
         u->step = u->n_look_retries++ < MAX_RETRIES ? UNIT_POLL : UNIT_RESTING;
         u->looking = u->step == UNIT_POLL;
+        u->want_look = true;
         return;
     }
     if (good)
@@ -232,6 +234,7 @@ void look_timed_out(struct unit *u)
     snprintf(u->problem, sizeof u->problem, "command %02Xh is not answered", look_command(u).cdb[0]);
     u->unreadable |= 1u << trait_of(u->step);
     u->looking = false;
+    u->want_look = true; /* at the rest */
 }
 
 void look_identified(struct unit *u, bool another)
@@ -246,6 +249,7 @@ void look_identified(struct unit *u, bool another)
 
 void look_reset(struct unit *u)
 {
+    u->want_look = u->want_look || u->looking;
     u->looking = false;
     u->n_look_retries = 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/look.h"
 #include "agent/watch.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
@@ -144,8 +145,10 @@ static void remove_unit(struct watch *w, uint16_t lun)
 
     if (!u)
         return;
-    if (u->announced)
+    if (u->announced) {
+        look_tell(u);
         watch_report(w, &r, u);
+    }
     unit_remove(w, u);
 }
 

@@ -225,6 +225,7 @@ static void found_absent(struct unit *u)
     u->absent = true;
     u->step = UNIT_RESTING;
     if (u->announced && u->identity.known) {
+        look_tell(u);
         report_found(u, SENSEBUS__V1__CODE__DEVICE_REMOVED, "inquiry", "INQUIRY reports no logical unit here");
         u->watch->ops->on_inventory(u->watch, u->watch->data);
     }

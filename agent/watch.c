@@ -25,6 +25,7 @@
 
 #include "agent/ask.h"
 #include "agent/async_event.h"
+#include "agent/look.h"
 #include "agent/survey.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
@@ -651,6 +652,8 @@ void watch_stop(struct watch *w)
     if (w->stopping)
         return;
     w->stopping = true;
+    for (size_t i = 0; i < w->n_units; i++)
+        look_tell(w->units[i]);
     switch (w->state) {
     case WATCH_DIALLING:
         drop_session(w);

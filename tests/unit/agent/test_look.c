@@ -209,6 +209,62 @@ Test(look, what_changed_while_there_was_no_session_is_told)
     finish();
 }
 
+#define TOLD                                                                                                           \
+    "CAPACITY_CHANGED LUN 1 (read-capacity: detected by comparison: 16384 blocks of 512 bytes, 8192 of 512 before)\n"
+
+/* As a look does whose next poll did not come yet; the unit rests. */
+static void hold_difference(void)
+{
+    static const uint8_t reading[12] = {0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0, 0, 2, 0};
+
+    start(100000);
+    compare_read(&w.units[0]->compare, COMPARE_CAPACITY, reading, sizeof reading);
+}
+
+Test(look, a_difference_that_is_held_is_told_when_the_watch_stops)
+{
+    hold_difference();
+    finish();
+    expect("SESSION_STARTED\n" TOLD "logout\nSESSION_STOPPED\n");
+
+    setup();
+    hold_difference();
+    fake_end(ISCSI_END_CLOSED, "FIN");
+    cr_assert_eq(w.state, WATCH_WAITING);
+    finish();
+    expect("SESSION_STARTED\nNEXUS_LOST\n" TOLD);
+}
+
+Test(look, a_difference_that_is_held_is_told_before_the_unit_goes)
+{
+    hold_difference();
+    fake.units[1].present = false;
+    run_until(strstr(fake.log, "REMOVED"));
+    expect("SESSION_STARTED\n" TOLD "DEVICE_REMOVED LUN 1 (report-luns: logical unit gone)\n");
+    finish();
+}
+
+/* Else what it announced is not known before the next look, and hides what changes without a word until then. */
+Test(look, an_announcement_behind_its_own_step_asks_for_one_more_look)
+{
+    static const uint8_t sense[18] = {0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x2a, 1};
+    struct iscsi_async_message m = {.lun_raw = 1ull << 48, .sense = sense, .sense_len = 18};
+    uint64_t polls;
+
+    start(100000);
+    fake_async(&m);
+    while (w.units[0]->step != UNIT_CAPACITY_16)
+        uv_run(&loop, UV_RUN_NOWAIT); /* at most one answer in a turn, however late it is */
+    fake.units[1].write_protected = true;
+    fake_async(&m);
+    polls = counts.n[COMMAND_TEST_UNIT_READY];
+    run_until(counts.n[COMMAND_TEST_UNIT_READY] > polls + 5);
+    cr_assert_eq(w.units[0]->compare.traits[COMPARE_PROTECTION].now.bytes[0] & 0x80, 0x80);
+    cr_assert_not(w.units[0]->compare.traits[COMPARE_PROTECTION].announced);
+    expect("SESSION_STARTED\nMODE_PARAMETERS_CHANGED LUN 1\nMODE_PARAMETERS_CHANGED LUN 1\n");
+    finish();
+}
+
 Test(look, another_device_is_no_change_of_the_one_before)
 {
     start(100000);
