@@ -229,14 +229,23 @@ static bool has_no_agent(struct ask *ask)
            wrong(ask, "no agent of host %s is attached", asked_host(ask));
 }
 
+static bool is_one_of_several(struct ask *ask)
+{
+    const Sensebus__V1__DeviceAddress *address = request_address(ask->request);
+    if (address && address->adapter[0])
+        return wrong(ask, "the agent of host %s has several of this on adapter %s: name bus and target by number",
+                     asked_host(ask), address->adapter);
+    return wrong(ask, "the agent of host %s has %sseveral adapters: name one", asked_host(ask),
+                 address ? "this on " : "");
+}
+
 static bool is_unknown_address(struct ask *ask)
 {
     struct session_place unused;
     if (ask->place->state == ADAPTER_PLACE_UNKNOWN)
         return wrong(ask, "the agent of host %s has nothing at this address", asked_host(ask));
     if (ask->place->state == ADAPTER_PLACE_AMBIGUOUS)
-        return wrong(ask, "the agent of host %s has %sseveral adapters: name one", asked_host(ask),
-                     request_address(ask->request) ? "this on " : "");
+        return is_one_of_several(ask);
     return place_fill(&unused, ask->place->address) != 0 &&
            wrong(ask, "the names at this address of host %s are too long", asked_host(ask));
 }

@@ -324,6 +324,28 @@ Test(check, addresses)
     story(&w, "A #19 EINVAL/ALREADY_STARTED\n");
 }
 
+static void with_adapter(struct broken *r)
+{
+    r->address.adapter = (char *)"host3";
+}
+
+/* Of several it is said what keeps them apart: not the adapter when that was named. */
+Test(check, what_is_several_says_what_to_name)
+{
+    struct broken r;
+    w.place.state = ADAPTER_PLACE_AMBIGUOUS;
+    ask_broken_start(&r, with_nothing_wrong);
+    story(&w, "A #7 EINVAL/ADDRESS\n");
+    cr_assert_str_eq(w.message, "the agent of host h has this on several adapters: name one");
+    ask_broken_start(&r, with_adapter);
+    story(&w, "A #8 EINVAL/ADDRESS\n");
+    cr_assert_str_eq(w.message,
+                     "the agent of host h has several of this on adapter host3: name bus and target by number");
+    ask_iocinfo(&w, a);
+    story(&w, "A #9 EINVAL/ADDRESS\n");
+    cr_assert_str_eq(w.message, "the agent of host h has several adapters: name one");
+}
+
 static void ask_target(uint32_t buffer_bytes, uint32_t n_buffers, const char *name, int64_t lun)
 {
     struct broken r;
