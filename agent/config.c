@@ -38,6 +38,7 @@ static void set_defaults(struct config *c)
     c->target_poll_ms = 1000;
     c->sysfs_root = "/sys";
     c->source_poll_ms = 5000;
+    c->merge_window_ms = 1000;
     for (size_t i = 0; i < sources_count(); i++)
         if (sources_list[i]->off_because)
             c->sources_off |= 1u << i;
@@ -334,11 +335,12 @@ enum config_result config_read(struct config *c, int argc, char **argv, char *er
         {"target-feed", 0, OPTION_STRING, &c->target_feed, "unix:PATH", "SENSEBUS_TARGET_FEED", 0, 0,
          "target mode: socket on which a target hands over what initiators send it"},
         {"source", 0, OPTION_LIST, &c->source_texts, "NAME=on|off", "SENSEBUS_SOURCES", 0, 0,
-         "hooks of this host's kernel: uevent, trace, iscsi-netlink, fc-netlink, sysfs,\ntcmu, or all (all=on, "
-         "tcmu=off); "
-         "repeatable, the last word counts"},
+         "hooks of this host's kernel: uevent, trace, iscsi-netlink, fc-netlink, sysfs,\n"
+         "lio-sense, tcmu, or all (all=on, tcmu=off); repeatable, the last word counts"},
         {"source-poll", 0, OPTION_DURATION, &c->source_poll_ms, "TIME", "SENSEBUS_SOURCE_POLL", 100, 600000,
          "time between two looks at the states in sysfs (5s)"},
+        {"merge-window", 0, OPTION_DURATION, &c->merge_window_ms, "TIME", "SENSEBUS_MERGE_WINDOW", 10, 60000,
+         "what several hooks say within this time of one condition is one event (1s)"},
         {"sysfs", 0, OPTION_STRING, &c->sysfs_root, "DIR", "SENSEBUS_SYSFS", 0, 0,
          "where sysfs of the host is mounted (/sys)"},
         {"allow", 0, OPTION_LIST, &c->allow_texts, "reset", "SENSEBUS_ALLOW", 0, 0,

@@ -45,7 +45,7 @@ struct config {
     struct option_list source_texts;
     uint32_t sources_off; /* as sources_options.off */
     const char *sysfs_root;
-    uint64_t source_poll_ms;
+    uint64_t source_poll_ms, merge_window_ms;
     bool check; /* say what can be watched, and end */
     const char *log_level_text;
     enum log_level log_level;

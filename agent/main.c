@@ -489,6 +489,7 @@ static int start_sources(struct agent *a)
         .off = a->config.sources_off,
         .sysfs_root = a->config.sysfs_root,
         .poll_ms = (uint32_t)a->config.source_poll_ms,
+        .merge_window_ms = (uint32_t)a->config.merge_window_ms,
         .coverage = &a->coverage,
     };
     int rc = sources_start(a->loop, &options, &ops, a, &a->sources);

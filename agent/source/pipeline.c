@@ -174,7 +174,7 @@ static void pipeline_free(struct pipeline *p)
 int pipeline_start(const struct pipeline_options *options, void (*on_record)(void *data, const struct record *record),
                    void *data, struct pipeline **out_pipeline)
 {
-    struct merge_options merge = {.confirmation_ms = 3 * options->poll_ms};
+    struct merge_options merge = {.window_ms = options->merge_window_ms, .confirmation_ms = 3 * options->poll_ms};
     struct pipeline *p = calloc(1, sizeof *p);
     uint64_t seed = 0;
 

@@ -16,7 +16,8 @@ struct record;
 struct pipeline_options {
     uv_loop_t *loop;
     const char *sysfs_root;
-    uint32_t poll_ms; /* of the source that polls: what it finds so much later is no news */
+    uint32_t poll_ms;         /* of the source that polls: what it finds so much later is no news */
+    uint32_t merge_window_ms; /* merge.h; 0 = its default */
 };
 
 /* `on_record` gets each record, valid until it returns; it may run before pipeline_push returned. Returns 0 or

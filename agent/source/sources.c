@@ -265,7 +265,12 @@ static void nobody_waits(void *data)
 int sources_start(uv_loop_t *loop, const struct sources_options *options, const struct sources_ops *ops, void *data,
                   struct sources **out_sources)
 {
-    struct pipeline_options pipeline = {loop, options->sysfs_root, options->poll_ms};
+    struct pipeline_options pipeline = {
+        .loop = loop,
+        .sysfs_root = options->sysfs_root,
+        .poll_ms = options->poll_ms,
+        .merge_window_ms = options->merge_window_ms,
+    };
     size_t n = options->list ? options->n_list : sources_count();
     struct sources *s = calloc(1, sizeof *s);
     int rc;

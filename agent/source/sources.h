@@ -35,6 +35,7 @@ struct sources_options {
     uint32_t off; /* bit i: the i-th is turned off */
     const char *sysfs_root;
     uint32_t poll_ms;
+    uint32_t merge_window_ms;             /* merge.h; 0 = its default */
     struct coverage *coverage;            /* borrowed */
     const struct source_api *const *list; /* NULL = sources_list; another in tests */
     size_t n_list;

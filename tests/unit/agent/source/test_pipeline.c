@@ -25,7 +25,7 @@ static struct fake_sysfs tree;
 static struct pipeline *pipeline;
 static uint64_t conditions;
 static Sensebus__V1__Event *newest;
-static bool stopped;
+static bool stopped, told;
 
 static void on_record(void *data, const struct record *r)
 {
@@ -37,6 +37,7 @@ static void on_record(void *data, const struct record *r)
     size_t size, len;
 
     (void)data;
+    told = true;
     conditions += r->gap ? r->gap->count : r->count > 1 ? r->count : 1;
     cr_assert_eq(record_encode(r, &event), 0);
     size = record_element_write(NULL, event.bytes, event.len, &origin);
@@ -54,13 +55,29 @@ static void on_record(void *data, const struct record *r)
     free(event.bytes);
 }
 
-static void setup(void)
+static void set_up_with(uint32_t merge_window_ms)
 {
-    struct pipeline_options options = {&loop.loop, tree.root, 5000};
-
     fake_sysfs_make(&tree);
+    struct pipeline_options options = {
+        .loop = &loop.loop, .sysfs_root = tree.root, .poll_ms = 5000, .merge_window_ms = merge_window_ms};
+
     test_loop_init(&loop);
     cr_assert_eq(pipeline_start(&options, on_record, NULL, &pipeline), 0);
+}
+
+static void setup(void)
+{
+    set_up_with(0);
+}
+
+static void setup_short_window(void)
+{
+    set_up_with(10);
+}
+
+static void setup_long_window(void)
+{
+    set_up_with(3600000);
 }
 
 static void on_stopped(void *data)
@@ -154,4 +171,37 @@ Test(pipeline, a_device_may_call_itself_anything)
         cr_assert(newest->device->device_type >= 0 && newest->device->device_type < 32);
         cr_assert_str_eq(newest->device->kernel_names[0], (snprintf(path, sizeof path, "3:0:0:%zu", i), path));
     }
+}
+
+static void push_what_waits_for_a_uevent(void)
+{
+    struct observation o = {
+        .source = SENSEBUS__V1__SOURCE__SOURCE_TRACE,
+        .code = CODE(MODE_PARAMETERS_CHANGED),
+        .place = {3, 0, 0, 0},
+        .wall_ns = 1,
+        .boot_ns = 1,
+        .native = {.name = "unit-attention"},
+        .sense = (const uint8_t[]){0x70, 0, 6, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x2a, 1, 0, 0, 0, 0},
+        .sense_len = 18,
+    };
+
+    pipeline_set_armed(pipeline, SENSEBUS__V1__SOURCE__SOURCE_UEVENT, true);
+    cr_assert_eq(pipeline_push(pipeline, &o), 0);
+}
+
+Test(pipeline, an_event_waits_for_the_other_hooks_as_long_as_it_was_asked_to, .init = setup_long_window)
+{
+    push_what_waits_for_a_uevent();
+    uv_run(&loop.loop, UV_RUN_NOWAIT);
+    cr_assert(!told);
+    stop();
+    cr_assert_eq(conditions, 1);
+}
+
+Test(pipeline, and_no_longer, .init = setup_short_window)
+{
+    push_what_waits_for_a_uevent();
+    test_loop_until(&loop, &told);
+    cr_assert_eq(conditions, 1);
 }
