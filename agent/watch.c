@@ -569,8 +569,8 @@ static void on_dial(uv_timer_t *timer)
     };
     int rc;
 
-    snprintf(w->portal, sizeof w->portal, "%s", options.portal);
-    w->portal[strcspn(w->portal, ",")] = 0; /* a redirection may name the portal group */
+    /* A redirection may name the portal group, and be any bytes. */
+    identify_text((const uint8_t *)options.portal, strcspn(options.portal, ","), w->portal, sizeof w->portal);
     rc = w->options.session_api->open(w->loop, &options, &ops, w, &w->session);
 
     if (rc < 0) {

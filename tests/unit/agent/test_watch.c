@@ -751,6 +751,23 @@ Test(watch, a_portal_that_sends_elsewhere_in_vain_gives_way_to_the_next)
     finish();
 }
 
+/* Text fields of events are UTF-8, or the broker refuses the event. */
+Test(watch, a_redirection_to_nonsense_is_told_with_a_portal_that_is_text)
+{
+    fake.refuse_with = ISCSI_END_LOGIN_STATUS;
+    fake.refuse_class = 1;
+    fake.moved_to = "\xff\xfe:3260";
+    fake.dead[0] = "\xff\xfe:3260";
+    three_portals();
+    run_until(fake.n_opened == 2);
+    fake.refuse_with = ISCSI_END_CLOSED;
+    run_until(w.state == WATCH_UP);
+    expect("dial " A "\nADDRESS_CHANGED (login-status) at " A "\n"
+           "dial \xff\xfe:3260\nLOGIN_FAILED (connect-failed) at \xef\xbf\xbd\xef\xbf\xbd:3260\n"
+           "dial " B "\nSESSION_STARTED (login) at " B "\n");
+    finish();
+}
+
 Test(watch, portals_are_bounded)
 {
     char portal[160];
