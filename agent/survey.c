@@ -207,8 +207,10 @@ static void take_list(struct watch *w, struct lun_list *now)
         w->ops->on_inventory(w, w->data);
 }
 
+/* Asked again some polls later, however much who asks was told meanwhile. */
 static void survey_failed(struct watch *w, const char *why)
 {
+    w->survey_again = false;
     snprintf(w->survey_problem, sizeof w->survey_problem, "REPORT LUNS: %s", why);
     w->survey_skip = SURVEY_SKIP_TICKS;
     for (size_t i = 0; i < w->n_units; i++) /* what is known is watched all the same */

@@ -115,7 +115,9 @@ static void do_report_luns(struct iscsi_session *s, struct fake_command *c)
             u->n_pending = kept;
     }
     data[3] = (uint8_t)(8 * n);
-    if (fake.report_luns)
+    if (fake.report_luns_attention)
+        answer_sense(s, c, (struct fake_sense){6, 0x3f, 0x0e});
+    else if (fake.report_luns)
         answer(s, c, 0, fake.report_luns, fake.report_luns_len, NULL, 0);
     else
         answer(s, c, 0, data, 8 + 8 * n, NULL, 0);

@@ -42,6 +42,7 @@ struct fake_target {
     struct fake_unit units[FAKE_MAX_UNITS];
     const uint8_t *report_luns; /* overrides the answer when not NULL */
     size_t report_luns_len;
+    bool report_luns_attention;         /* REPORT LUNS ends with 3F/0E, each time */
     bool report_luns_clears;            /* REPORT LUNS takes 3F/0E away from all units, as tgtd does */
     enum iscsi_session_end refuse_with; /* how the next logins end; ISCSI_END_CLOSED = they succeed */
     uint8_t refuse_class, refuse_detail;

@@ -496,6 +496,20 @@ Test(watch, malformed_report_luns_degrades_and_heals)
     finish();
 }
 
+Test(watch, a_target_whose_list_changes_whenever_it_is_asked_is_not_asked_without_end)
+{
+    fake.units[0].present = true;
+    fake.report_luns_attention = true;
+    start();
+    run_until(w.survey_problem[0] && w.survey == SURVEY_NONE);
+    cr_assert_eq(w.health, WATCH_DEGRADED);
+    cr_assert_str_eq(w.reason, "REPORT LUNS: CHECK CONDITION");
+    cr_assert_eq(fake.n_luns_asked, 4, "and the next time some polls later");
+    fake.report_luns_attention = false;
+    run_until(w.health == WATCH_ARMED);
+    finish();
+}
+
 Test(watch, malformed_inquiry_data_degrades_and_the_unit_is_polled_all_the_same)
 {
     fake.units[0] = (struct fake_unit){.present = true, .short_inquiry = true};
@@ -742,7 +756,7 @@ Test(watch, a_portal_that_sends_elsewhere_in_vain_gives_way_to_the_next)
     fake.moved_to = "192.0.2.9:3260,7";
     fake.dead[0] = "192.0.2.9:3260,7";
     three_portals();
-    run_until(fake.n_opened == 2);
+    run_until(strstr(fake.log, "ADDRESS_CHANGED"));
     fake.refuse_with = ISCSI_END_CLOSED;
     run_until(w.state == WATCH_UP);
     expect("dial " A "\nADDRESS_CHANGED (login-status) at " A "\n"
@@ -759,7 +773,7 @@ Test(watch, a_redirection_to_nonsense_is_told_with_a_portal_that_is_text)
     fake.moved_to = "\xff\xfe:3260";
     fake.dead[0] = "\xff\xfe:3260";
     three_portals();
-    run_until(fake.n_opened == 2);
+    run_until(strstr(fake.log, "ADDRESS_CHANGED"));
     fake.refuse_with = ISCSI_END_CLOSED;
     run_until(w.state == WATCH_UP);
     expect("dial " A "\nADDRESS_CHANGED (login-status) at " A "\n"
