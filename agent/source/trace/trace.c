@@ -222,9 +222,11 @@ static void arm(struct source *s)
 
 static void on_poll_closed(uv_handle_t *handle);
 
-/* The hook goes when the loop has let go of its descriptor. */
+/* What the kernel has said until now is read; then the hook goes, when the loop has let go of its descriptor. */
 static void disarm(struct source *s)
 {
+    s->api->read(s->hook, on_record, s);
+    tell_losses(s);
     s->polling = false;
     uv_close((uv_handle_t *)&s->poll, on_poll_closed);
 }
@@ -237,6 +239,7 @@ static void on_tick(uv_timer_t *timer)
         return; /* it is on its way out */
     if (s->hook && !is_loaded(s->kind, s->sysfs_root)) {
         disarm(s);
+        wait_for_due(s);
         cover(s, OFF, s->kind->absent);
     } else if (s->hook) {
         tell_losses(s);
@@ -348,14 +351,14 @@ static void stop(struct source *s, void (*cb)(void *data), void *data)
 {
     s->on_stopped = cb;
     s->on_stopped_data = data;
+    if (s->polling)
+        disarm(s);
     trace_fold_flush(&s->fold, UINT64_MAX, on_folded, s);
     if (s->n_noise > 0 || s->fold.n_repeated > 0)
         log_debug("trace.stop", "gate=%s noise=%" PRIu64 " repeated=%" PRIu64, s->kind->gate, s->n_noise,
                   s->fold.n_repeated);
     uv_close((uv_handle_t *)&s->tick, on_timer_closed);
     uv_close((uv_handle_t *)&s->due, on_timer_closed);
-    if (s->polling)
-        disarm(s);
 }
 
 static bool awaited(const struct source *s)
