@@ -473,11 +473,25 @@ static int start_kernel(struct agent *a)
     return rc;
 }
 
+/* What LIO told an initiator is of the adapter that its target is in target mode. */
+static void name_served(struct agent *a, struct record *record)
+{
+    struct target_mode_adapter adapter;
+
+    if (record->mode != SENSEBUS__V1__MODE__MODE_TARGET || record->place.adapter || !record->place.target_name ||
+        !a->target_mode || !target_mode_find_lio(a->target_mode, record->place.target_name, &adapter))
+        return;
+    record->place.adapter = adapter.name;
+    record->place.controller = adapter.controller;
+}
+
 static void on_kernel_record(void *data, const struct record *record)
 {
     struct agent *a = data;
+    struct record named = *record;
 
-    on_record(a, record);
+    name_served(a, &named);
+    on_record(a, &named);
     if (a->kernel)
         kernel_heard(a->kernel, record);
 }

@@ -169,6 +169,19 @@ bool target_mode_find_adapter(const struct target_mode *t, const char *name, str
     return w;
 }
 
+bool target_mode_find_lio(const struct target_mode *t, const char *target_name, struct target_mode_adapter *out)
+{
+    const struct watched *w = &t->watched[SOURCE_LIO];
+
+    for (size_t i = 0; i < w->now.n_targets; i++) {
+        if (strcmp(w->now.targets[i].name, target_name) != 0)
+            continue;
+        watched_adapter(w, i, out);
+        return true;
+    }
+    return false;
+}
+
 /* ------------------------------------------------------------------------------------------------ sessions */
 
 static bool __attribute__((format(printf, 4, 5))) refuse(struct target_mode_result *out, Sensebus__V1__Errno error,

@@ -85,6 +85,8 @@ void target_mode_adapter_at(const struct target_mode *t, size_t index, struct ta
 bool target_mode_is_adapter(const char *name);
 /* False when there is no such adapter. */
 bool target_mode_find_adapter(const struct target_mode *t, const char *name, struct target_mode_adapter *out);
+/* The adapter that LIO's target `target_name` is; false when LIO is not watched, or serves none of that name. */
+bool target_mode_find_lio(const struct target_mode *t, const char *target_name, struct target_mode_adapter *out);
 
 /* ------------------------------------------------------------------------------------------------ sessions */
 

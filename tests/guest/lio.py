@@ -77,8 +77,9 @@ def change_alua():
 
 
 def told_by_lio(code, sense, target, initiator):
-    """What LIO answers an initiator with, as its own host tells it."""
+    """What LIO answers an initiator with, as its own host tells it. A target of iSCSI is an adapter of target mode."""
     return Told(code, sense=sense, seen_by=("target_cmd_complete",), mode="MODE_TARGET", target=target,
+                adapter="lio" if target == LIO_NAME else None,
                 says=(f"told {initiator} on LUN 0 of {target}, tpgt_1, backstore fileio_0/d0",))
 
 

@@ -22,10 +22,11 @@ ROWS = []
 class Told:
     """An event that must come: its code, the device or adapter that it is about, the native names of its evidence."""
 
-    def __init__(self, code, where=None, sense=None, seen_by=(), mode="MODE_INITIATOR", target=None, says=()):
-        """`target`: its name; `says`: what must be in the words of the leading record."""
+    def __init__(self, code, where=None, sense=None, seen_by=(), mode="MODE_INITIATOR", target=None, says=(),
+                 adapter=None):
+        """`target`: its name; `says`: what must be in the words of the leading record; `adapter`: how its name begins."""
         self.code, self.where, self.sense, self.seen_by, self.mode = code, where, sense, seen_by, mode
-        self.target, self.says = target, says
+        self.target, self.says, self.adapter = target, says, adapter
 
     def place(self):
         if self.where is None or isinstance(self.where, str):
@@ -47,6 +48,8 @@ class Told:
             found.append(f"{self.code}: {event.get('mode')}, not {self.mode}")
         if self.target and event.get("device", {}).get("targetName") != self.target:
             found.append(f"{self.code}: {event.get('device')}, not of {self.target}")
+        if self.adapter and not event.get("address", {}).get("adapter", "").startswith(self.adapter):
+            found.append(f"{self.code}: {event.get('address')}, not of an adapter {self.adapter}…")
         for words in self.says:
             if words not in event.get("native", {}).get("detail", ""):
                 found.append(f"{self.code}: {event.get('native', {}).get('detail')!r} does not say {words!r}")

@@ -277,6 +277,10 @@ Test(target_mode, lists_each_served_target_as_an_adapter)
     cr_expect(target_mode_find_adapter(mode, "lio0", &adapter));
     cr_expect_not(target_mode_find_adapter(mode, "lio1", &adapter));
     cr_expect_not(target_mode_find_adapter(mode, "lio00", &adapter));
+    adapter.name = "";
+    cr_expect(target_mode_find_lio(mode, SERVED, &adapter));
+    cr_expect_str_eq(adapter.name, "lio0");
+    cr_expect_not(target_mode_find_lio(mode, CLIENT, &adapter));
     cr_expect(target_mode_is_adapter("tgt17"));
     cr_expect_not(target_mode_is_adapter("tgt"));
     cr_expect_not(target_mode_is_adapter("iscsi0"));
