@@ -173,6 +173,8 @@ Test(pipeline, a_device_may_call_itself_anything)
     }
 }
 
+TestSuite(pipeline_window, .fini = teardown);
+
 static void push_what_waits_for_a_uevent(void)
 {
     struct observation o = {
@@ -190,7 +192,7 @@ static void push_what_waits_for_a_uevent(void)
     cr_assert_eq(pipeline_push(pipeline, &o), 0);
 }
 
-Test(pipeline, an_event_waits_for_the_other_hooks_as_long_as_it_was_asked_to, .init = setup_long_window)
+Test(pipeline_window, an_event_waits_for_the_other_hooks_as_long_as_it_was_asked_to, .init = setup_long_window)
 {
     push_what_waits_for_a_uevent();
     uv_run(&loop.loop, UV_RUN_NOWAIT);
@@ -199,7 +201,7 @@ Test(pipeline, an_event_waits_for_the_other_hooks_as_long_as_it_was_asked_to, .i
     cr_assert_eq(conditions, 1);
 }
 
-Test(pipeline, and_no_longer, .init = setup_short_window)
+Test(pipeline_window, and_no_longer, .init = setup_short_window)
 {
     push_what_waits_for_a_uevent();
     test_loop_until(&loop, &told);
