@@ -11,6 +11,7 @@
 #include "agent/kernel/sysfs_file.h"
 #include "agent/source/identity.h"
 #include "agent/source/identity_sysfs.h"
+#include "agent/source/sysfs_read.h"
 #include "agent/source/uevent_message.h"
 
 /* While there were fewer looks a new device is read again: its disk comes later, after a while that may be long. */
@@ -159,7 +160,7 @@ static int read_device(const char *root, const struct device_scan_known *known, 
     rc = d->place.lun < 0 ? UV_ENODEV : sysfs_file_state(root, &d->place, d->state, sizeof d->state);
     if (rc < 0) { /* no name of the kernel's, or gone in this moment; without room the look has failed */
         device_list_drop(list);
-        return rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_ENOMEM ? rc : 0;
+        return sysfs_no_room(rc) ? rc : 0;
     }
     before = still_known(known, d);
     if (before) {

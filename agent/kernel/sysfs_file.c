@@ -5,56 +5,34 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uv.h>
 
-#include "agent/identify.h"
 #include "agent/source/identity.h"
+#include "agent/source/sysfs_read.h"
 
 #define PATH_BYTES 4096
 
-static int read_all(int fd, uint8_t *out, size_t cap)
+/* Returns 0 or UV_ENAMETOOLONG. */
+static int below(const char *root, const char *path, char out[PATH_BYTES])
 {
-    struct stat st;
-    size_t len = 0;
-    ssize_t n = 1;
-
-    if (fstat(fd, &st) < 0)
-        return uv_translate_sys_error(errno);
-    if (!S_ISREG(st.st_mode))
-        return UV_EINVAL;
-    while (len < cap && (n = read(fd, out + len, cap - len)) > 0)
-        len += (size_t)n;
-    return n < 0 ? uv_translate_sys_error(errno) : (int)len;
+    return snprintf(out, PATH_BYTES, "%s/%s", root, path) < PATH_BYTES ? 0 : UV_ENAMETOOLONG;
 }
 
 int sysfs_file_read(const char *root, const char *path, uint8_t *out, size_t cap)
 {
     char whole[PATH_BYTES];
-    int fd, rc;
+    int rc = below(root, path, whole);
 
-    if (snprintf(whole, sizeof whole, "%s/%s", root, path) >= (int)sizeof whole)
-        return UV_ENAMETOOLONG;
-    fd = open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return uv_translate_sys_error(errno);
-    rc = read_all(fd, out, cap);
-    close(fd);
-    return rc;
+    return rc < 0 ? rc : sysfs_read(AT_FDCWD, whole, out, cap);
 }
 
 int sysfs_file_text(const char *root, const char *path, char *out, size_t cap)
 {
-    uint8_t bytes[256];
-    int n = sysfs_file_read(root, path, bytes, sizeof bytes);
-    const uint8_t *end = n > 0 ? memchr(bytes, '\n', (size_t)n) : NULL;
+    char whole[PATH_BYTES];
+    int rc = below(root, path, whole);
 
     out[0] = 0;
-    if (n > 0)
-        identify_text(bytes, end ? (size_t)(end - bytes) : (size_t)n, out, cap);
-    return n < 0 ? n : 0;
+    return rc < 0 ? rc : sysfs_read_text(AT_FDCWD, whole, out, cap);
 }
 
 uint64_t sysfs_file_number(const char *root, const char *path)

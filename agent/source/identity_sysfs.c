@@ -8,44 +8,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
+
+#include "agent/source/sysfs_read.h"
 
 #define PATH_BYTES 1024
 
 /* ------------------------------------------------------------------------------------------------ files */
 
-/* Up to `cap` bytes of a file below `folder`; 0 when it is not there, no file, or longer and `whole` is wanted. */
-static size_t read_bytes(int folder, const char *path, uint8_t *out, size_t cap, bool whole)
-{
-    int fd = openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-    uint8_t more;
-    size_t len = 0;
-    ssize_t n = 0;
-
-    if (fd < 0)
-        return 0;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        while (len < cap && (n = read(fd, out + len, cap - len)) > 0)
-            len += (size_t)n;
-        if (n < 0 || (whole && len == cap && read(fd, &more, 1) != 0))
-            len = 0;
-    }
-    close(fd);
-    return len;
-}
-
+/* Nothing when it is longer. */
 static void read_text(int folder, const char *path, struct identity_file *out)
 {
-    out->len = read_bytes(folder, path, out->bytes, sizeof out->bytes, true);
+    uint8_t bytes[sizeof out->bytes + 1];
+    int n = sysfs_read(folder, path, bytes, sizeof bytes);
+
+    out->len = n > 0 && (size_t)n <= sizeof out->bytes ? (size_t)n : 0;
+    memcpy(out->bytes, bytes, out->len);
 }
 
 /* A page may be cut: its parser knows what to do with that. */
 static void read_page(int folder, const char *path, struct identity_page_file *out)
 {
-    out->len = read_bytes(folder, path, out->bytes, sizeof out->bytes, false);
+    int n = sysfs_read(folder, path, out->bytes, sizeof out->bytes);
+
+    out->len = n > 0 ? (size_t)n : 0;
 }
 
 /* Runs `each` for the names in a folder, until it says stop. */

@@ -10,8 +10,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "agent/identify.h"
 #include "agent/source/sysfs_changes.h"
+#include "agent/source/sysfs_read.h"
 #include "agent/source/uevent_message.h"
 
 #define PATH_BYTES 4096
@@ -26,35 +26,15 @@ static const struct {
     [SYSFS_SESSION] = {"state", "targetname"},
 };
 
-/* When the host has no room the look has failed: else all that was not seen would pass for gone. */
-static bool is_no_room(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOMEM;
-}
-
-/* A line of text, cut, without its end; "" when there is none. Returns 0, or a negative errno when there was no room.
- */
+/* Returns 0, also without such a file, or a negative errno when there was no room. */
 static int read_text(int folder, const char *name, const char *file, char *out, size_t cap)
 {
     char path[SYSFS_NAME_BYTES + 32];
-    uint8_t bytes[512];
-    ssize_t n;
-    int fd, error;
+    int rc;
 
-    out[0] = 0;
     snprintf(path, sizeof path, "%s/%s", name, file);
-    fd = openat(folder, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return is_no_room(errno) ? uv_translate_sys_error(errno) : 0;
-    n = read(fd, bytes, sizeof bytes);
-    error = n < 0 ? errno : 0;
-    close(fd);
-    if (n > 0) {
-        const uint8_t *end = memchr(bytes, '\n', (size_t)n);
-
-        identify_text(bytes, end ? (size_t)(end - bytes) : (size_t)n, out, cap);
-    }
-    return is_no_room(error) ? uv_translate_sys_error(error) : 0;
+    rc = sysfs_read_text(folder, path, out, cap);
+    return sysfs_no_room(rc) ? rc : 0;
 }
 
 /* The link of a class leads to the device, whose path has the numbers. */
