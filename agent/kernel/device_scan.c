@@ -72,7 +72,7 @@ static int read_adapter(const char *root, const struct dirent *entry, struct dev
         return 0;
     a = device_list_add_adapter(list);
     if (!a)
-        return list->cut ? 0 : UV_ENOMEM;
+        return list->n_adapters == DEVICE_LIST_MAX_ADAPTERS ? 0 : UV_ENOMEM;
     a->host = host;
     snprintf(a->name, sizeof a->name, "host%" PRId32, host);
     a->transport = read_transport(root, host);
@@ -154,7 +154,7 @@ static int read_device(const char *root, const struct device_scan_known *known, 
     int rc;
 
     if (!d)
-        return list->cut ? 0 : UV_ENOMEM;
+        return list->n_devices == DEVICE_LIST_MAX_DEVICES ? 0 : UV_ENOMEM;
     uevent_place(entry->d_name, &d->place);
     d->inode = entry->d_ino;
     rc = d->place.lun < 0 ? UV_ENODEV : sysfs_file_state(root, &d->place, d->state, sizeof d->state);
@@ -198,8 +198,10 @@ static int scan_adapters(const char *root, struct device_list *list, char *err, 
     int rc;
     DIR *folder = open_class(root, "scsi_host", &rc, err, err_len);
 
-    while (folder && rc == 0 && (entry = readdir(folder)))
+    for (errno = 0; folder && rc == 0 && (entry = readdir(folder)); errno = 0)
         rc = read_adapter(root, entry, list);
+    if (folder && rc == 0 && errno)
+        rc = uv_translate_sys_error(errno);
     if (folder && rc < 0)
         snprintf(err, err_len, "SCSI adapters: %s", uv_strerror(rc));
     if (folder)
@@ -214,9 +216,11 @@ static int scan_devices(const char *root, const struct device_scan_known *known,
     int rc;
     DIR *folder = open_class(root, "scsi_device", &rc, err, err_len);
 
-    while (folder && rc == 0 && !list->cut && (entry = readdir(folder)))
+    for (errno = 0; folder && rc == 0 && (entry = readdir(folder)); errno = 0)
         if (entry->d_name[0] != '.')
             rc = read_device(root, known, entry, list);
+    if (folder && rc == 0 && errno)
+        rc = uv_translate_sys_error(errno);
     if (folder && rc < 0)
         snprintf(err, err_len, "SCSI devices: %s", uv_strerror(rc));
     if (folder)

@@ -163,6 +163,21 @@ Test(device_scan, what_goes_while_it_is_looked_at_is_not_there)
     cr_assert_eq(list.n_adapters, 1);
 }
 
+Test(device_scan, adapters_beyond_the_bound_hide_no_device)
+{
+    for (unsigned i = 0; i <= DEVICE_LIST_MAX_ADAPTERS; i++) {
+        char name[16], device[64];
+
+        snprintf(name, sizeof name, "host%u", 100 + i);
+        snprintf(device, sizeof device, "virtual/%s/scsi_host/%s", name, name);
+        fake_sysfs_add(&sysfs, "scsi_host", device, "state", "running");
+    }
+    cr_assert_eq(look(NULL, 0), 0);
+    cr_assert(list.cut);
+    cr_assert_eq(list.n_adapters, DEVICE_LIST_MAX_ADAPTERS);
+    cr_assert_eq(list.n_devices, 1);
+}
+
 Test(device_scan, a_look_that_finds_no_memory_has_failed)
 {
     struct device_scan_known all = {.before = NULL};
