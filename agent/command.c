@@ -3,24 +3,13 @@
 
 #include <assert.h>
 
+#include "agent/big_endian.h"
 #include "agent/inventory.h"
 
 #define SENSE_BYTES            252
 #define STANDARD_INQUIRY_BYTES 96
 #define VPD_BYTES              1024
 #define MODE_BYTES             252
-
-static void put_be16(uint8_t *p, uint32_t value)
-{
-    p[0] = (uint8_t)(value >> 8);
-    p[1] = (uint8_t)value;
-}
-
-static void put_be32(uint8_t *p, uint32_t value)
-{
-    put_be16(p, value >> 16);
-    put_be16(p + 2, value & 0xffff);
-}
 
 /* Numbers are those of SPC-4 and SBC-3. */
 struct command command_build(enum command_kind kind, int page)
@@ -42,13 +31,13 @@ struct command command_build(enum command_kind kind, int page)
         c.cdb[0] = 0x12;
         c.cdb[1] = page == COMMAND_STANDARD_INQUIRY ? 0 : 1;
         c.cdb[2] = page == COMMAND_STANDARD_INQUIRY ? 0 : (uint8_t)page;
-        put_be16(c.cdb + 3, c.in_bytes);
+        be16_write(c.cdb + 3, (uint16_t)c.in_bytes);
         break;
     case COMMAND_REPORT_LUNS:
         c.cdb_len = 12;
         c.in_bytes = INVENTORY_BYTES;
         c.cdb[0] = 0xa0;
-        put_be32(c.cdb + 6, c.in_bytes);
+        be32_write(c.cdb + 6, c.in_bytes);
         break;
     case COMMAND_READ_CAPACITY_10:
         c.cdb_len = 10;
@@ -60,7 +49,7 @@ struct command command_build(enum command_kind kind, int page)
         c.in_bytes = 32;
         c.cdb[0] = 0x9e; /* SERVICE ACTION IN(16) */
         c.cdb[1] = 0x10;
-        put_be32(c.cdb + 10, c.in_bytes);
+        be32_write(c.cdb + 10, c.in_bytes);
         break;
     case COMMAND_MODE_SENSE_6:
         assert(page >= 0 && page <= 0x3f);
@@ -76,7 +65,7 @@ struct command command_build(enum command_kind kind, int page)
         c.in_bytes = MODE_BYTES;
         c.cdb[0] = 0x5a;
         c.cdb[2] = (uint8_t)page;
-        put_be16(c.cdb + 7, c.in_bytes);
+        be16_write(c.cdb + 7, (uint16_t)c.in_bytes);
         break;
     case COMMAND_N_KINDS: assert(!"no command"); break;
     }

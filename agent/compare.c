@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/big_endian.h"
 #include "sensebus/v1/code.pb-c.h"
 
 #define MARK          "detected by comparison: "
@@ -13,23 +14,15 @@
 #define MAX_TRANSFER  4 /* offsets in VPD page B0h behind its header */
 #define TRANSFER_NEED 8
 
-static uint64_t be(const uint8_t *p, size_t len)
-{
-    uint64_t value = 0;
-
-    while (len-- > 0)
-        value = value << 8 | *p++;
-    return value;
-}
-
 /* ------------------------------------------------------------------------------------------------ words */
 
 static void describe_capacity(const struct compare_reading *before, const struct compare_reading *now, char *out,
                               size_t len)
 {
     assert(before->len == 12 && now->len == 12);
-    snprintf(out, len, MARK "%" PRIu64 " blocks of %" PRIu64 " bytes, %" PRIu64 " of %" PRIu64 " before",
-             be(now->bytes, 8) + 1, be(now->bytes + 8, 4), be(before->bytes, 8) + 1, be(before->bytes + 8, 4));
+    snprintf(out, len, MARK "%" PRIu64 " blocks of %" PRIu32 " bytes, %" PRIu64 " of %" PRIu32 " before",
+             be64_read(now->bytes) + 1, be32_read(now->bytes + 8), be64_read(before->bytes) + 1,
+             be32_read(before->bytes + 8));
 }
 
 static void describe_protection(const struct compare_reading *before, const struct compare_reading *now, char *out,
@@ -49,8 +42,8 @@ static void describe_limits(const struct compare_reading *before, const struct c
     while (at < shorter && before->bytes[at] == now->bytes[at])
         at++;
     if (shorter >= TRANSFER_NEED && at >= MAX_TRANSFER && at < TRANSFER_NEED)
-        snprintf(out, len, MARK "maximum transfer length %" PRIu64 " blocks, %" PRIu64 " before (0 = no limit)",
-                 be(now->bytes + MAX_TRANSFER, 4), be(before->bytes + MAX_TRANSFER, 4));
+        snprintf(out, len, MARK "maximum transfer length %" PRIu32 " blocks, %" PRIu32 " before (0 = no limit)",
+                 be32_read(now->bytes + MAX_TRANSFER), be32_read(before->bytes + MAX_TRANSFER));
     else if (at < shorter)
         snprintf(out, len, MARK "block limits (VPD page B0h) differ from byte %zu on: %02Xh, %02Xh before", at + 4,
                  now->bytes[at], before->bytes[at]);

@@ -4,24 +4,10 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/big_endian.h"
 #include "proto/event_view.h"
 
 #define VPD_HEADER_BYTES 4
-
-static uint32_t be16(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-    return be16(p) << 16 | be16(p + 2);
-}
-
-static uint64_t be64(const uint8_t *p)
-{
-    return (uint64_t)be32(p) << 32 | be32(p + 4);
-}
 
 void identity_init(struct identity *id)
 {
@@ -95,7 +81,7 @@ int identify_vpd_payload(const uint8_t *data, size_t len, uint8_t page, const ui
 
     if (len < VPD_HEADER_BYTES || data[1] != page)
         return UV_EINVAL;
-    announced = be16(data + 2);
+    announced = be16_read(data + 2);
     *out_payload = data + VPD_HEADER_BYTES;
     *out_len = len - VPD_HEADER_BYTES < announced ? len - VPD_HEADER_BYTES : announced;
     return 0;
@@ -212,7 +198,7 @@ int identify_vpd_block_limits(const uint8_t *data, size_t len, struct identity *
         return rc;
     if (n < 8)
         return UV_EINVAL;
-    id->maximum_transfer_blocks = be32(p + 4);
+    id->maximum_transfer_blocks = be32_read(p + 4);
     return 0;
 }
 
@@ -222,10 +208,10 @@ int identify_capacity_10(const uint8_t *data, size_t len, struct identity *id, b
 
     if (len < 8)
         return UV_EINVAL;
-    last = be32(data);
+    last = be32_read(data);
     *out_use_16 = last == UINT32_MAX;
     id->n_blocks = last == UINT32_MAX ? 0 : (uint64_t)last + 1;
-    id->block_bytes = be32(data + 4);
+    id->block_bytes = be32_read(data + 4);
     return 0;
 }
 
@@ -235,11 +221,11 @@ int identify_capacity_16(const uint8_t *data, size_t len, struct identity *id)
 
     if (len < 12)
         return UV_EINVAL;
-    last = be64(data);
+    last = be64_read(data);
     if (last == UINT64_MAX)
         return UV_EINVAL;
     id->n_blocks = last + 1;
-    id->block_bytes = be32(data + 8);
+    id->block_bytes = be32_read(data + 8);
     return 0;
 }
 
@@ -247,7 +233,7 @@ int identify_capacity_16(const uint8_t *data, size_t len, struct identity *id)
 int identify_protection(const uint8_t *data, size_t len, bool form_6, uint8_t *out_protection)
 {
     size_t header = form_6 ? 4 : 8, at = form_6 ? 2 : 3;
-    size_t announced = len < header ? 0 : form_6 ? data[0] + (size_t)1 : be16(data) + (size_t)2;
+    size_t announced = len < header ? 0 : form_6 ? data[0] + (size_t)1 : be16_read(data) + (size_t)2;
 
     if (announced < header)
         return UV_EINVAL;

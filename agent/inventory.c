@@ -4,14 +4,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-static uint64_t be64(const uint8_t *p)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | p[i];
-    return value;
-}
+#include "agent/big_endian.h"
 
 bool inventory_lun_flat(uint64_t lun_raw, uint16_t *out_lun)
 {
@@ -71,7 +64,7 @@ int inventory_parse(const uint8_t *data, size_t len, struct lun_list *out)
     for (size_t i = 0; i < announced / 8 && i < available; i++) {
         uint16_t lun;
 
-        if (!inventory_lun_flat(be64(data + 8 + 8 * i), &lun)) {
+        if (!inventory_lun_flat(be64_read(data + 8 + 8 * i), &lun)) {
             out->n_unusable++;
         } else if (out->n == INVENTORY_MAX_LUNS) {
             out->cut = true;

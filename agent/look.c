@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/big_endian.h"
 #include "agent/iscsi/session.h"
 #include "agent/record.h"
 #include "agent/unit.h"
@@ -149,12 +150,6 @@ static void read_protection(struct unit *u, const uint8_t *data, size_t len, boo
         compare_read(&u->compare, COMPARE_PROTECTION, &protection, 1);
 }
 
-static void put_be(uint8_t *p, uint64_t value, size_t len)
-{
-    for (; len > 0; value >>= 8)
-        p[--len] = (uint8_t)value;
-}
-
 static void read_capacity(struct unit *u, const uint8_t *data, size_t len)
 {
     uint8_t reading[12];
@@ -166,8 +161,8 @@ static void read_capacity(struct unit *u, const uint8_t *data, size_t len)
         snprintf(u->problem, sizeof u->problem, "READ CAPACITY data is malformed");
     if (rc < 0 || use_16) /* too large for the ten-byte command, and the other one is refused */
         return;
-    put_be(reading, u->identity.n_blocks - 1, 8);
-    put_be(reading + 8, u->identity.block_bytes, 4);
+    be64_write(reading, u->identity.n_blocks - 1);
+    be32_write(reading + 8, u->identity.block_bytes);
     compare_read(&u->compare, COMPARE_CAPACITY, reading, sizeof reading);
 }
 

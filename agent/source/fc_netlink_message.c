@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/big_endian.h"
 #include "sensebus/v1/code.pb-c.h"
 
 #define CODE(name) SENSEBUS__V1__CODE__##name
@@ -58,11 +59,6 @@ static uint64_t get64(const uint8_t *at)
 
     memcpy(&value, at, sizeof value);
     return value;
-}
-
-static uint32_t get_be32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
 int fc_netlink_parse(uint16_t type, const uint8_t *bytes, size_t len, struct fc_netlink_message *out)
@@ -153,11 +149,11 @@ static size_t fpin_codes(const uint8_t *fpin, size_t len, uint32_t *codes)
 
     if (len < FPIN_AT_DESCRIPTORS || fpin[0] != FPIN_COMMAND)
         return 0;
-    end = get_be32(fpin + FPIN_AT_LENGTH);
+    end = be32_read(fpin + FPIN_AT_LENGTH);
     end = end < len - FPIN_AT_DESCRIPTORS ? end + FPIN_AT_DESCRIPTORS : len;
     for (int i = 0; i < MAX_DESCRIPTORS && end - at >= DESCRIPTOR_HEADER; i++) {
-        size_t value_len = get_be32(fpin + at + 4);
-        uint32_t code = descriptor_code(get_be32(fpin + at));
+        size_t value_len = be32_read(fpin + at + 4);
+        uint32_t code = descriptor_code(be32_read(fpin + at));
 
         if (code)
             n = add_once(code, codes, n);
