@@ -749,16 +749,22 @@ Test(watch, who_logs_out_because_the_target_asked_comes_back_to_the_same_portal)
     finish();
 }
 
-Test(watch, a_portal_that_sends_elsewhere_in_vain_gives_way_to_the_next)
+/* The first of three portals sends to `portal`, where nobody is; in the end the watch is up at another. */
+static void redirect_in_vain(const char *portal)
 {
     fake.refuse_with = ISCSI_END_LOGIN_STATUS;
     fake.refuse_class = 1;
-    fake.moved_to = "192.0.2.9:3260,7";
-    fake.dead[0] = "192.0.2.9:3260,7";
+    fake.moved_to = portal;
+    fake.dead[0] = portal;
     three_portals();
     run_until(strstr(fake.log, "ADDRESS_CHANGED"));
     fake.refuse_with = ISCSI_END_CLOSED;
     run_until(w.state == WATCH_UP);
+}
+
+Test(watch, a_portal_that_sends_elsewhere_in_vain_gives_way_to_the_next)
+{
+    redirect_in_vain("192.0.2.9:3260,7");
     expect("dial " A "\nADDRESS_CHANGED (login-status) at " A "\n"
            "dial 192.0.2.9:3260,7\nLOGIN_FAILED (connect-failed) at 192.0.2.9:3260\n"
            "dial " B "\nSESSION_STARTED (login) at " B "\n");
@@ -768,14 +774,7 @@ Test(watch, a_portal_that_sends_elsewhere_in_vain_gives_way_to_the_next)
 /* Text fields of events are UTF-8, or the broker refuses the event. */
 Test(watch, a_redirection_to_nonsense_is_told_with_a_portal_that_is_text)
 {
-    fake.refuse_with = ISCSI_END_LOGIN_STATUS;
-    fake.refuse_class = 1;
-    fake.moved_to = "\xff\xfe:3260";
-    fake.dead[0] = "\xff\xfe:3260";
-    three_portals();
-    run_until(strstr(fake.log, "ADDRESS_CHANGED"));
-    fake.refuse_with = ISCSI_END_CLOSED;
-    run_until(w.state == WATCH_UP);
+    redirect_in_vain("\xff\xfe:3260");
     expect("dial " A "\nADDRESS_CHANGED (login-status) at " A "\n"
            "dial \xff\xfe:3260\nLOGIN_FAILED (connect-failed) at \xef\xbf\xbd\xef\xbf\xbd:3260\n"
            "dial " B "\nSESSION_STARTED (login) at " B "\n");
