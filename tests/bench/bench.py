@@ -47,6 +47,7 @@ class Run:
 
     def measure(self, variant, system):
         with tempfile.TemporaryDirectory(prefix="sensebus-bench.", dir=self.arguments.folder) as folder:
+            machine.touch_memory()
             begin = time.monotonic()
             with system(folder, self.build, variant.realtime and self.realtime) as running:
                 result = variant.measure(self.plan, running)
