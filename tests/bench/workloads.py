@@ -40,6 +40,8 @@ class Plan:
         self.replayed = {"full": 1_000_000, "quick": 200_000, "smoke": 2_000}[size]
         self.idle_s = {"full": 180, "quick": 5, "smoke": 0.5}[size]
         self.divide_subscribers = {"full": 1, "quick": 1, "smoke": 50}[size]
+        server, load = machine.cores()
+        self.awake = size != "smoke" and server != load  # the load generator, where CPU is measured
 
     def subscribers(self, n):
         return max(2, n // self.divide_subscribers) if n > 1 else n
@@ -120,7 +122,7 @@ class FanOut(Variant):
     def measure(self, plan, system):
         n = plan.subscribers(self.n)
         events = self.events(plan, system, n)
-        with Load(system, publishers=1, subscribers=n, flight=flight(n), window=16384) as load:
+        with Load(system, publishers=1, subscribers=n, flight=flight(n), window=16384, awake=plan.awake) as load:
             load.publish(max(events // 5, 64))
             with Meter(system, load) as meter:
                 load.publish(events)
@@ -159,7 +161,7 @@ class Ingest(Variant):
 
     def measure(self, plan, system):
         events = self.events(plan, system)
-        with Load(system, publishers=self.publishers, window=self.window) as load:
+        with Load(system, publishers=self.publishers, window=self.window, awake=plan.awake) as load:
             load.publish(max(events // 5, 64))
             with Meter(system, load) as meter:
                 load.publish(events)
@@ -187,7 +189,7 @@ class Selective(Variant):
         keys = plan.subscribers(self.n)
         events = self.events(plan, system, least=2 * keys)
         with Load(system, publishers=1, keys=keys, by_key=n > 0, first_key=0 if self.matching else keys, window=16384,
-                  **{k: v for k, v in options.items()}) as load:
+                  awake=plan.awake, **{k: v for k, v in options.items()}) as load:
             load.publish(max(events // 5, 64))
             with Meter(system, load) as meter:
                 load.publish(events)
@@ -202,7 +204,7 @@ class CatchUp(Variant):
     def measure(self, plan, system):
         with Load(system, publishers=1, window=16384) as fill:
             fill.publish(plan.replayed)
-        with Load(system, subscribers=1, replay=True) as load, Meter(system, load) as meter:
+        with Load(system, subscribers=1, replay=True, awake=plan.awake) as load, Meter(system, load) as meter:
             load.begin(f"replay {plan.replayed}")
             load.end()
         return meter.result(cpu_us=meter.cpu / 1e3 / plan.replayed, wall_us=meter.wall / 1e3 / plan.replayed)

@@ -29,6 +29,7 @@ struct load_options {
     bool by_key;                               /* subscriber i wants key first_key + i only */
     bool latency;                              /* note how old every event is when it arrives */
     bool replay;                               /* subscribers begin at the oldest record, when told to */
+    bool awake;                                /* never sleep: the core is its own */
     bool by_designator;                        /* by_key: filter by designator, not by target */
     const char *certificate, *key, *authority; /* subscribers of sensebus use TLS when these are given */
     unsigned rate;                             /* events a second over all publishers; 0 = as fast as it goes */

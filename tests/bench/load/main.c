@@ -249,8 +249,16 @@ static void on_command(uv_poll_t *handle, int status, int events)
     }
 }
 
+/* While it is active the loop does not wait. */
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
 static void run(struct load *load)
 {
+    uv_idle_t idle;
+
     uv_loop_init(&load->loop);
     load->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     uv_poll_init(&load->loop, &load->poll, load->poll_fd);
@@ -270,6 +278,9 @@ static void run(struct load *load)
     }
     uv_poll_start(&load->poll, UV_READABLE, on_sockets);
     uv_poll_start(&load->commands, UV_READABLE, on_command);
+    uv_idle_init(&load->loop, &idle);
+    if (load->options.awake)
+        uv_idle_start(&idle, on_idle);
     printf("ready\n");
     uv_run(&load->loop, UV_RUN_DEFAULT);
 }
@@ -312,6 +323,7 @@ static void read_options(struct load_options *o, int argc, char **argv)
         {"certificate", 0, OPTION_STRING, &o->certificate, "FILE", NULL, 0, 0, "… what to show"},
         {"key", 0, OPTION_STRING, &o->key, "FILE", NULL, 0, 0, "… and its key"},
         {"replay", 0, OPTION_FLAG, &o->replay, NULL, NULL, 0, 0, "subscribe when told, from the oldest record"},
+        {"awake", 0, OPTION_FLAG, &o->awake, NULL, NULL, 0, 0, "never sleep while nothing comes"},
     };
     enum options_result result =
         options_parse(options, sizeof options / sizeof *options, argc, argv, &n_operands, err, sizeof err);
