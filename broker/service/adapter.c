@@ -33,7 +33,6 @@
 #define TAG_RESULT    0x0a /* AdapterReply.result */
 #define FIELD_ID      2u   /* AdapterRequest.id */
 #define STOP_REASON   "the broker is stopping"
-#define GENERATION_NS 1024
 
 /* One Adapter.Open. */
 struct adapter_call {
@@ -642,7 +641,7 @@ int adapter_service_end_session(struct adapter_service *f, const char *session_i
 /* ------------------------------------------------------------------------------------------------ start, stop */
 
 int adapter_service_start(struct adapter_service *f, const struct adapter_outside *outside,
-                          const struct adapter_limits *limits, uint64_t newest)
+                          const struct adapter_limits *limits, uint64_t newest, uint64_t newest_time_ns)
 {
     static const struct grpc_method methods[] = {
         {"/sensebus.v1.Adapter/Open", on_open},
@@ -658,8 +657,7 @@ int adapter_service_start(struct adapter_service *f, const struct adapter_outsid
     int rc = uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL);
     if (rc)
         return rc;
-    /* Generations begin at the time, in units shorter than any START takes: no two lives of the broker share one. */
-    f->core = adapter_new(limits, seed, clock_wall_ns() / GENERATION_NS);
+    f->core = adapter_new(limits, seed, adapter_first_generation(clock_wall_ns(), newest_time_ns));
     if (!f->core)
         return UV_ENOMEM;
     uv_timer_init(outside->loop, &f->timer);

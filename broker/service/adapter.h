@@ -57,9 +57,9 @@ struct adapter_service {
 };
 
 /* Adds the service to the server. Returns 0 or a negative errno; then adapter_service_deinit is still owed. `newest` is
- * the newest committed sequence: what is behind it will be told. */
+ * the newest committed sequence: what is behind it will be told; `newest_time_ns` that record's broker time. */
 int adapter_service_start(struct adapter_service *f, const struct adapter_outside *outside,
-                          const struct adapter_limits *limits, uint64_t newest);
+                          const struct adapter_limits *limits, uint64_t newest, uint64_t newest_time_ns);
 /* The broker stops: every session ends, everybody hears why, then streams end with UNAVAILABLE. */
 void adapter_service_stop(struct adapter_service *f);
 /* Every call is over. Closes the timer. Accepts a zeroed service. */

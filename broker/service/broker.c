@@ -352,7 +352,7 @@ static int serve(struct broker *b, char *err, size_t err_len)
             &b->adapter,
             &(struct adapter_outside){
                 .loop = b->loop, .server = b->server, .directory = &b->directory, .commit = &b->commit, .broker = b},
-            &b->options.adapter_limits, b->journal.newest);
+            &b->options.adapter_limits, b->journal.newest, b->journal.newest_time_ns);
     if (!rc)
         rc = sdi_service_start(&b->sdi, b);
     for (size_t i = 0; !rc && i < N_SERVED; i++)

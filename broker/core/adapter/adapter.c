@@ -9,11 +9,17 @@
 #include "broker/core/adapter/mutant.h"
 #include "broker/core/adapter/state.h"
 
-#define RETRY_NS 10000000ull /* when memory was out */
+#define RETRY_NS      10000000ull /* when memory was out */
+#define GENERATION_NS 1024
 
 static uint32_t or_default(uint32_t given, uint32_t otherwise)
 {
     return given ? given : otherwise;
+}
+
+uint64_t adapter_first_generation(uint64_t wall_ns, uint64_t newest_record_ns)
+{
+    return wall_ns > newest_record_ns ? wall_ns / GENERATION_NS : newest_record_ns / GENERATION_NS + 1;
 }
 
 struct adapter *adapter_new(const struct adapter_limits *limits, uint64_t seed, uint64_t first_generation)

@@ -48,8 +48,11 @@ struct adapter;         /* all of it; opaque */
 struct adapter_stream;  /* one Adapter.Open */
 struct adapter_session; /* one START */
 
-/* `first_generation`: generations count up from here; larger than any that an earlier life of the broker gave out, so
- * that whatever is left of those is stale. NULL when memory is out. */
+/* Where the generations of this life of the broker begin: larger than any that an earlier life gave out, so that
+ * whatever is left of those is stale. They begin at the time, in units shorter than any START takes; where the clock
+ * was set back meanwhile, behind the newest record of the log, whose time never goes back. */
+uint64_t adapter_first_generation(uint64_t wall_ns, uint64_t newest_record_ns);
+/* `first_generation`: generations count up from here. NULL when memory is out. */
 struct adapter *adapter_new(const struct adapter_limits *limits, uint64_t seed, uint64_t first_generation);
 /* Frees everything, also what is open; leaves no actions. */
 void adapter_free(struct adapter *a);

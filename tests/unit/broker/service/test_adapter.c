@@ -196,7 +196,7 @@ static void setup(void)
     outside.loop = &loop.loop;
     add_agent();
     commit.newest = 10;
-    cr_assert_eq(adapter_service_start(&service, &outside, &(struct adapter_limits){0}, 10), 0);
+    cr_assert_eq(adapter_service_start(&service, &outside, &(struct adapter_limits){0}, 10, 0), 0);
     call = (struct grpc_call){.status = -1};
     methods[0].on_start(&call, &service);
     cr_assert_not_null(call.ops);

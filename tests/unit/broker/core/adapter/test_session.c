@@ -304,6 +304,16 @@ Test(session, generations_count_up_from_the_first)
     cr_assert_eq(adapter_generation(w.a, "s65000000000000", 15), 0x65000000000000);
 }
 
+/* rule 2, A21: nor does it where the clock was set back between the two */
+Test(session, generations_do_not_go_back_with_the_clock)
+{
+    uint64_t hour_ns = 3600000000000, before = 1000 * hour_ns, started_one = adapter_first_generation(before, 0) + 1;
+    cr_assert_gt(adapter_first_generation(before + 1000000, before), started_one);
+    cr_assert_gt(adapter_first_generation(before - hour_ns, before + 1000000), started_one);
+    cr_assert_gt(adapter_first_generation(before + 1000000, before + 1000000), started_one);
+    cr_assert_gt(adapter_first_generation(0, before + 1000000), started_one);
+}
+
 /* How many sessions of which place an SDI address touches. */
 static unsigned touched_sessions;
 static void on_touched(void *data, const char *host, const char *adapter, int32_t bus)
