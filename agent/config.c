@@ -22,7 +22,10 @@
     "\n"                                                                                                               \
     "Watches iSCSI targets and the SCSI devices of this host's kernel for\n"                                           \
     "asynchronous events, and delivers them to a broker. With \"check\" it says what\n"                                \
-    "it could watch here with these options, why not, and what to grant."
+    "it could watch here with these options, why not, and what to grant.\n"                                            \
+    "\n"                                                                                                               \
+    "Exit codes: 0 stopped in order, 1 cannot start, 2 usage: options or the files that\n"                             \
+    "they name are wrong."
 
 static void set_defaults(struct config *c)
 {

@@ -18,7 +18,10 @@
 static const char usage[] = "usage: sensebus-broker [OPTION]...\n"
                             "\n"
                             "Keeps the log of SCSI events: takes them in from agents, and streams them to\n"
-                            "subscribers over gRPC.";
+                            "subscribers over gRPC.\n"
+                            "\n"
+                            "Exit codes: 0 stopped in order, 1 cannot start, 2 usage: options, configuration or\n"
+                            "files for TLS are wrong.";
 
 static const struct settings defaults = {
     .data = DEFAULT_DATA,

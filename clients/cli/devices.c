@@ -13,7 +13,7 @@
 #include "proto/message.h"
 #include "sensebus/v1/admin.pb-c.h"
 
-static const char USAGE[] = "usage: sensebus devices [--host NAMES] [-o FORMAT]\n"
+static const char USAGE[] = "usage: sensebus devices [--host NAME] [-o FORMAT]\n"
                             "\n"
                             "List the logical units that agents watch.\n"
                             "\n"

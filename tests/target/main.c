@@ -19,7 +19,10 @@
 
 #define USAGE                                                                                                          \
     "usage: sensebus-target [OPTION...]                 serve\n"                                                       \
-    "       sensebus-target --control PATH VERB...      tell the target that serves there\n"
+    "       sensebus-target --control PATH VERB...      tell the target that serves there\n"                           \
+    "\n"                                                                                                               \
+    "Exit codes: 0 ended as asked, 1 a line of the scenario failed or the verb was refused,\n"                         \
+    "2 cannot serve as told, nobody serves at PATH, or that is no verb."
 #define SCENARIO_MAX_BYTES (1024 * 1024)
 
 struct settings {

@@ -303,7 +303,7 @@ const struct selector_info SELECTORS[SELECT_COUNT] = {
     [SELECT_ADDR] = {"addr", "--not-addr", "PATTERN", "ADAPTER:BUS:TARGET:LUN, each may be *, LUN may be 0-7",
                      select_addr, false},
     [SELECT_LUN] = {"lun", "--not-lun", "LIST", "unit numbers and ranges: 0,4-7", select_lun, false},
-    [SELECT_INQUIRY] = {"inquiry", "--not-inquiry", "PREFIX", "beginning of vendor (8 bytes) + product (16)",
+    [SELECT_INQUIRY] = {"inquiry", "--not-inquiry", "PREFIX", "how vendor (8 bytes) and product (16 bytes) begin",
                         select_inquiry, true},
     [SELECT_PDT] = {"pdt", "--not-pdt", "LIST", "device types: disk, tape, changer, … or numbers", select_pdt, false},
     [SELECT_WWID] = {"wwid", "--not-wwid", "LIST", "designators: 'naa.6001405*'", select_wwid, false},
