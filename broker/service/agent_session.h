@@ -12,6 +12,7 @@
 #include "runtime/log.h"
 #include "sensebus/v1/agents.pb-c.h"
 
+#define CONTRACT_VERSION  1u
 #define PUBLISH_MAX_BYTES (1024u * 1024)
 #define EVENT_MAX_BYTES   (64u * 1024)
 #define REASON_MAX        256

@@ -30,164 +30,14 @@
 #include "sensebus/v1/admin.pb-c.h"
 #include "sensebus/v1/agents.pb-c.h"
 
-#define CONTRACT_VERSION 1u
-#define WINDOW_EVENTS    65536u
-#define HELD_MAX_BYTES   (8u * 1024 * 1024) /* of one stream: more than any window of ours lets through */
-#define HELD_MAX_ALL     (256u * 1024 * 1024)
-#define FIELD_PUBLISH    2u
-
-/* Attached when the log was closed. */
-struct agent_expected {
-    LIST_ENTRY(agent_expected) entry;
-    uint64_t instance;
-    char host[];
-};
+#define WINDOW_EVENTS  65536u
+#define HELD_MAX_BYTES (8u * 1024 * 1024) /* of one stream: more than any window of ours lets through */
+#define HELD_MAX_ALL   (256u * 1024 * 1024)
+#define FIELD_PUBLISH  2u
 
 static uint64_t now_ms(void)
 {
     return clock_mono_ns() / 1000000;
-}
-
-/* ------------------------------------------------------------------------------------------------ the store's list */
-
-/* What the store keeps of an agent: enough to know after a restart whom to expect. */
-static int agent_store(struct broker *b, const struct directory_agent *agent, Sensebus__V1__AgentState state)
-{
-    Sensebus__V1__Agent message = SENSEBUS__V1__AGENT__INIT;
-
-    message.host = (char *)agent->host;
-    message.state = state;
-    message.agent_epoch = agent->agent_epoch;
-    message.instance = agent->instance;
-    message.boot_id = (char *)agent->boot_id;
-    message.agent_version = (char *)agent->version;
-    message.peer = (char *)agent->peer;
-    message.since_unix_ns = agent->since_unix_ns;
-    size_t len = sensebus__v1__agent__get_packed_size(&message);
-    uint8_t *bytes = malloc(len ? len : 1);
-    int rc = bytes ? 0 : UV_ENOMEM;
-    if (!rc) {
-        sensebus__v1__agent__pack(&message, bytes);
-        rc = commit_put(&b->commit, JOURNAL_AGENTS, agent->host, strlen(agent->host), bytes, len);
-        free(bytes);
-    }
-    if (rc)
-        log_error("agent.state_not_stored", "host=%s reason=\"%s\"", agent->host, uv_strerror(rc));
-    return rc;
-}
-
-static int agent_unstore(struct broker *b, const char *host)
-{
-    int rc = commit_put(&b->commit, JOURNAL_AGENTS, host, strlen(host), NULL, 0);
-    if (rc)
-        log_warn("agent.state_kept", "host=%s reason=\"%s\"", host, uv_strerror(rc));
-    return rc;
-}
-
-/* Put an agent of the stored list into the directory, as one that is not here. */
-static int restore_agent(struct agents *a, const Sensebus__V1__Agent *stored)
-{
-    Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
-    struct directory_agent *agent;
-    void *old_stream;
-    char err[REASON_MAX];
-
-    hello.version = CONTRACT_VERSION;
-    hello.host = stored->host;
-    hello.boot_id = stored->boot_id;
-    hello.agent_epoch = stored->agent_epoch;
-    hello.instance = stored->instance;
-    hello.agent_version = stored->agent_version;
-    if (directory_check_hello(&hello, err, sizeof err))
-        return UV_EINVAL;
-    struct directory *d = &a->broker->directory;
-    if (directory_attach(d, &hello, stored->peer, a, stored->since_unix_ns, &agent, &old_stream, err, sizeof err) !=
-        DIRECTORY_ACCEPT)
-        return UV_ENOMEM;
-    bool was_attached = stored->state == SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED;
-    bool in_order = stored->state == SENSEBUS__V1__AGENT_STATE__AGENT_STATE_DETACHED;
-    directory_leave(d, agent, a, in_order, stored->since_unix_ns);
-    if (!was_attached)
-        return 0;
-    size_t len = strlen(stored->host);
-    struct agent_expected *expected = malloc(sizeof *expected + len + 1);
-    if (!expected)
-        return UV_ENOMEM;
-    expected->instance = stored->instance;
-    memcpy(expected->host, stored->host, len + 1);
-    LIST_INSERT_HEAD(&a->expected, expected, entry);
-    return 0;
-}
-
-static int on_stored_agent(void *data, const struct store_value *key, const struct store_value *value)
-{
-    Sensebus__V1__Agent *stored =
-        (Sensebus__V1__Agent *)message_unpack(&sensebus__v1__agent__descriptor, value->data, value->len, 0);
-    int rc = stored ? restore_agent(data, stored) : UV_EINVAL;
-
-    message_free((struct ProtobufCMessage *)stored);
-    if (rc == UV_EINVAL) {
-        log_warn("agent.stored_state_damaged", "host=\"%.*s\"", (int)(key->len < 253 ? key->len : 253),
-                 (const char *)key->data);
-        rc = 0;
-    }
-    return rc;
-}
-
-/* The directory forgets those that are gone longest: so does the store, once, at a start. */
-static int on_maybe_stale_agent(void *data, const struct store_value *key, const struct store_value *value)
-{
-    struct agents *a = data;
-    char host[DIRECTORY_MAX_HOST + 1];
-
-    (void)value;
-    if (key->len <= DIRECTORY_MAX_HOST) {
-        memcpy(host, key->data, key->len);
-        host[key->len] = 0;
-        if (directory_find(&a->broker->directory, host))
-            return 0;
-    }
-    int rc = commit_put(&a->broker->commit, JOURNAL_AGENTS, key->data, key->len, NULL, 0);
-    return rc == UV_ENOBUFS ? 0 : rc; /* the others at the next start */
-}
-
-static struct agent_expected *expected_find(struct agents *a, const char *host)
-{
-    struct agent_expected *e;
-    LIST_FOREACH(e, &a->expected, entry)
-    if (strcmp(e->host, host) == 0)
-        return e;
-    return NULL;
-}
-
-static void expected_drop(struct agent_expected *e)
-{
-    LIST_REMOVE(e, entry);
-    free(e);
-}
-
-static void on_grace_over(uv_timer_t *timer)
-{
-    struct agents *a = timer->data;
-    struct agent_expected *e;
-    char summary[REASON_MAX + 128];
-
-    if (a->broker->state != BROKER_RUNNING)
-        return;
-    if (!broker_accepting(a->broker)) {
-        a->grace_owed = true;
-        log_info("agent.grace_prolonged", "reason=\"%s\"", a->broker->not_accepting);
-        return;
-    }
-    while ((e = LIST_FIRST(&a->expected))) {
-        snprintf(summary, sizeof summary, "agent %s did not come back after the broker started", e->host);
-        announce(a->broker, SENSEBUS__V1__CODE__AGENT_LOST, e->host, summary);
-        struct directory_agent *agent = directory_find(&a->broker->directory, e->host);
-        if (agent)
-            agent_store(a->broker, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_LOST);
-        log_warn("agent.lost", "host=%s reason=\"not back after the start\"", e->host);
-        expected_drop(e);
-    }
 }
 
 /* ------------------------------------------------------------------------------------------------ numberings */
@@ -307,14 +157,14 @@ static void session_leave(struct agent_session *s, bool in_order, const char *re
     if (!changed || b->state != BROKER_RUNNING) /* a stop of ours is no loss: the agent is expected back */
         return;
     if (in_order) {
-        agent_store(b, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_DETACHED);
+        agent_roll_store(&s->agents->roll, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_DETACHED);
         log_info("agent.detached", "host=%s reason=\"%s\"", agent->host, reason);
         return;
     }
     char summary[2 * REASON_MAX + 64];
     snprintf(summary, sizeof summary, "agent %s is lost: %s", agent->host, reason);
     announce(b, SENSEBUS__V1__CODE__AGENT_LOST, agent->host, summary);
-    agent_store(b, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_LOST);
+    agent_roll_store(&s->agents->roll, agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_LOST);
     log_warn("agent.lost", "host=%s reason=\"%s\"", agent->host, reason);
 }
 
@@ -352,19 +202,16 @@ void session_fail(struct agent_session *s, int status, const char *format, ...)
 static void connected(struct agent_session *s, bool superseded)
 {
     struct agents *a = s->agents;
-    struct agent_expected *expected = expected_find(a, s->agent->host);
-    bool known = superseded || (expected && expected->instance == s->agent->instance);
+    bool known = agent_roll_is_back(&a->roll, s->agent) || superseded;
     char summary[REASON_MAX + 192];
 
-    if (expected)
-        expected_drop(expected);
     log_info("agent.attached", "host=%s peer=%s version=\"%s\" epoch=%016" PRIx64 " committed=%" PRIu64, s->agent->host,
              s->agent->peer, s->agent->version, s->epoch, s->source->dedupe->committed);
     if (!known) {
         snprintf(summary, sizeof summary, "agent %s is attached from %s", s->agent->host, s->agent->peer);
         announce(s->broker, SENSEBUS__V1__CODE__AGENT_CONNECTED, s->agent->host, summary);
     }
-    agent_store(s->broker, s->agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED);
+    agent_roll_store(&a->roll, s->agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED);
 }
 
 static void supersede(struct agent_session *old)
@@ -403,7 +250,7 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
     enum directory_verdict verdict = directory_attach(&b->directory, hello, grpc_call_peer(s->call), s, clock_wall_ns(),
                                                       &s->agent, (void **)&old, err, sizeof err);
     if (b->directory.n_forgotten != n_forgotten)
-        agent_unstore(b, b->directory.last_forgotten);
+        agent_roll_forget(&s->agents->roll, b->directory.last_forgotten);
     if (verdict == DIRECTORY_REFUSE || verdict == DIRECTORY_FULL || verdict == DIRECTORY_NO_MEMORY) {
         s->agent = NULL;
         session_fail(s, verdict == DIRECTORY_REFUSE ? GRPC_ALREADY_EXISTS : GRPC_RESOURCE_EXHAUSTED, "%s",
@@ -721,10 +568,7 @@ void agents_resume(struct agents *a)
 {
     struct agent_session *s, *last = TAILQ_LAST(&a->sessions, agent_sessions);
 
-    if (a->grace_owed && broker_accepting(a->broker)) {
-        a->grace_owed = false;
-        uv_timer_start(&a->grace, on_grace_over, a->broker->options.agent_grace_ms, 0);
-    }
+    agent_roll_on_room(&a->roll);
     /* Who was heard goes to the end of the line: with more agents than there is room for, each has its turn. */
     while ((s = TAILQ_FIRST(&a->sessions)) && !commit_full(&a->broker->commit)) {
         session_resume(s);
@@ -746,38 +590,31 @@ int agents_start(struct agents *a, struct broker *broker, struct adapter_service
     a->adapter = adapter;
     TAILQ_INIT(&a->sessions);
     uv_timer_init(broker->loop, &a->tick);
-    uv_timer_init(broker->loop, &a->grace);
-    a->tick.data = a->grace.data = a;
-    a->n_handles = 2;
-    int rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_stored_agent, a);
-    if (!rc)
-        rc = journal_each(&broker->journal, JOURNAL_AGENTS, on_maybe_stale_agent, a);
+    a->tick.data = a;
+    a->tick_open = true;
+    int rc = agent_roll_start(&a->roll, broker);
     if (rc)
         return rc;
     a->ticked_ms = now_ms();
     uv_timer_start(&a->tick, on_tick, tick_ms, tick_ms);
-    if (!LIST_EMPTY(&a->expected))
-        uv_timer_start(&a->grace, on_grace_over, broker->options.agent_grace_ms, 0);
     return grpc_server_add(broker->server, methods, sizeof methods / sizeof *methods, a);
 }
 
 void agents_stop(struct agents *a)
 {
-    if (a->n_handles == 0)
+    agent_roll_stop(&a->roll);
+    if (!a->tick_open)
         return;
-    a->n_handles = 0;
+    a->tick_open = false;
     uv_close((uv_handle_t *)&a->tick, NULL);
-    uv_close((uv_handle_t *)&a->grace, NULL);
 }
 
 void agents_deinit(struct agents *a)
 {
-    struct agent_expected *e;
     struct agent_source *s;
 
     assert(TAILQ_EMPTY(&a->sessions));
-    while ((e = LIST_FIRST(&a->expected)))
-        expected_drop(e);
+    agent_roll_deinit(&a->roll);
     while ((s = LIST_FIRST(&a->sources)))
         source_free(s);
 }

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "broker/service/agent_roll.h"
 #include "runtime/log.h"
 
 struct adapter_service;
@@ -18,21 +19,17 @@ struct broker;
 struct journal_write;
 struct agent_session;
 struct agent_source;
-struct agent_expected;
 
 struct agents {
     struct broker *broker;
-    struct adapter_service *adapter;                     /* hears of operations, and of agents that went */
-    TAILQ_HEAD(agent_sessions, agent_session) sessions;  /* whose turn it is when there is room again */
-    size_t held_bytes;                                   /* of all sessions: arrived while the log took nothing */
-    LIST_HEAD(agent_sources, agent_source) sources;      /* (host, epoch) pairs with a stream or records not on disk */
-    LIST_HEAD(agent_expecteds, agent_expected) expected; /* attached before the start, not back yet */
-    uv_timer_t tick;                                     /* who is silent? */
-    uint64_t ticked_ms;                                  /* when that was asked last */
-    uv_timer_t grace;                                    /* who did not come back? */
-    bool grace_owed; /* it was over while nothing was taken, and nobody could come back: once more */
-    unsigned n_handles;
-    struct log_limit ended_limit;
+    struct adapter_service *adapter;                    /* hears of operations, and of agents that went */
+    TAILQ_HEAD(agent_sessions, agent_session) sessions; /* whose turn it is when there is room again */
+    size_t held_bytes;                                  /* of all sessions: arrived while the log took nothing */
+    LIST_HEAD(agent_sources, agent_source) sources;     /* (host, epoch) pairs with a stream or records not on disk */
+    struct agent_roll roll;                             /* whom the store knows */
+    uv_timer_t tick;                                    /* who is silent? */
+    bool tick_open;
+    uint64_t ticked_ms; /* when that was asked last */
 };
 
 /* Read which agents were attached when the log was closed, start the timers and add the service to the server.
