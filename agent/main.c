@@ -4,12 +4,13 @@
  * targets (-> calm), target mode, sources -> record -> spool -> publish -> broker; what subscribers ask for comes back
  * from the broker to operations, and from there to targets and target mode. Nothing to watch, or nobody to deliver to,
  * is no reason to end. SIGTERM or SIGINT: log out of the targets, write the last events, deliver them, say Detach, exit
- * 0. */
+ * 0; calls that the kernel keeps are left behind (pool.h). */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "agent/adapters.h"
@@ -18,6 +19,7 @@
 #include "agent/coverage.h"
 #include "agent/kernel/kernel.h"
 #include "agent/operations.h"
+#include "agent/pool.h"
 #include "agent/publish.h"
 #include "agent/source/calm.h"
 #include "agent/source/sources.h"
@@ -52,6 +54,7 @@ struct agent {
     uv_signal_t term, interrupt;
     uv_timer_t flush; /* stopping: until the last events are held */
     uint32_t flush_left_ms;
+    struct pool_end pool_end;
     bool stopping;
 };
 
@@ -216,6 +219,7 @@ static void on_spool_closed(void *data)
     uv_close((uv_handle_t *)&a->term, NULL);
     uv_close((uv_handle_t *)&a->interrupt, NULL);
     uv_close((uv_handle_t *)&a->flush, NULL);
+    pool_end(&a->pool_end, a->loop);
 }
 
 static void on_published(void *data)
@@ -558,6 +562,10 @@ int main(int argc, char **argv)
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
+    if (pool_size() < 0) {
+        fprintf(stderr, "sensebus-agent: out of memory\n");
+        return 1;
+    }
     switch (config_read(&agent.config, argc, argv, err, sizeof err)) {
     case CONFIG_RUN: break;
     case CONFIG_DONE: config_free(&agent.config); return 0;
@@ -578,6 +586,12 @@ int main(int argc, char **argv)
     if (agent_start(&agent) < 0)
         return 1;
     uv_run(agent.loop, UV_RUN_DEFAULT);
+    if (!pool_ended(&agent.pool_end)) {
+        log_warn("agent.left_behind", "reason=\"the kernel keeps calls: looks at sysfs or configfs, resets, names\"");
+        log_info("agent.stopped", "%s", "");
+        fflush(NULL);
+        _exit(0);
+    }
     targets_deinit(&agent.targets);
     coverage_free(&agent.coverage);
     config_free(&agent.config);

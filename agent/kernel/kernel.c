@@ -32,7 +32,7 @@ struct kernel {
     void *data;
     uv_timer_t timer; /* the next look */
     uv_work_t work;
-    bool working, again, stopping, looked, told_cut;
+    bool working, again, stopping, closed, looked, told_cut;
     struct device_list known; /* the last look that went well; not touched while another is made */
     struct device_list look;  /* of the work in progress, as the three below */
     struct stale stale_now;
@@ -59,15 +59,23 @@ static void on_work(uv_work_t *work)
     k->rc = device_scan(k->root, &known, &k->look, k->err, sizeof k->err);
 }
 
+static void kernel_free(struct kernel *k)
+{
+    device_list_free(&k->known);
+    free(k->root);
+    free(k);
+}
+
+/* A look that is still on the pool has what it needs, and frees it when it returns. */
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct kernel *k = handle->data;
     void (*cb)(void *) = k->on_stopped;
     void *data = k->on_stopped_data;
 
-    device_list_free(&k->known);
-    free(k->root);
-    free(k);
+    k->closed = true;
+    if (!k->working)
+        kernel_free(k);
     if (cb)
         cb(data);
 }
@@ -115,7 +123,8 @@ static void on_looked(uv_work_t *work, int status)
     k->working = false;
     if (k->stopping) {
         device_list_free(&k->look);
-        uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+        if (k->closed)
+            kernel_free(k);
         return;
     }
     finish_look(k);
@@ -301,7 +310,5 @@ void kernel_stop(struct kernel *k, void (*cb)(void *data), void *data)
     k->on_stopped = cb;
     k->on_stopped_data = data;
     resets_cancel(&k->resets);
-    uv_timer_stop(&k->timer);
-    if (!k->working)
-        uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&k->timer, on_timer_closed);
 }

@@ -37,7 +37,8 @@ struct kernel_ops {
 int kernel_start(uv_loop_t *loop, const struct kernel_options *options, const struct kernel_ops *ops, void *data,
                  struct kernel **out_kernel);
 /* Resets that are being done end with UV_ECANCELED before this returns, and nothing comes any more; `cb` runs from the
- * loop, when the memory is gone. NULL is accepted only without `cb`. */
+ * loop, when nothing that was borrowed is needed any more. The kernel may keep a look for ever: none is waited for, it
+ * frees its memory when it returns. NULL is accepted only without `cb`. */
 void kernel_stop(struct kernel *k, void (*cb)(void *data), void *data);
 /* A hook saw this: look again where it changes what there is. Any record may be given. */
 void kernel_heard(struct kernel *k, const struct record *record);

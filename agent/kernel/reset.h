@@ -2,8 +2,7 @@
 /* Resets through ioctl SG_SCSI_RESET (drivers/scsi/scsi_error.c, scsi_ioctl_reset): of a logical unit or a target,
  * never escalated to more than was asked for.
  *
- * The kernel may take a minute for one, so it is done on the pool; the pool has four threads, which write the spool
- * too, so RESETS_MAX are done at a time. */
+ * The kernel may take a minute for one, or for ever, so it is done on the pool: RESETS_MAX at a time (pool.h). */
 #pragma once
 
 #include <stdbool.h>

@@ -43,7 +43,8 @@ struct source_api {
     /* Arm, as far as this host lets us. Only UV_ENOMEM fails: everything else is coverage. */
     int (*start)(const struct source_options *options, const struct source_ops *ops, void *data,
                  struct source **out_source);
-    /* Nothing comes any more once this returned; `cb` runs from the loop when the memory is gone. */
+    /* Nothing comes any more once this returned; `cb` runs from the loop when the memory is gone, but for that of a
+     * call on the pool, which the kernel may keep for ever: it frees its own when it returns. */
     void (*stop)(struct source *s, void (*cb)(void *data), void *data);
     /* Something was lost, here or elsewhere: compare what is with what was known, and tell the difference as synthetic
      * observations. NULL where a source has no state to compare. */

@@ -19,7 +19,7 @@ struct source {
     uint32_t poll_ms;
     uv_timer_t timer;
     uv_work_t work;
-    bool working, again, stopping;
+    bool working, again, stopping, closed;
     bool has_known;
     struct sysfs_look known; /* the last look that went well */
     struct sysfs_look look;  /* of the work in progress, as the two below */
@@ -53,15 +53,23 @@ static uint32_t judge(int rc, const struct sysfs_look *seen, char reason[SOURCE_
                        : SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED;
 }
 
+static void source_free(struct source *s)
+{
+    sysfs_look_free(&s->known);
+    free(s->root);
+    free(s);
+}
+
+/* A look that is still on the pool has what it needs, and frees it when it returns. */
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct source *s = handle->data;
     void (*cb)(void *) = s->on_stopped;
     void *data = s->on_stopped_data;
 
-    sysfs_look_free(&s->known);
-    free(s->root);
-    free(s);
+    s->closed = true;
+    if (!s->working)
+        source_free(s);
     cb(data);
 }
 
@@ -96,7 +104,8 @@ static void on_looked(uv_work_t *work, int status)
     s->working = false;
     if (s->stopping) {
         sysfs_look_free(&s->look);
-        uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+        if (s->closed)
+            source_free(s);
         return;
     }
     finish_look(s);
@@ -155,9 +164,7 @@ static void stop(struct source *s, void (*cb)(void *data), void *data)
     s->stopping = true;
     s->on_stopped = cb;
     s->on_stopped_data = data;
-    uv_timer_stop(&s->timer);
-    if (!s->working)
-        uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
 static uint64_t last_proof(const struct source *s)

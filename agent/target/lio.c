@@ -2,18 +2,29 @@
 #include "agent/target/lio.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/target/lio_scan.h"
+
+/* All that the pool's thread touches. */
+struct lio_look {
+    uv_work_t work;
+    struct lio *owner; /* NULL: it was left alone */
+    char root[LIO_ROOT_BYTES];
+    struct snapshot snapshot;
+    int rc;
+    char err[256];
+};
 
 static void look(uv_timer_t *timer);
 
 /* On the pool. */
 static void on_work(uv_work_t *work)
 {
-    struct lio *l = work->data;
+    struct lio_look *k = work->data;
 
-    l->rc = lio_scan(l->root, &l->snapshot, l->err, sizeof l->err);
+    k->rc = lio_scan(k->root, &k->snapshot, k->err, sizeof k->err);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -23,34 +34,46 @@ static void on_timer_closed(uv_handle_t *handle)
     l->on_stopped(l->on_stopped_data);
 }
 
+static void finish_look(struct lio *l, struct lio_look *k)
+{
+    l->look = NULL;
+    uv_timer_start(&l->timer, look, l->poll_ms, 0);
+    if (k->rc == 0)
+        l->ops->on_snapshot(l->data, &k->snapshot);
+    else
+        l->ops->on_failed(l->data, k->rc == UV_ENOENT, k->err);
+}
+
 static void on_looked(uv_work_t *work, int status)
 {
-    struct lio *l = work->data;
+    struct lio_look *k = work->data;
 
     (void)status;
-    l->working = false;
-    if (l->stopping) {
-        uv_close((uv_handle_t *)&l->timer, on_timer_closed);
-    } else {
-        uv_timer_start(&l->timer, look, l->poll_ms, 0);
-        if (l->rc == 0)
-            l->ops->on_snapshot(l->data, &l->snapshot);
-        else
-            l->ops->on_failed(l->data, l->rc == UV_ENOENT, l->err);
-    }
-    snapshot_free(&l->snapshot);
+    if (k->owner)
+        finish_look(k->owner, k);
+    snapshot_free(&k->snapshot);
+    free(k);
 }
 
 static void look(uv_timer_t *timer)
 {
     struct lio *l = timer->data;
-    int rc = uv_queue_work(timer->loop, &l->work, on_work, on_looked);
+    struct lio_look *k = calloc(1, sizeof *k);
+    int rc = UV_ENOMEM;
 
-    l->working = rc == 0;
-    if (rc < 0) {
-        uv_timer_start(&l->timer, look, l->poll_ms, 0);
-        l->ops->on_failed(l->data, false, uv_strerror(rc));
+    if (k) {
+        k->owner = l;
+        k->work.data = k;
+        memcpy(k->root, l->root, sizeof k->root);
+        rc = uv_queue_work(timer->loop, &k->work, on_work, on_looked);
     }
+    if (rc == 0) {
+        l->look = k;
+        return;
+    }
+    free(k);
+    uv_timer_start(&l->timer, look, l->poll_ms, 0);
+    l->ops->on_failed(l->data, false, uv_strerror(rc));
 }
 
 int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms, const struct snapshot_ops *ops,
@@ -63,7 +86,6 @@ int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms
     l->ops = ops;
     l->data = data;
     l->poll_ms = poll_ms;
-    l->work.data = l;
     uv_timer_init(loop, &l->timer);
     l->timer.data = l;
     uv_timer_start(&l->timer, look, 0, 0);
@@ -72,10 +94,10 @@ int lio_start(struct lio *l, uv_loop_t *loop, const char *root, uint32_t poll_ms
 
 void lio_stop(struct lio *l, void (*cb)(void *data), void *data)
 {
-    l->stopping = true;
     l->on_stopped = cb;
     l->on_stopped_data = data;
-    uv_timer_stop(&l->timer);
-    if (!l->working)
-        uv_close((uv_handle_t *)&l->timer, on_timer_closed);
+    if (l->look)
+        l->look->owner = NULL;
+    l->look = NULL;
+    uv_close((uv_handle_t *)&l->timer, on_timer_closed);
 }

@@ -8,6 +8,7 @@
 #include "agent/coverage.h"
 #include "agent/record.h"
 #include "sensebus/v1/code.pb-c.h"
+#include "tests/lib/hanging_call.h"
 #include "tests/lib/loop.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 
@@ -185,4 +186,32 @@ Test(kernel, ends_while_it_looks)
 {
     start(1, false);
     test_loop_for(&loop, 3);
+}
+
+static bool hangs(void *data)
+{
+    (void)data;
+    return hanging_call_count() > 0;
+}
+
+static void on_stopped(void *data)
+{
+    *(bool *)data = true;
+}
+
+Test(kernel, a_look_that_hangs_is_not_waited_for_and_may_return_at_any_time)
+{
+    struct kernel *k;
+    bool stopped = false;
+
+    add_disk("0:0:0:0");
+    start(5, false);
+    wait_devices(1); /* the next look has what this one showed */
+    hanging_call_begin();
+    cr_assert(test_loop_until_true(&loop, hangs, NULL));
+    k = kernel;
+    kernel = NULL;
+    kernel_stop(k, on_stopped, &stopped);
+    cr_expect(test_loop_until(&loop, &stopped));
+    hanging_call_let_go();
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/hanging_call.h"
 #include "tests/lib/loop.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 
@@ -96,6 +97,29 @@ Test(reset, those_that_are_cancelled_end_at_once_and_only_once)
     resets_cancel(&resets);
     cr_assert_eq(n_answers, RESETS_MAX);
     cr_assert_eq(answer, UV_ECANCELED);
+    test_loop_for(&loop, 50);
+    cr_assert_eq(n_answers, RESETS_MAX);
+}
+
+static bool all_hang(void *data)
+{
+    (void)data;
+    return hanging_call_count() == RESETS_MAX;
+}
+
+Test(reset, one_that_the_kernel_does_not_end_is_over_when_it_is_cancelled_and_may_return_at_any_time)
+{
+    fake_sysfs_write(&sysfs, DEVICE "scsi_generic/null/dev", "1:3");
+    hanging_call_begin();
+    for (int i = 0; i < RESETS_MAX; i++)
+        cr_assert_eq(begin(), 0);
+    cr_assert(test_loop_until_true(&loop, all_hang, NULL));
+    cr_assert_eq(begin(), UV_EBUSY);
+    resets_cancel(&resets);
+    cr_assert_eq(n_answers, RESETS_MAX);
+    cr_assert_eq(answer, UV_ECANCELED);
+    memset(&resets, 0xff, sizeof resets); /* the owner is gone */
+    hanging_call_let_go();
     test_loop_for(&loop, 50);
     cr_assert_eq(n_answers, RESETS_MAX);
 }

@@ -14,6 +14,7 @@
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
 #include "tests/lib/failing_alloc.h"
+#include "tests/lib/hanging_call.h"
 #include "tests/lib/loop.h"
 #include "tests/unit/agent/source/fake_sysfs.h"
 #include "tests/unit/agent/source/recorder.h"
@@ -331,4 +332,24 @@ Test(sysfs, a_look_that_finds_no_memory_has_failed)
     cr_assert_eq(seen.n, 5);
     cr_assert_gt(n, 3);
     sysfs_look_free(&seen);
+}
+
+static bool hangs(void *data)
+{
+    (void)data;
+    return hanging_call_count() > 0;
+}
+
+Test(sysfs, a_look_that_hangs_is_not_waited_for_and_may_return_at_any_time)
+{
+    fill();
+    start(3600000);
+    wait_look(); /* the next look is compared with what this one showed */
+    hanging_call_begin();
+    sysfs_source.resync(source);
+    cr_assert(test_loop_until_true(&loop, hangs, NULL));
+    sysfs_source.stop(source, recorder_stopped, &r);
+    source = NULL;
+    cr_expect(test_loop_until(&loop, &r.stopped));
+    hanging_call_let_go();
 }
