@@ -2,13 +2,16 @@
 #include "runtime/notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/log.h"
 
 void notify_manager(const char *state)
@@ -29,4 +32,11 @@ void notify_manager(const char *state)
     if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, address_len) < 0)
         log_warn("notify.failed", "state=%s reason=\"%s\"", state, strerror(errno));
     close(fd);
+}
+
+void notify_reloading(void)
+{
+    char state[64];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_mono_ns() / 1000);
+    notify_manager(state);
 }

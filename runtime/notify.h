@@ -5,3 +5,6 @@
 /* "READY=1", "STOPPING=1", "STATUS=…": one datagram to the socket that NOTIFY_SOCKET names; nothing when it names none.
  * Failures are logged: the daemon runs on without a manager. */
 void notify_manager(const char *state);
+/* "RELOADING=1" with the time (MONOTONIC_USEC), as a unit of Type=notify-reload must; "READY=1" says that it is over.
+ */
+void notify_reloading(void);

@@ -21,7 +21,7 @@
 /* A plaintext record has at most this many bytes (RFC 8446 section 5.1): pieces of this size make full records. */
 enum { TLS_RECORD_BYTES = 16384 };
 
-/* Files in PEM, read once. */
+/* Files in PEM: regular ones of at most 1 MiB, read when a context is made and when it is told to read them again. */
 struct tls_files {
     const char *certificate; /* ours, with intermediates behind it */
     const char *key;
@@ -36,6 +36,21 @@ struct tls_context;
  * the certificate, encrypted key, expired, not yet valid. */
 int tls_context_new(bool server, const struct tls_files *files, struct tls_context **out_context, char *err,
                     size_t err_len);
+/* Read the files of tls_context_new again, by the names given then. All of them are good, and connections that are made
+ * from now on use what is in them; or nothing changes, and `err` and the result say why, as above. Connections that
+ * exist keep what they began with. Only on the thread that makes connections of this context. */
+int tls_context_reload(struct tls_context *context, char *err, size_t err_len);
+
+/* Our own certificate. */
+struct tls_certificate {
+    char subject[192];   /* escaped */
+    char serial[48];     /* hexadecimal, as `openssl x509 -serial` prints it; cut when longer than RFC 5280 allows */
+    char not_after[32];  /* "2026-01-31 12:00:00Z" */
+    int64_t not_after_s; /* the same, in seconds since 1970 */
+};
+/* What connections that are made now show. */
+void tls_context_certificate(const struct tls_context *context, struct tls_certificate *out_certificate);
+
 /* NULL is accepted by both. */
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context);

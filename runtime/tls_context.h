@@ -9,8 +9,9 @@
 struct tls_context {
     _Atomic unsigned n_refs; /* connections may live on several threads */
     bool server;
-    SSL_CTX *ctx;
+    SSL_CTX *ctx;       /* another one after tls_context_reload; each connection has a reference of its own */
     BIO_METHOD *method; /* of the wire: see tls.c */
+    char *certificate, *key, *authority; /* names of the files; NULL = not given: an error is told of it */
 };
 
 /* tls.c: called by OpenSSL to verify the peer's certificates, and for each of them meanwhile. */
@@ -24,6 +25,8 @@ BIO_METHOD *tls_wire_method(void);
 /* "CN=db-07,O=…", escaped; "(no subject)". */
 void tls_subject_text(const X509 *certificate, char *out, size_t len);
 void tls_issuer_text(const X509 *certificate, char *out, size_t len);
+/* "4F0C…"; "none" when memory is out. */
+void tls_serial_text(const X509 *certificate, char *out, size_t len);
 /* "2026-01-31 12:00:00Z" */
 void tls_time_text(const ASN1_TIME *time, char *out, size_t len);
 /* All that a certificate can be asked for by a client: "dns:a.example, ip:10.0.0.1"; "no name". Cut to `len`. */

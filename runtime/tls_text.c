@@ -31,6 +31,15 @@ void tls_issuer_text(const X509 *certificate, char *out, size_t len)
     name_text(X509_get_issuer_name(certificate), out, len);
 }
 
+void tls_serial_text(const X509 *certificate, char *out, size_t len)
+{
+    BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
+    char *text = number ? BN_bn2hex(number) : NULL;
+    snprintf(out, len, "%s", text ? text : "none");
+    OPENSSL_free(text);
+    BN_free(number);
+}
+
 void tls_time_text(const ASN1_TIME *time, char *out, size_t len)
 {
     struct tm tm;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/notify.h"
@@ -32,6 +33,24 @@ Test(notify, tells_the_manager_that_started_us)
     notify_manager("READY=1");
     cr_assert_eq(recv(fd, text, sizeof text - 1, MSG_DONTWAIT), 7);
     cr_assert_str_eq(text, "READY=1");
+    close(fd);
+}
+
+Test(notify, says_when_a_reload_began)
+{
+    int fd = manager();
+    char text[64] = "";
+    unsigned long long usec = 0;
+    int at = 0;
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    notify_reloading();
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    cr_assert_gt(recv(fd, text, sizeof text - 1, MSG_DONTWAIT), 0);
+    cr_assert_eq(sscanf(text, "RELOADING=1\nMONOTONIC_USEC=%llu%n", &usec, &at), 1, "%s", text);
+    cr_assert_eq(text[at], 0);
+    cr_assert_geq(usec, (unsigned long long)before.tv_sec * 1000000 + (unsigned long long)before.tv_nsec / 1000);
+    cr_assert_leq(usec, (unsigned long long)after.tv_sec * 1000000 + (unsigned long long)after.tv_nsec / 1000);
     close(fd);
 }
 
