@@ -27,6 +27,7 @@
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
 #include "runtime/log.h"
+#include "runtime/tls_renewal.h"
 #include "sensebus/v1/agents.pb-c.h"
 
 #define FLUSH_POLL_MS 20
@@ -52,7 +53,8 @@ struct agent {
     struct coverage coverage;
     struct command_counts counts;
     uv_signal_t term, interrupt;
-    uv_timer_t flush; /* stopping: until the last events are held */
+    struct tls_renewal renewal; /* by SIGHUP */
+    uv_timer_t flush;           /* stopping: until the last events are held */
     uint32_t flush_left_ms;
     struct pool_end pool_end;
     bool stopping;
@@ -218,6 +220,7 @@ static void on_spool_closed(void *data)
 
     uv_close((uv_handle_t *)&a->term, NULL);
     uv_close((uv_handle_t *)&a->interrupt, NULL);
+    tls_renewal_close(&a->renewal);
     uv_close((uv_handle_t *)&a->flush, NULL);
     pool_end(&a->pool_end, a->loop);
 }
@@ -298,6 +301,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     a->stopping = true;
     log_info("agent.stopping", "signal=%d", number);
+    tls_renewal_stop(&a->renewal);
     targets_stop(&a->targets, on_targets_stopped, a);
 }
 
@@ -534,7 +538,11 @@ static int agent_start(struct agent *a)
     a->flush.data = a;
     watch_signal(a, &a->term, SIGTERM);
     watch_signal(a, &a->interrupt, SIGINT);
-    rc = open_spool(a);
+    rc = tls_renewal_init(&a->renewal, a->loop);
+    if (rc < 0)
+        log_error("agent.signals", "reason=\"%s\"", uv_strerror(rc));
+    else
+        rc = open_spool(a);
     if (rc == 0)
         rc = coverage_set(&a->coverage, SENSEBUS__V1__SOURCE__SOURCE_AGENT, "spool",
                           SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED, "");
@@ -550,8 +558,10 @@ static int agent_start(struct agent *a)
     }
     if (rc == 0)
         rc = start_sources(a);
-    if (rc == 0)
+    if (rc == 0) {
         add_targets(a);
+        tls_renewal_start(&a->renewal, a->config.tls);
+    }
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #include "broker/settings.h"
 #include "runtime/log.h"
 #include "runtime/notify.h"
+#include "runtime/tls_renewal.h"
 
 #define EXIT_USAGE 2
 /* Every subscription may have a connection of its own, and there is room for agents and operators beside them. */
@@ -57,6 +58,7 @@ struct process {
     struct settings settings;
     uv_loop_t loop;
     uv_signal_t term, interrupt;
+    struct tls_renewal renewal; /* by SIGHUP */
 };
 
 static void on_closed(void *data)
@@ -65,6 +67,7 @@ static void on_closed(void *data)
 
     uv_close((uv_handle_t *)&p->term, NULL);
     uv_close((uv_handle_t *)&p->interrupt, NULL);
+    tls_renewal_close(&p->renewal);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -73,6 +76,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
     log_info("broker.signal", "name=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
     notify_manager("STOPPING=1");
+    tls_renewal_stop(&p->renewal);
     broker_stop(&p->broker, on_closed, p);
 }
 
@@ -121,8 +125,14 @@ static int run(struct process *p)
     int status = EXIT_SUCCESS;
 
     options.max_connections = max_connections();
+    int rc = tls_renewal_init(&p->renewal, &p->loop);
+    if (rc) {
+        fprintf(stderr, "sensebus-broker: cannot listen to signals: %s\n", uv_strerror(rc));
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+        return EXIT_FAILURE;
+    }
     watch_signals(p);
-    int rc = broker_start(&p->broker, &p->loop, &options, err, sizeof err);
+    rc = broker_start(&p->broker, &p->loop, &options, err, sizeof err);
     if (rc) {
         fprintf(stderr, "sensebus-broker: %s\n", err);
         on_closed(p);
@@ -134,12 +144,14 @@ static int run(struct process *p)
     if (options.access->n_rules == 0)
         log_warn("access.nobody", "reason=\"no rule gives anybody a role, so nobody may do anything: give roles with "
                                   "principals or plaintext.roles in the configuration, or --plaintext-roles\"");
+    tls_renewal_start(&p->renewal, p->broker.tls);
     log_info("broker.started", "version=%s data=%s durability=%s epoch=%016llx oldest=%llu newest=%llu",
              SENSEBUS_VERSION, options.data_directory, s->durability, (unsigned long long)p->broker.journal.epoch,
              (unsigned long long)p->broker.journal.oldest, (unsigned long long)p->broker.journal.newest);
     if (s->port_file && (rc = write_port_file(s->port_file, &p->broker))) {
         log_error("broker.port_file", "file=%s reason=\"%s\"", s->port_file, uv_strerror(rc));
         status = EXIT_FAILURE;
+        tls_renewal_stop(&p->renewal);
         broker_stop(&p->broker, on_closed, p);
     } else {
         notify_manager("READY=1");
