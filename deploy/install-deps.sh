@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install what Sensebus needs, from Debian 12's own packages.
 #
-#   sh deploy/install-deps.sh [build|demo|test|containers|guest|all]      default: build
+#   sh deploy/install-deps.sh [build|package|demo|test|containers|guest|all]      default: build
 #
 # build       compiler, generators and libraries
+# package     build, and what CPack needs for Debian packages
 # demo        build, and the iSCSI target and initiator tools that deploy/demo.sh drives
 # test        demo, and what tests/run.sh needs: test framework, sanitizers, fuzzer, stock gRPC clients
 # containers  what tests/containers/ needs: a container engine and a tool that makes base images
@@ -20,10 +21,12 @@ BUILD="
     protobuf-compiler protobuf-c-compiler
     libuv1-dev libprotobuf-c-dev libnghttp2-dev libiscsi-dev liblmdb-dev libsgutils2-dev libmnl-dev libssl-dev libcyaml-dev libyaml-dev
     clang bpftool libbpf-dev libtracefs-dev libtraceevent-dev"
+PACKAGE="dpkg-dev file"
 DEMO="tgt libiscsi-bin"
 TEST="
     libcriterion-dev valgrind git spin openssl mandoc iproute2
     libclang-rt-14-dev llvm clang-tidy clang-format
+    $PACKAGE systemd
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 GUEST="qemu-system-x86 busybox-static kmod sg3-utils open-iscsi iproute2"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"
@@ -42,13 +45,14 @@ node_packages() {
 
 case ${1:-build} in
 build) wanted=$BUILD ;;
+package) wanted="$BUILD $PACKAGE" ;;
 demo) wanted="$BUILD $DEMO" ;;
 test) wanted="$BUILD $DEMO $TEST $(node_packages)" ;;
 containers) wanted=$CONTAINERS ;;
 guest) wanted="$BUILD $GUEST" ;;
 all) wanted="$BUILD $DEMO $TEST $CONTAINERS $(node_packages)" ;;
--h | --help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) printf 'usage: sh deploy/install-deps.sh [build|demo|test|containers|guest|all]\n' >&2; exit 2 ;;
+-h | --help) sed -n '3,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+*) printf 'usage: sh deploy/install-deps.sh [build|package|demo|test|containers|guest|all]\n' >&2; exit 2 ;;
 esac
 
 command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 ||
