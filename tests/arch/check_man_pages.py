@@ -1,12 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every function of the installed header has a manual page that shows its prototype, and every page names the errnos that
-the header names for it. With mandoc, the pages are checked for their form too."""
+"""Every function of the installed header has a manual page that shows its prototype, and every page names the errnos
+that the header names for it. Every installed program has one that is true (program_pages.py). With mandoc, the pages are
+checked for their form too.
+
+Usage: check_man_pages.py SOURCE [PROGRAM...]. Programs that are not given are not asked what they know."""
 import os
 import re
 import shutil
 import subprocess
 import sys
+
+import program_pages
 
 FUNCTION = re.compile(r"^[a-z][\w *]*?[ *](sb_\w+)\(([^;{]*)\);", re.M)
 ERRNO = re.compile(r"\bE[A-Z]{2,}\b")
@@ -70,16 +75,15 @@ def check(header, folder):
     return problems
 
 
-def lint(folder):
-    problems = []
-    for file in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, file), encoding="utf-8") as page:
-            if page.readline().startswith(".so "):
-                continue
-        done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", file], cwd=folder, capture_output=True, text=True,
-                              check=False)
-        problems += [line for line in (done.stdout + done.stderr).splitlines() if line]
-    return problems
+def lint(paths):
+    """What mandoc has to say of pages; links to other pages are none."""
+    pages = []
+    for path in sorted(paths):
+        with open(path, encoding="utf-8") as page:
+            if not page.readline().startswith(".so "):
+                pages.append(path)
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", *pages], capture_output=True, text=True, check=False)
+    return [line for line in (done.stdout + done.stderr).splitlines() if line]
 
 
 def self_test():
@@ -91,18 +95,21 @@ def self_test():
 
 
 def main():
-    root = sys.argv[1]
+    root, programs = sys.argv[1], sys.argv[2:]
     folder = os.path.join(root, "clients", "c", "man")
     with open(os.path.join(root, "clients", "c", "sensebus.h"), encoding="utf-8") as file:
         header = file.read()
     problems = self_test() + check(header, folder)
+    found, pages = program_pages.check(root, programs)
+    problems += found
     if shutil.which("mandoc"):
-        problems += lint(folder)
+        problems += lint([os.path.join(folder, file) for file in os.listdir(folder)] + [*pages.values()] +
+                         [program_pages.configuration_page(root)])
     else:
         print("no mandoc here: the form of the pages was not checked")
     for problem in problems:
         print(problem)
-    print(f"{len(functions(header))} functions, {len(problems)} problems")
+    print(f"{len(functions(header))} functions, {len(pages)} programs, {len(problems)} problems")
     return 1 if problems else 0
 
 
