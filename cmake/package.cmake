@@ -78,8 +78,8 @@ set(CPACK_DEBIAN_BROKER_PACKAGE_NAME sensebus-broker)
 set(CPACK_DEBIAN_BROKER_DESCRIPTION "broker of Sensebus, the event bus for SCSI
 It takes in what agents tell of SCSI devices, keeps it in a log on disk, and streams it to subscribers over gRPC.
 sensebus-store looks at the log of a broker that is stopped.")
-# useradd is in passwd.
-set(CPACK_DEBIAN_BROKER_PACKAGE_DEPENDS "passwd")
+# useradd is in passwd, the kill of the unit's ExecReload= in procps.
+set(CPACK_DEBIAN_BROKER_PACKAGE_DEPENDS "passwd, procps")
 set(CPACK_DEBIAN_BROKER_PACKAGE_RECOMMENDS "sensebus")
 
 package_programs(agent sensebus-agent)
@@ -92,7 +92,7 @@ set(CPACK_DEBIAN_AGENT_PACKAGE_NAME sensebus-agent)
 set(CPACK_DEBIAN_AGENT_DESCRIPTION "agent of Sensebus, the event bus for SCSI
 It observes the SCSI devices of its host's kernel, iSCSI targets in sessions of its own, and what the host itself serves,
 and delivers what happens there to a broker. What the broker has not acknowledged is kept on disk.")
-set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "passwd")
+set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "passwd, procps")
 set(CPACK_DEBIAN_AGENT_PACKAGE_SUGGESTS "sensebus")
 
 package_programs(cli sensebus)

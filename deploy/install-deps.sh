@@ -26,7 +26,7 @@ DEMO="tgt libiscsi-bin"
 TEST="
     libcriterion-dev valgrind git spin openssl mandoc iproute2
     libclang-rt-14-dev llvm clang-tidy clang-format
-    $PACKAGE systemd
+    $PACKAGE systemd procps
     python3-grpcio python3-protobuf protobuf-compiler-grpc ruby-grpc nghttp2-client ca-certificates"
 GUEST="qemu-system-x86 busybox-static kmod sg3-utils open-iscsi iproute2"
 CONTAINERS="docker.io docker-compose mmdebstrap ca-certificates"
