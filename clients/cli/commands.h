@@ -13,6 +13,7 @@ int agents_run(struct cli *cli, int argc, char **argv);
 int devices_run(struct cli *cli, int argc, char **argv);
 int explain_run(struct cli *cli, int argc, char **argv);
 int pki_run(struct cli *cli, int argc, char **argv);
+int metrics_run(struct cli *cli, int argc, char **argv);
 int health_run(struct cli *cli, int argc, char **argv);
 int version_run(struct cli *cli, int argc, char **argv);
 int sessions_run(struct cli *cli, int argc, char **argv);

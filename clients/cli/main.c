@@ -30,6 +30,7 @@ static const struct cli_command COMMANDS[] = {
     {"explain", "what a code or ASC/ASCQ means, and what to look at", explain_run},
     {"pki", "make a CA, and certificates for tls://", pki_run},
     {"store", "verify the log of a broker that is stopped", store_run},
+    {"metrics", "what the broker counts, for Prometheus", metrics_run},
     {"health", "whether the broker is serving, for health checks", health_run},
     {"version", "of this program and of the broker", version_run},
 };

@@ -81,6 +81,56 @@ def test_agents_tells_state_and_coverage():
         wait_until(lambda: "LOST" in sensebus("agents", broker=broker).out, "the loss")
 
 
+SAMPLE = re.compile(r'([a-z_]+)((?:\{[a-z]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z]+="(?:[^"\\\n]|\\[\\"n])*")*\})?) (\d+(?:\.\d+)?)')
+
+
+def read_metrics(text):
+    """{name and labels: value} of Prometheus's text format; each family stands together, behind its one TYPE."""
+    samples, kinds, family = {}, {}, None
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            continue
+        if line.startswith("# TYPE "):
+            _, _, family, kind = line.split(" ")
+            check(family not in kinds and kind in ("counter", "gauge"), line)
+            check_equal(kind == "counter", family.endswith("_total"), line)
+            kinds[family] = kind
+            continue
+        found = SAMPLE.fullmatch(line)
+        check(found and found.group(1) == family and line not in samples, line)
+        samples[found.group(1) + found.group(2)] = float(found.group(3))
+    return samples
+
+
+def test_metrics_are_in_the_format_of_prometheus():
+    with Broker() as broker:
+        check_equal(read_metrics(sensebus("metrics", broker=broker).out)["sensebus_store_records"], 0)
+        with FakeAgent(broker, host="db-07") as agent, Running("watch", broker=broker):
+            wait_subscribed(broker)
+            sources = [agents_pb2.SourceCoverage(source=event_pb2.SOURCE_ISCSI, instance=instance, state=state)
+                       for instance, state in (("a", agents_pb2.SOURCE_STATE_ARMED),
+                                               ('b"\\\n\x1b', agents_pb2.SOURCE_STATE_OFF))]
+            agent.send(agents_pb2.AgentMessage(coverage=agents_pb2.Coverage(sources=sources)))
+            agent.send(inventory(3))
+            agent.publish_range(1, 5)
+            agent.heartbeat(newest=9, dropped=2)
+            agent.wait_acked(5)
+            shown = lambda: read_metrics(sensebus("metrics", broker=broker).out)  # noqa: E731
+            wait_until(lambda: shown()['sensebus_agent_backlog_events{host="db-07"}'] == 4, "the heartbeat")
+            wait_until(lambda: [k for k, v in shown().items()
+                                if k.startswith("sensebus_subscription_delivered_total{") and v >= 5], "the delivery")
+            samples = shown()
+            for name, value in (("agent_connected", 1), ("agent_devices", 3), ("agent_events_total", 5),
+                                ("agent_events_dropped_total", 2)):
+                check_equal(samples[f'sensebus_{name}{{host="db-07"}}'], value, name)
+            check_equal(samples['sensebus_source_armed{host="db-07",source="iscsi",instance="a"}'], 1)
+            check_equal(samples['sensebus_source_armed{host="db-07",source="iscsi",instance="b\\"\\\\\\n?"}'], 0)
+            check_equal(samples["sensebus_events_ingested_total"], 5)
+            check_equal(samples["sensebus_store_records"], samples["sensebus_store_newest_sequence"])
+            check_equal(samples["sensebus_broker_accepting"], 1)
+        wait_until(lambda: shown()['sensebus_agent_connected{host="db-07"}'] == 0, "the loss")
+
+
 def test_devices_lists_the_inventory():
     with Broker() as broker, FakeAgent(broker, host="db-07") as agent:
         agent.send(inventory(1500))
@@ -281,7 +331,7 @@ def test_options_may_come_before_the_command():
 
 
 def test_help_is_on_standard_output_with_examples():
-    for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "health", "version"):
+    for command in ("watch", "get", "status", "agents", "devices", "wait", "explain", "health", "metrics", "version"):
         text = sensebus(command, "-h").out
         check(f"usage: sensebus {command}" in text and "Example" in text and "--color" in text, text)
         check(("--insecure" in text) == (command != "explain"), text)
