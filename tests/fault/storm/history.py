@@ -10,14 +10,16 @@ on something writes it down first. A process that is killed may leave a torn lin
     died      status, log: the broker ended by itself
     report    log: a sanitizer found something in the broker
     mute      log: the broker does not answer, and nothing is wrong any more
-    unacked   a, n, made: at rest the agent has an acknowledgement of n, and has made more
+    life      keeps: a life of the broker begins, which keeps so many of the newest records at least
+    unacked   a, n, made, late: at rest the agent has an acknowledgement of n, and has made more; late: it was getting on
     damage    log: what `sensebus-store verify` says of the log at the end
     made      a, e, x: agent `a` made events in its epoch `e`; x: list of [number, crc, is bad]
     hello     a, e, oldest: a stream of the agent begins
     welcome   a, e, E, n: the broker knows everything up to n; E is the epoch of its log
     ack       a, e, E, n
     refused   a, e, n, reason
-    open      s, i, req: subscriber `s` asks for its stream number i
+    open      s, i, req: subscriber `s` asks for its stream number i; start "refused" (E, at, newest): its position is gone, it
+              was told, and behind `at` is the oldest of a log that ends at newest
     opened    s, i, E, at, oldest, newest
     watching  s, i, E, at: the same of a client that resumes by itself: the stream is all of its streams
     rec       s, i, x: records in full, from the auditor: list of RECORD members
@@ -27,7 +29,8 @@ on something writes it down first. A process that is killed may leave a torn lin
     end       s, i, code, details, ours: ours = the subscriber cancelled it
     strange   s, i, what: a batch that the contract does not allow
     try, moved  s, cursor, E, at: Acknowledge is about to be called; it was answered OK
-    rest      E, newest, subscribers: all was quiet and healed, the log ends at newest, everybody had time to read to it
+    rest      E, newest, ends, subscribers, late: all was quiet and healed, everybody had time to read to newest, and the
+              log ends at `ends` (newest); late: those who were still reading on when the time was up
 """
 import json
 import os

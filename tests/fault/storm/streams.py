@@ -53,14 +53,15 @@ class Fold:
 class Subscriber:
     def __init__(self):
         self.streams = {}
-        self.newest_stream = None
+        self.opened_stream = None                   # the newest that was opened
         self.moved = {}                             # cursor → (epoch, sequence) that was answered
         self.tried = collections.defaultdict(list)  # cursor → those asked for since
 
 
 class Judge:
-    def __init__(self, history, known, complain):
-        self.known, self._complain = known, complain
+    def __init__(self, history, known, complain, doubt):
+        self.known, self._complain, self.doubt = known, complain, doubt
+        self.keeps = None  # no life of the broker so far was to keep less
         self.subscribers = collections.defaultdict(Subscriber)
         self.newest = collections.Counter()  # epoch → newest record that anybody has seen so far
         self.folds = collections.defaultdict(Fold)
@@ -84,12 +85,15 @@ class Judge:
         self._complain(what, f"{self.name}: {detail}")
 
     def _open(self, fact):
-        stream, before = Stream(fact, dict(self.newest)), self.subscriber.newest_stream
+        stream, before = Stream(fact, dict(self.newest)), self.subscriber.opened_stream
         start = stream.request["start"]
         if start[0] == "position" and before and before.epoch == start[1] and before.place < start[2]:
             self.complain("the subscriber left something out", f"asks for {start[2]}, it was at {before.place}")
+        if start[0] == "refused":
+            self._judge_trimmed(start[2], start[3])
+            if before and before.epoch == start[1] and before.place >= start[2]:
+                self.complain("refused a position that is there", f"{before.place}, the oldest is {start[2] + 1}")
         self.subscriber.streams = {fact["i"]: stream}  # the one before has nothing more to say
-        self.subscriber.newest_stream = stream
         self.counts["streams"] += 1
 
     def _stream_fact(self, stream, fact):
@@ -114,6 +118,8 @@ class Judge:
 
     def _stream_opened(self, stream, fact):
         stream.epoch, stream.place = fact["E"], fact["at"]
+        self.subscriber.opened_stream = stream
+        self._judge_trimmed(fact["oldest"], fact["newest"])
         log = self.known.logs[stream.epoch]
         before = stream.newest_before.get(stream.epoch, 0)
         if fact["newest"] < before:
@@ -127,9 +133,17 @@ class Judge:
         if expected is not None and fact["at"] not in expected:
             self.complain("opened in the wrong place", f"{start}: at {fact['at']}, expected one of {sorted(expected)[:9]}")
 
-    @staticmethod
-    def _stream_watching(stream, fact):
+    def _stream_watching(self, stream, fact):
         stream.epoch, stream.place = fact["E"], fact["at"]
+        self.subscriber.opened_stream = stream
+
+    def _judge_trimmed(self, through, newest):
+        """Through there nothing is left, of a log that ends at `newest` at most."""
+        if through > 0 and self.keeps is not None and newest - through < self.keeps:
+            self.complain("trimmed too early", f"through {through} of {newest}, {self.keeps} are to be kept")
+
+    def _on_life(self, fact):
+        self.keeps = min(fact["keeps"], fact["keeps"] if self.keeps is None else self.keeps)
 
     @staticmethod
     def _start_now(stream, fact, log):
@@ -166,12 +180,17 @@ class Judge:
     def _start_since(stream, fact, log, time):
         if fact["newest"] > log.newest():
             return None
-        return {min(log.first_since(time, fact["oldest"]) - 1, fact["newest"])}
+        at = log.first_since(time, fact["oldest"]) - 1
+        places = {at}
+        while at > fact["oldest"] and log.is_unknown(at):  # of when?
+            at -= 1
+            places.add(at)
+        return {min(place, fact["newest"]) for place in places}
 
     @staticmethod
     def _start_last(stream, fact, log, n):
         """The newest n at some moment between the request and Opened: records may have come while it looked."""
-        if fact["newest"] > log.newest():
+        if fact["newest"] > log.newest() or stream.asked and log.n_unknown(fact["at"], fact["newest"]):
             return None
         at, before = fact["at"], max(stream.newest_before.get(stream.epoch, 0), fact["at"])
         latest = log.matches_between(stream.asked, at, fact["newest"])
@@ -214,7 +233,7 @@ class Judge:
             else:
                 missed = log.matches_between(stream.asked, place, sequence)
                 self._judge_missed(place, sequence, [s for s in missed if s != sequence], "event")
-                if sequence <= n_records and sequence not in missed:
+                if sequence <= n_records and sequence not in missed and not log.is_unknown(sequence):
                     self.complain("delivered and not asked for", f"{sequence} does not match")
                 while at < n_found and found[at] <= sequence:
                     at += 1
@@ -224,13 +243,13 @@ class Judge:
 
     def _is_of_log(self, log, sequence, crc):
         known = log.crc(sequence)
-        if known is None and log.final is None:
+        if known is None and (log.final is None or log.is_unknown(sequence)):
             log.tail[sequence] = crc
         elif known is None:
             self.complain("delivered and not kept", f"{sequence}, the log ends at {log.final}")
             return False
         elif known != crc:
-            self.complain("a sequence of two records", f"{sequence} is not what the auditor got")
+            self.complain("a sequence of two records", f"{sequence} is not what others got")
         return True
 
     def _judge_missed(self, place, through, missed, by):
@@ -273,14 +292,18 @@ class Judge:
             return  # the end of a log that is gone: nobody knows what it was
         missing = log.matches_between(stream.asked, fact["from"], fact["to"])
         bits = log.bits(missing)
+        n_unknown = log.n_unknown(fact["from"], fact["to"])
+        most = len(missing) + (n_unknown if stream.asked else 0)  # otherwise they are among the missing
         if fact["stage"] == STAGE_SUBSCRIPTION and stream.request["policy"] == "LIVE":
-            right = fact["count"] == len(missing) and not fact["least"] if not fact["least"] else \
+            right = len(missing) <= fact["count"] <= most if not fact["least"] else \
                 len(missing) <= fact["to"] - fact["from"] and fact["count"] > 0
-            if not fact["least"] and fact["bits"] != bits:
+            if not fact["least"] and (bits & ~fact["bits"] if n_unknown else fact["bits"] != bits):
                 self.complain("wrong bits", f"gap {fact['from']}..{fact['to']}: {fact['bits']}, not {bits}")
         elif fact["stage"] == STAGE_RETENTION:
             # All records count, matching or not, and that is said.
             right = fact["count"] == fact["to"] - fact["from"] and fact["least"] == bool(stream.asked)
+            if log.final is not None:
+                self._judge_trimmed(fact["to"], log.final)
             if bits & ~fact["bits"]:
                 self.complain("wrong bits", f"gap {fact['from']}..{fact['to']}: {fact['bits']} without some of {bits}")
         else:
@@ -320,12 +343,14 @@ class Judge:
             return
         if got != sorted(set(got)):
             self.complain("twice, or not in order", "a snapshot")
-        devices = [s for s in got if s <= log.newest() and log.records[s - 1][truth.SOURCE] != truth.SOURCE_BROKER]
-        wanted = sorted(r[truth.SEQ] for r in self.folds[self.name, stream.epoch].until(log, at)
-                        if truth.matching.matches(stream.asked, r))
-        if devices != wanted:
-            self.complain("a wrong snapshot", f"of {at}: missing {sorted(set(wanted) - set(devices))[:5]}, too much "
-                                              f"{sorted(set(devices) - set(wanted))[:5]}")
+        devices = {s for s in got if s <= log.newest() and log.records[s - 1][truth.SOURCE] != truth.SOURCE_BROKER}
+        wanted = {r[truth.SEQ] for r in self.folds[self.name, stream.epoch].until(log, at)
+                  if truth.matching.matches(stream.asked, r)}
+        unknown = log.newest_unknown(at)  # it may be newer than what is older
+        missing = [s for s in wanted - devices if s > unknown]
+        if missing or devices - wanted:
+            self.complain("a wrong snapshot", f"of {at}: missing {sorted(missing)[:5]}, too much "
+                                              f"{sorted(devices - wanted)[:5]}")
 
     # ---- the end
 
@@ -364,6 +389,7 @@ class Judge:
         else:
             places = [tuple(stream.request["start"][1:])]
         oldest, newest = int(said[1]), int(said[2])
+        self._judge_trimmed(oldest - 1, newest)
         for epoch, sequence in places:
             if epoch not in self.known.logs or f"{epoch:016x}" not in details.split("log")[-1] or \
                     sequence < oldest - 1 or sequence > newest:
@@ -387,11 +413,14 @@ class Judge:
         self.counts["cursors moved"] += 1
 
     def _on_rest(self, fact):
-        """Everybody had time: nobody may lack anything."""
+        """Everybody had time: nobody may lack anything. A connection may break at the last moment: then the stream before
+        counts."""
         for name in fact["subscribers"]:
             self.name = name
-            stream = self.subscribers[name].newest_stream
-            if stream is None or stream.place is None or stream.epoch != fact["E"]:
+            stream = self.subscribers[name].opened_stream
+            if name in fact.get("late", ()):
+                self.doubt(f"{name} was still reading when the time was up")
+            elif stream is None or stream.epoch != fact["E"]:
                 self.complain("lost", "has no stream at the end")
             else:
                 self._passed(stream, max(stream.place, fact["newest"]), "the end of the run at")

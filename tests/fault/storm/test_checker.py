@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the checker find what is wrong? A good history is told, then spoilt in one place after the other."""
+"""Does the checker find what is wrong? A good history is told, then spoilt in one place after the other. The same once more
+with an auditor that retention has overtaken: the checker has to say so, and to find all the rest as before."""
 import copy
 import os
 import sys
@@ -11,6 +12,8 @@ from sensebus_testlib import check, check_equal, run_tests  # noqa: E402
 
 E, OTHER = 77, 78  # log epochs
 N = 60             # records: 1 is the broker's, 2.. are events of two agents in turn, 30 stands for one that was refused
+KEEPS = 8          # of the newest the broker trims none
+UNKNOWN = range(47, 53)  # what a lagging auditor does not get
 LUN_RESET, AGENT_CONNECTED, EVENTS_LOST = 203, 902, 901
 OF_A = {"hosts": ["a"]}
 
@@ -72,6 +75,7 @@ def bits_of(sequences):
 def good_history():
     t = Story()
     t.tell("run", seed=1, agents=["a", "b"], subscribers=[])
+    t.tell("life", keeps=KEEPS)
     for host in "ab":
         numbers = [(event_of(q)[1], q) for q in range(2, N + 1) if event_of(q)[0] == host]
         t.tell("made", a=host, e=5, x=[[n, 1000 + q, q == 30] for n, q in numbers])
@@ -150,11 +154,24 @@ def good_history():
     return t.facts
 
 
+def lagging_history():
+    """The same run: the auditor lags until retention has taken six records, and is told."""
+    facts = good_history()
+    rest, read = facts.pop(), [f for f in facts if f["k"] == "rec"][1]
+    known, read["x"] = read["x"], [record(q) for q in range(41, UNKNOWN[0])]
+    t = Story()
+    t.facts = facts
+    t.gap("auditor", 2, UNKNOWN[0] - 1, UNKNOWN[-1], len(UNKNOWN), False, 15, 5)
+    t.tell("rec", s="auditor", i=2, E=E, x=[r for r in known if r[0] > UNKNOWN[-1]])
+    t.facts.append(rest)
+    return facts
+
+
 class Spoiler:
     """Finds facts of a history, to change them."""
 
-    def __init__(self):
-        self.facts = good_history()
+    def __init__(self, history=good_history):
+        self.facts = history()
 
     def all(self, kind, s=None, i=None, a=None):
         return [f for f in self.facts if f["k"] == kind and s in (None, f.get("s")) and i in (None, f.get("i")) and
@@ -203,6 +220,28 @@ def crowd_gaps(s):
     s.before(rest, "ev", s="live", i=1, x=[x for q in range(42, N + 1, 2) for x in (q, 1000 + q)])
     for fact in s.all("gap", "live") + s.all("open", "live"):
         fact["t"] = t
+
+
+def gap_over_unknown(s, count, bits):
+    """A LIVE reader with a filter is skipped from 44 to 54: it wanted 46 and 54, and of 48, 50 and 52 nobody knows."""
+    x = s.one("ev", "live", nth=1)["x"]
+    at = x[::2].index(46) * 2
+    after = x[x[::2].index(54) * 2 + 2:]
+    del x[at:]
+    s.before(s.one("rest"), "gap", s="live", i=1, f=E, **{"from": 44}, E=E, to=54, count=count, least=False, bits=bits,
+             stage=6)
+    s.before(s.one("rest"), "ev", s="live", i=1, x=after)
+
+
+def snapshot_behind_unknown(s, lacks, has=None):
+    """One of 60, of everybody: the newest of each lun. That of 47..52 there is only what came behind."""
+    newest = [q for q in [has, *range(51, N + 1)] if q not in (None, lacks)]
+    rest = s.one("rest")
+    s.before(rest, "open", s="late snapshot", i=1, req={"policy": "LAG", "mark": 0, "start": ["snapshot"]})
+    s.before(rest, "opened", s="late snapshot", i=1, E=E, at=N, oldest=30, newest=N)
+    s.before(rest, "snap", s="late snapshot", i=1, E=E, at=N)
+    s.before(rest, "ev", s="late snapshot", i=1, x=[x for q in newest for x in (q, 1000 + q)])
+    s.before(rest, "synced", s="late snapshot", i=1, E=E, at=N)
 
 
 # What is done to the history, and a word of what the checker must say.
@@ -289,7 +328,52 @@ MUTATIONS = {
     "the broker says nothing at the end": (lambda s: s.before(s.one("rest"), "mute", log=""), "does not answer"),
     "an agent is never answered": (lambda s: s.before(s.one("rest"), "unacked", a="a", n=30, made=31), "never acknowledged"),
     "the file of the log is damaged": (lambda s: s.before(s.one("rest"), "damage", log="page 7"), "is damaged"),
+    "a stream begins and never opens, and the one before lacks something":
+        (lambda s: (s.drop_event("all", 2, N), s.before(s.one("rest"), "open", s="all", i=3, req={
+            "policy": "LAG", "mark": 0, "start": ["position", E, N - 1]})), "lost"),
+    "too much was trimmed at a resume": (lambda s: s.one("opened", "late", 3).update(oldest=53), "trimmed too early"),
+    "too much was trimmed at a refusal": (lambda s: s.one("end", "late", 2).update(
+        details=s.one("end", "late", 2)["details"].replace("31..60", "54..60")), "trimmed too early"),
+    "too much was trimmed under a reader": (lambda s: s.before(s.one("rest"), "gap", s="all", i=2, f=E, **{"from": N}, E=E,
+                                                               to=N + 1, count=1, least=False, bits=15, stage=5),
+                                            "trimmed too early"),
+    "a client was refused, and too much was trimmed": (lambda s: s.before(s.one("rest"), "open", s="watch", i=1, req={
+        "policy": "LAG", "mark": 0, "start": ["refused", E, 53, N]}), "trimmed too early"),
+    "a client was refused what is there": (lambda s: s.before(s.one("rest"), "open", s="all", i=3, req={
+        "policy": "LAG", "mark": 0, "start": ["refused", E, 30, N]}), "is there"),
     "no end": (lambda s: s.remove(s.one("rest")), "no end"),
+}
+
+# The same where the auditor lagged: what nobody knows must not hide what can be known.
+MUTATIONS_UNKNOWN = {
+    "a delivery of what is not known is missing": (lambda s: s.drop_event("all", 2, 49), "lost"),
+    "the first of it is missing": (lambda s: s.drop_event("all", 2, UNKNOWN[0]), "lost"),
+    "the last of it is missing": (lambda s: s.drop_event("late", 3, UNKNOWN[-1]), "lost"),
+    "it comes twice": (lambda s: s.insert_event("all", 2, 40, 49), "twice"),
+    "it comes twice to who has a filter": (lambda s: s.insert_event("host", 1, 17, 50, nth=1), "twice"),
+    "it comes out of order": (lambda s: swap(s.one("ev", "host", nth=1)["x"], 13, 14), "in order"),
+    "two get different records": (lambda s: s.one("ev", "late", 3)["x"].__setitem__(2 * (49 - 31) + 1, 4), "two records"),
+    "a match before it is missing": (lambda s: s.drop_event("host", 1, UNKNOWN[0] - 1, nth=1), "lost"),
+    "a match behind it is missing": (lambda s: s.drop_event("host", 1, UNKNOWN[-1] + 2, nth=1), "lost"),
+    "the auditor is not told": (lambda s: s.remove(s.one("gap", "auditor")), "a hole in the log"),
+    "the auditor is told too late a beginning": (lambda s: s.one("gap", "auditor").update(**{"from": 48}),
+                                                 "a hole in the log"),
+    "the auditor is told too little": (lambda s: s.one("gap", "auditor").update(to=51), "a hole in the log"),
+    "the auditor is told too much": (lambda s: s.one("gap", "auditor").update(to=54), "twice"),
+    "the auditor is told a wrong number": (lambda s: s.one("gap", "auditor").update(count=5), "wrong count"),
+    "the auditor is skipped": (lambda s: s.one("gap", "auditor").update(stage=6), "nobody asked"),
+    "the auditor's records were trimmed too early": (lambda s: s.one("life").update(keeps=9), "trimmed too early"),
+    "more is acknowledged than can be there": (lambda s: [s.one("made", a="a")["x"].append([n, 4, False])
+                                                          for n in range(31, 38)] + [s.one("ack", a="a", nth=1).update(n=37)],
+                                               "acknowledged and lost"),
+    "what is known is acknowledged and lost": (lambda s: s.set_record(54, "source", 9), "acknowledged and lost"),
+    "an agent's number goes back behind it": (lambda s: s.set_record(53, "n", 21), "in order"),
+    "a gap over it counts less than is known": (lambda s: gap_over_unknown(s, 1, 15), "wrong count"),
+    "a gap over it counts more than there can be": (lambda s: gap_over_unknown(s, 9, 15), "wrong count"),
+    "a gap over it lacks a bit that is known": (lambda s: gap_over_unknown(s, 4, 0), "wrong bits"),
+    "a snapshot lacks what is behind it": (lambda s: snapshot_behind_unknown(s, 54), "wrong snapshot"),
+    "a snapshot has what is older than known": (lambda s: snapshot_behind_unknown(s, None, 44), "wrong snapshot"),
+    "the auditor does not get to the end": (lambda s: s.all("rec")[-1]["x"].pop(), "lost"),
 }
 
 
@@ -299,16 +383,87 @@ def test_a_good_history_is_good():
     check_equal(verdict.counts["gaps"], 2)
 
 
-def test_every_mutation_of_it_is_found():
-    for what, (spoil, word) in MUTATIONS.items():
-        spoiler = Spoiler()
+def find_all(mutations, history):
+    for what, (spoil, word) in mutations.items():
+        spoiler = Spoiler(history)
         spoil(spoiler)
-        check(spoiler.facts != good_history(), f"{what}: nothing was changed")
+        check(spoiler.facts != history(), f"{what}: nothing was changed")
         verdict = checker.judge(copy.deepcopy(spoiler.facts))
         check(verdict.violations, f"not found: {what}")
+        check_equal(verdict.status(), 1)
         check(any(word in text for text in list(verdict.violations) + sum(verdict.examples.values(), [])),
               f"{what}: found, but as something else:\n{verdict.text()}")
-    print(f"{len(MUTATIONS)} mutations", flush=True)
+    print(f"{len(mutations)} mutations", flush=True)
+
+
+def test_every_mutation_of_it_is_found():
+    find_all(MUTATIONS, good_history)
+
+
+def test_a_lagging_auditor_is_a_doubt_and_no_violation():
+    verdict = checker.judge(lagging_history())
+    check(not verdict.violations, verdict.text())
+    check_equal(verdict.doubts, [f"the auditor lagged: what records 47..52 of log {E:x} were is not known"])
+    check_equal(verdict.status(), checker.INCONCLUSIVE)
+    check("INCONCLUSIVE" in verdict.text(), verdict.text())
+    check_equal(verdict.counts["records not known"], len(UNKNOWN))
+
+
+def test_gaps_and_snapshots_over_what_is_not_known_are_right_within_what_can_be():
+    for spoil in (lambda s: gap_over_unknown(s, 4, 15), lambda s: gap_over_unknown(s, 7, 15),
+                  lambda s: snapshot_behind_unknown(s, None)):
+        spoiler = Spoiler(lagging_history)
+        spoil(spoiler)
+        verdict = checker.judge(spoiler.facts)
+        check(not verdict.violations, verdict.text())
+
+
+def test_every_mutation_is_found_beside_a_lagging_auditor():
+    unknowable = ["the last five are six"]  # which of them are matches, nobody knows
+    find_all({what: how for what, how in MUTATIONS.items() if what not in unknowable}, lagging_history)
+    find_all(MUTATIONS_UNKNOWN, lagging_history)
+
+
+def test_an_auditor_that_comes_late_to_a_new_log_is_a_doubt():
+    """The log began anew, and its first records were gone before it was there."""
+    facts = [f for f in good_history() if f.get("s") in (None, "auditor") and f["k"] not in ("ack", "welcome")]
+    rest = facts.pop()
+    t = Story()
+    t.facts = facts
+    t.stream("auditor", 3, ["position", E, N], at=5, oldest=5, newest=5, resume_at_oldest=True)
+    t.facts[-1].update(E=OTHER)
+    t.gap("auditor", 3, N, 5, 0, True, 0, 5)
+    t.facts[-1].update(E=OTHER)
+    facts = [f for f in t.facts if f["k"] != "life"]
+    verdict = checker.judge(facts + [dict(rest, E=OTHER, newest=5, subscribers=["auditor"])])
+    check(not verdict.violations, verdict.text())
+    check_equal(verdict.doubts, [f"the auditor lagged: what records 1..5 of log {OTHER:x} were is not known"])
+
+
+def test_who_is_still_reading_when_the_time_is_up_is_a_doubt():
+    """A slow machine takes any time. Who stands still has lost something all the same."""
+    for who, drop in (("all", lambda s: [s.drop_event("all", 2, q) for q in (N - 1, N)]),
+                      ("auditor", lambda s: [s.all("rec")[-1]["x"].pop() for _ in range(2)])):
+        spoiler = Spoiler()
+        drop(spoiler)
+        check_equal(checker.judge(copy.deepcopy(spoiler.facts)).status(), 1)
+        spoiler.one("rest").update(late=[who])
+        verdict = checker.judge(spoiler.facts)
+        check_equal(verdict.status(), checker.INCONCLUSIVE)
+        check(who in verdict.text(), verdict.text())
+    spoiler = Spoiler()
+    spoiler.before(spoiler.one("rest"), "unacked", a="a", n=30, made=31, late=True)
+    check_equal(checker.judge(spoiler.facts).status(), checker.INCONCLUSIVE)
+
+
+def test_a_connection_may_break_at_the_last_moment():
+    """Who has all, and has just asked again, lacks nothing. The log may grow while everybody leaves."""
+    spoiler = Spoiler()
+    spoiler.before(spoiler.one("rest"), "open", s="all", i=3, req={"policy": "LAG", "mark": 0, "start": ["position", E, N]})
+    spoiler.one("rest").update(ends=N + 2)
+    verdict = checker.judge(spoiler.facts)
+    check(not verdict.violations, verdict.text())
+    check_equal(verdict.status(), 0)
 
 
 def test_another_epoch_is_told():
