@@ -3,6 +3,10 @@
 
 What event n of an agent is, is decided by n alone, so the spool of an agent that is killed is two numbers on the board:
 how many it has made, and how many were acknowledged.
+
+The broker keeps the newest records only, and the auditor has to read every one of them. So agents wait for it: each sends
+at most LEAD events that the auditor has not read. All that it has not read is then less than what the broker keeps, however
+slow the machine is.
 """
 import queue
 import random
@@ -12,10 +16,13 @@ import zlib
 
 from sensebus_testlib import adapter_pb2, agents_pb2, code_pb2, event_pb2, grpc  # noqa: F401
 
-MADE, ACKED, EPOCH, QUIET = 0, 1, 2, 3  # of the board; QUIET: it makes no more
-N_NUMBERS = 4
+# Of the board. QUIET: it makes no more. AUDITED: the newest that the auditor has read, written by the auditor. LOG: the epoch
+# of the broker's log; BASE: what had been acknowledged when that began, which is not in it.
+MADE, ACKED, EPOCH, QUIET, AUDITED, LOG, BASE = range(7)
+N_NUMBERS = 7
 SPOOL = 2500        # then it makes no more until something is acknowledged
 WINDOW = 1500        # sent and not acknowledged
+LEAD = 1200          # sent and not read by the auditor
 PER_MESSAGE = 60
 BAD_EVERY = 701      # one event in so many is against the contract
 CODES = ["LUN_RESET", "TARGET_RESET", "POWER_ON", "DEVICE_ADDED", "DEVICE_REMOVED", "INQUIRY_DATA_CHANGED", "LINK_DOWN",
@@ -83,6 +90,10 @@ class Agent:
     def acked(self):
         return self.player.get(ACKED)
 
+    def newest_allowed(self):
+        """To be sent now."""
+        return min(self.acked() + WINDOW, max(self.player.get(AUDITED), self.player.get(BASE)) + LEAD)
+
     # ---- making
 
     def make_some(self, count):
@@ -137,6 +148,7 @@ class Agent:
             for message in call:
                 if message.HasField("welcome"):
                     log_epoch = message.welcome.log_epoch
+                    self.see_log(log_epoch)
                     self.player.write("welcome", a=self.host, e=self.epoch, E=log_epoch,
                                       n=message.welcome.committed_source_sequence)
                     self.free(message.welcome.committed_source_sequence)
@@ -151,6 +163,12 @@ class Agent:
         finally:
             gone.set()
             channel.close()
+
+    def see_log(self, epoch):
+        """What was acknowledged before a log began is not in it, and nobody reads it any more."""
+        if self.player.get(LOG) != epoch:
+            self.player.set(BASE, self.acked())
+            self.player.set(LOG, epoch)
 
     def take_ack(self, log_epoch, n):
         self.player.write("ack", a=self.host, e=self.epoch, E=log_epoch, n=n)
@@ -173,10 +191,11 @@ class Agent:
                 beat = now
                 message = agents_pb2.AgentMessage(heartbeat=agents_pb2.Heartbeat(
                     newest_source_sequence=self.made())).SerializeToString()
-            elif n <= self.made() and n <= self.acked() + WINDOW:
+            elif n <= min(self.made(), self.newest_allowed()):
+                last = min(n + PER_MESSAGE - 1, self.made(), self.newest_allowed())
                 with self.lock:
-                    batch = [self.spool[i] for i in range(n, min(n + PER_MESSAGE, self.made() + 1)) if i in self.spool]
-                    n = min(n + PER_MESSAGE, self.made() + 1)
+                    batch = [self.spool[i] for i in range(n, last + 1) if i in self.spool]
+                    n = last + 1
                 body = b"".join(b"\x12" + varint(len(event)) + event for event in batch)
                 message = b"\x12" + varint(len(body)) + body
             if message is None:

@@ -129,6 +129,8 @@ class Subscriber:
                        E=message.to.epoch, to=message.to.sequence, count=message.count, least=message.at_least,
                        bits=message.aix_bits, stage=message.stage)
             self.moved_to(message.to.epoch, message.to.sequence)
+            if self.plan.get("auditor") and (getattr(message, "from").epoch == message.to.epoch or message.to.sequence):
+                self.pass_over()
             return
         at = message.position
         if kind == "opened":
@@ -148,11 +150,29 @@ class Subscriber:
     def take_events(self, events):
         newest = events[-1].sequence
         if self.plan.get("auditor"):
-            self.write("rec", E=self.epoch, x=[record_of(e) for e in events])
+            records = [record_of(e) for e in events]
+            self.write("rec", E=self.epoch, x=records)
+            self.tell_agents(records)
         else:
             self.write("ev", x=[x for e in events for x in (e.sequence, crc_of(e))])
         if not self.in_snapshot:
             self.moved_to(self.epoch, newest)
+
+    # ---- the auditor, for whom agents wait
+
+    def tell_agents(self, records):
+        read = {host: n for _, _, _, source, host, _, n, *_ in records if source != event_pb2.SOURCE_BROKER}
+        for host, n in read.items():
+            self.tell_agent(host, n)
+
+    def pass_over(self):
+        """What was acknowledged may be gone, and is not waited for."""
+        for host, player in self.world.agents.items():
+            self.tell_agent(host, player.get(agent.ACKED))
+
+    def tell_agent(self, host, n):
+        player = self.world.agents[host]
+        player.set(agent.AUDITED, max(n, player.get(agent.AUDITED)))
 
     def read(self, call):
         """Until the stream ends, or it is time for another."""

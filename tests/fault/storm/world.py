@@ -34,6 +34,7 @@ class Board:
 class World:
     def __init__(self, history, seed, network, board):
         self.history, self.seed, self.network, self.board = history, seed, network, board
+        self.agents = {}  # players by name
 
     def calm(self):
         """Nothing new is to be made, everybody is to read on."""
