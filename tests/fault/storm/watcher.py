@@ -25,9 +25,9 @@ def die_with_parent():
 
 
 class Watcher(subscriber.Subscriber):
-    def begin(self, epoch, sequence):
+    def begin(self, epoch, sequence, start=None):
         self.stream += 1
-        self.write("open", req={"policy": "LAG", "mark": 0, "start": ["position", epoch, sequence]})
+        self.write("open", req={"policy": "LAG", "mark": 0, "start": start or ["position", epoch, sequence]})
         self.write("watching", E=epoch, at=sequence)
         self.moved_to(epoch, sequence)
 
@@ -71,9 +71,10 @@ class Watcher(subscriber.Subscriber):
         while not self.world.over():
             epoch, sequence = self.place()
             said = self.watch(epoch, sequence)
-            gone = re.search(r"the log ([0-9a-f]+) holds records (\d+)\.\.", said)
+            gone = re.search(r"the log ([0-9a-f]+) holds records (\d+)\.\.(\d+)", said)
             if gone:
-                self.moved_to(int(gone[1], 16), int(gone[2]) - 1)
+                epoch, oldest, newest = int(gone[1], 16), int(gone[2]), int(gone[3])
+                self.begin(epoch, oldest - 1, ["refused", epoch, oldest - 1, newest])
             time.sleep(0.2)
 
 
