@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/tls_context.h"
 #include "tests/lib/certificates.h"
 #include "tests/lib/failing_alloc.h"
 
-enum { FIRST = 300, STEP = 11 };
+enum { FIRST = 300, STEP = 11, RELOAD_STEP = 53 };
 
 struct end {
     struct tls *tls;
@@ -131,6 +132,26 @@ static void set_up(struct certificates *certificates)
     tls_free(client.tls);
 }
 
+/* Reading the files again, in the same way, with few failures, for all of it is OpenSSL's: what is in use stays in use.
+ * Returns how many allocations it takes. */
+static unsigned reload(void)
+{
+    char err[512];
+    unsigned n = 0;
+    bool failed = true;
+    for (; failed && n < 20000; n += RELOAD_STEP) {
+        SSL_CTX *before = accepts->ctx;
+        err[0] = '\0';
+        failing_alloc_after(n);
+        int rc = tls_context_reload(accepts, err, sizeof err);
+        failed = failing_alloc_stop();
+        REQUIRE((rc == 0) == (accepts->ctx != before));
+        REQUIRE(rc == 0 || (failed && err[0] != '\0'));
+    }
+    REQUIRE(n > 100 && !failed);
+    return n;
+}
+
 int main(void)
 {
     struct certificates certificates;
@@ -147,9 +168,14 @@ int main(void)
         tls_free(client.tls);
     }
     REQUIRE(n > 500 && !failed);
+    unsigned n_reload = reload();
+    REQUIRE(run());
+    REQUIRE(tls_state(server.tls) == TLS_CLOSED);
+    tls_free(server.tls);
+    tls_free(client.tls);
     tls_context_unref(accepts);
     tls_context_unref(connects);
     certificates_deinit(&certificates);
-    printf("about %u allocations\n", n);
+    printf("about %u allocations, %u of them to read the files again\n", n + n_reload, n_reload);
     return 0;
 }
