@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The story of an event here: spool_append puts it on the pending list; commit_start moves the whole list into a
- * spool_commit and hands that to the pool; commit_work writes it, frees what was acknowledged and drops what is too
- * much, all in one transaction; on_commit_done takes over the new state and starts the next commit if more came.
- * A failed commit wrote nothing: its entries go back to the front of the pending list and wait for the retry timer. */
+ * spool_commit and hands that to the pool (spool_commit.h); on_commit_done takes over the new state and starts the next
+ * commit if more came. A failed commit wrote nothing: its entries go back to the front of the pending list and wait for
+ * the retry timer. */
 #include "agent/spool.h"
 
 #include <assert.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/spool_commit.h"
 #include "runtime/chunk.h"
 #include "runtime/log.h"
 #include "sensebus/v1/event.pb-c.h"
@@ -19,193 +20,17 @@
 #define RETRY_MS             1000
 #define DEFAULT_MEMORY_BYTES (16u << 20)
 #define ORIGIN_BYTES         512 /* at most, with the prefixes */
-#define STATE_KEY            "state"
 #define LOSS_REASON          "the agent's spool was full, the oldest events were dropped"
 
-/* The value of a record: this header, then the encoded event; a loss has no event. */
-struct spool_header {
-    uint64_t loss_first_key; /* 0 = an event */
-    uint64_t wall_ns, boot_ns;
-    uint32_t aix_bits, source;
-    char boot_id[RECORD_BOOT_ID_BYTES];
-};
+/* ------------------------------------------------------------------------------------------------ commits */
 
-struct spool_entry {
-    struct spool_entry *next;
-    uint64_t key;
-    struct spool_header header;
-    size_t len;
-    uint8_t bytes[];
-};
-
-/* One group commit: all that the pool's thread touches, besides the store. */
-struct spool_commit {
-    struct store *store;
-    unsigned meta_table, records_table;
-    uint64_t max_bytes, max_records;
-    struct spool_entry *first, *last;
-    uint64_t n_bytes;
-    uint64_t free_key;
-    uint64_t n_dropped_memory; /* counted in `state` */
-    struct spool_state state;  /* in: what is held; out: what is held then */
-    int rc;
-};
-
-static size_t value_size(const struct spool_entry *e)
-{
-    return sizeof e->header + e->len;
-}
-
-static uint64_t first_key_of(const struct spool_header *h, uint64_t key)
-{
-    return h->loss_first_key ? h->loss_first_key : key;
-}
-
-/* ------------------------------------------------------------------------------------------------ commit, on the pool
- */
-
-static int write_entry(struct store_txn *txn, struct spool_commit *c, const struct spool_entry *e)
-{
-    void *space;
-    int rc = store_reserve(txn, c->records_table, &e->key, sizeof e->key, value_size(e), STORE_APPEND, &space);
-
-    if (rc < 0)
-        return rc;
-    memcpy(space, &e->header, sizeof e->header);
-    memcpy((uint8_t *)space + sizeof e->header, e->bytes, e->len);
-    c->state.n_records++;
-    c->state.n_bytes += value_size(e);
-    c->state.last_key = e->key;
-    return 0;
-}
-
-static int delete_first(struct store_cursor *cursor, struct spool_commit *c)
-{
-    size_t len = cursor->value.len;
-    int rc = store_cursor_delete(cursor);
-
-    if (rc == 0) {
-        c->state.n_records--;
-        c->state.n_bytes -= len;
-    }
-    return rc;
-}
-
-static int header_read(const struct store_cursor *cursor, uint64_t *out_key, struct spool_header *out_header)
-{
-    if (cursor->key.len != sizeof *out_key || cursor->value.len < sizeof *out_header)
-        return UV_EIO;
-    memcpy(out_key, cursor->key.data, sizeof *out_key);
-    memcpy(out_header, cursor->value.data, sizeof *out_header);
-    return 0;
-}
-
-/* Delete what was acknowledged. */
-static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c)
-{
-    struct spool_header header;
-    uint64_t key;
-    int rc;
-
-    while ((rc = store_cursor_first(cursor)) == 0) {
-        rc = header_read(cursor, &key, &header);
-        if (rc < 0 || key > c->free_key)
-            return rc;
-        rc = delete_first(cursor, c);
-        if (rc < 0)
-            return rc;
-    }
-    return rc == UV_ENOENT ? 0 : rc;
-}
-
-static bool over_bounds(const struct spool_commit *c, bool with_loss)
-{
-    return c->state.n_records + with_loss > c->max_records ||
-           c->state.n_bytes + (with_loss ? sizeof(struct spool_header) : 0) > c->max_bytes;
-}
-
-/* Drop the oldest until the bounds hold, counting the loss record that takes their place. */
-static int drop_oldest(struct store_txn *txn, struct store_cursor *cursor, struct spool_commit *c)
-{
-    struct spool_header header, loss = {0};
-    uint64_t key = 0;
-    int rc;
-
-    while (over_bounds(c, loss.loss_first_key != 0)) {
-        rc = store_cursor_first(cursor);
-        if (rc == 0)
-            rc = header_read(cursor, &key, &header);
-        if (rc == 0)
-            rc = delete_first(cursor, c);
-        if (rc < 0)
-            return rc;
-        if (!loss.loss_first_key)
-            loss.loss_first_key = first_key_of(&header, key);
-        if (!header.loss_first_key)
-            c->state.n_dropped++;
-        loss.aix_bits |= header.aix_bits;
-        loss.wall_ns = header.wall_ns;
-        loss.boot_ns = header.boot_ns;
-        memcpy(loss.boot_id, header.boot_id, sizeof loss.boot_id);
-    }
-    if (!loss.loss_first_key)
-        return 0;
-    c->state.n_records++;
-    c->state.n_bytes += sizeof loss;
-    return store_put(txn, c->records_table, &key, sizeof key, &loss, sizeof loss, STORE_NO_OVERWRITE);
-}
-
-static int commit_records(struct store_txn *txn, struct spool_commit *c)
-{
-    struct store_cursor cursor;
-    int rc;
-
-    for (const struct spool_entry *e = c->first; e; e = e->next) {
-        rc = write_entry(txn, c, e);
-        if (rc < 0)
-            return rc;
-    }
-    rc = store_cursor_open(txn, c->records_table, &cursor);
-    if (rc < 0)
-        return rc;
-    rc = free_acknowledged(&cursor, c);
-    if (rc == 0)
-        rc = drop_oldest(txn, &cursor, c);
-    store_cursor_close(&cursor);
-    return rc;
-}
-
-static int state_write(struct store_txn *txn, unsigned table, const struct spool_state *state)
-{
-    return store_put(txn, table, STATE_KEY, strlen(STATE_KEY), state, sizeof *state, 0);
-}
-
-static int commit_run(struct spool_commit *c)
-{
-    struct store_txn txn;
-    int rc = store_begin(c->store, true, &txn);
-
-    if (rc < 0)
-        return rc;
-    rc = commit_records(&txn, c);
-    if (rc == 0)
-        rc = state_write(&txn, c->meta_table, &c->state);
-    if (rc < 0) {
-        store_abort(&txn);
-        return rc;
-    }
-    return store_commit(&txn);
-}
-
+/* On the pool. */
 static void commit_work(uv_work_t *work)
 {
     struct spool_commit *c = work->data;
 
-    c->rc = commit_run(c);
+    c->rc = spool_commit_run(c);
 }
-
-/* ------------------------------------------------------------------------------------------------ commit, on the loop
- */
 
 static void entries_free(struct spool_entry *e)
 {
@@ -233,10 +58,10 @@ static void drop_pending(struct spool *s)
         }
         if (!old->header.loss_first_key)
             s->n_dropped_memory++;
-        next->header.loss_first_key = first_key_of(&old->header, old->key);
+        next->header.loss_first_key = spool_first_key(&old->header, old->key);
         next->header.aix_bits |= old->header.aix_bits;
         next->len = 0;
-        s->n_pending_bytes -= value_size(old);
+        s->n_pending_bytes -= spool_value_size(old);
         s->first = next;
         free(old);
     }
@@ -368,7 +193,7 @@ static void append_as_lost(struct spool *s, const struct spool_header *header)
         else
             s->first = e;
         s->last = e;
-        s->n_pending_bytes += value_size(e);
+        s->n_pending_bytes += spool_value_size(e);
     }
     e->key = s->last_key;
     e->header.aix_bits |= header->aix_bits;
@@ -399,7 +224,7 @@ void spool_append(struct spool *s, const struct record_bytes *event, uint32_t so
         else
             s->first = e;
         s->last = e;
-        s->n_pending_bytes += value_size(e);
+        s->n_pending_bytes += spool_value_size(e);
         if (!s->spare)
             s->spare = calloc(1, sizeof *s->spare);
     }
@@ -449,14 +274,14 @@ static int oldest_key(struct spool *s, uint64_t *out_key)
     if (rc == 0) {
         rc = store_cursor_seek(&cursor, &key, sizeof key);
         if (rc == 0)
-            rc = header_read(&cursor, &key, &header);
+            rc = spool_header_read(&cursor, &key, &header);
         store_cursor_close(&cursor);
     }
     store_abort(&txn);
     if (rc == UV_ENOENT)
         *out_key = s->held.last_key + 1;
     else if (rc == 0)
-        *out_key = first_key_of(&header, key);
+        *out_key = spool_first_key(&header, key);
     return rc == UV_ENOENT ? 0 : rc;
 }
 
@@ -516,7 +341,7 @@ static int read_records(struct spool *s, struct store_cursor *cursor, uint64_t f
         struct spool_header header;
         size_t size;
 
-        rc = header_read(cursor, &key, &header);
+        rc = spool_header_read(cursor, &key, &header);
         if (rc < 0)
             return rc;
         size = write_record(s, key, from_key, &header, &cursor->value, NULL);
@@ -611,7 +436,7 @@ static int state_load(struct spool *s)
 
     if (rc < 0)
         return rc;
-    rc = store_get(&txn, s->meta_table, STATE_KEY, strlen(STATE_KEY), &value);
+    rc = store_get(&txn, s->meta_table, SPOOL_STATE_KEY, strlen(SPOOL_STATE_KEY), &value);
     if (rc == 0 && value.len != sizeof s->held)
         rc = UV_EIO;
     if (rc == 0)
@@ -632,7 +457,7 @@ static int state_make(struct spool *s)
         rc = store_begin(&s->store, true, &txn);
     if (rc < 0)
         return rc;
-    rc = state_write(&txn, s->meta_table, &s->held);
+    rc = spool_state_write(&txn, s->meta_table, &s->held);
     if (rc < 0) {
         store_abort(&txn);
         return rc;
@@ -697,7 +522,7 @@ static void tell_unwritten(const struct spool *s)
     if (s->first)
         log_error("spool.lost",
                   "first=%" PRIu64 " last=%" PRIu64 " reason=\"stopped, and the disk did not take them: %s\"",
-                  first_key_of(&s->first->header, s->first->key) - s->held.base, s->last->key - s->held.base,
+                  spool_first_key(&s->first->header, s->first->key) - s->held.base, s->last->key - s->held.base,
                   uv_strerror(s->disk_error ? s->disk_error : UV_ENOMEM));
 }
 
