@@ -347,7 +347,7 @@ def check_programs(programs, pages):
     problems = []
     for program in programs:
         name = os.path.basename(program)
-        problems += compare_program(program, pages[name]) if name in pages else [f"{name}: is not installed"]
+        problems += compare_program(program, pages[name]) if name in pages else [f"{name}: has no page"]
     return problems
 
 
@@ -389,5 +389,7 @@ def check(root, programs):
     problems, pages = check_installed(root)
     pages = {name: page for name, page in pages.items() if page}
     problems += check_exit_header(root, pages) + check_variables(root, pages) + check_configuration(root)
-    problems += check_programs(programs, pages) + self_test(programs, pages)
-    return problems, pages
+    missing = [program for program in programs if not os.access(program, os.X_OK)]
+    if missing:
+        return problems + [f"{program}: is not built" for program in missing], pages
+    return problems + check_programs(programs, pages) + self_test(programs, pages), pages
