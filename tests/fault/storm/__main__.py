@@ -183,7 +183,7 @@ class Run:
         self.world.board.set(worlds.OVER, 1)
         for player in self.subscribers:
             player.kill()
-        _, ends = self.ask_newest()
+        ends = self.ask_newest()[1] if epoch else newest
         self.world.history.write("rest", E=epoch, newest=newest, ends=ends, subscribers=[s.name for s in self.subscribers],
                                  late=late)
         self.broker.terminate()
@@ -196,6 +196,8 @@ class Run:
         the end, and who was still getting on when the time was up."""
         while True:
             epoch, newest = self.ask_newest()
+            if not epoch:
+                return epoch, newest, []
             late, still = self.wait_for(
                 storm, {s.name: lambda s=s: s.get(subscriber.PLACE) if s.get(subscriber.EPOCH) == epoch else -1
                         for s in self.subscribers}, lambda _: newest)
@@ -213,7 +215,7 @@ class Run:
             self.broker.look_after()
             time.sleep(0.2)
         self.broker.tell_silence()
-        return 0, 0
+        return 0, 0  # no log has this epoch
 
     def ask_newest_once(self):
         """By a child: this process must not speak gRPC, it forks."""
