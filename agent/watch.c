@@ -27,6 +27,7 @@
 #include "agent/async_event.h"
 #include "agent/look.h"
 #include "agent/survey.h"
+#include "agent/watch_report.h"
 #include "proto/sense.h"
 #include "runtime/clock.h"
 #include "sensebus/v1/event.pb-c.h"
@@ -64,66 +65,6 @@ static void move(struct watch *w, enum watch_state to)
     assert(allowed[w->state][to]);
     (void)allowed;
     w->state = to;
-}
-
-/* ------------------------------------------------------------------------------------------------ reports */
-
-void watch_report(struct watch *w, struct record *r, const struct unit *u)
-{
-    r->source = SENSEBUS__V1__SOURCE__SOURCE_ISCSI;
-    r->place = (struct record_place){
-        .adapter = w->options.adapter,
-        .target = w->options.alias,
-        .lun = u && !u->no_lun ? u->lun : -1,
-        .target_name = w->target_name,
-        .portal = w->portal,
-        .identity = u ? &u->identity : NULL,
-    };
-    w->ops->on_record(w, w->data, r);
-}
-
-static void report_session(struct watch *w, uint32_t code, const struct record_native *native)
-{
-    struct record r = {
-        .code = code, .wall_ns = clock_wall_ns(), .boot_ns = clock_boot_ns(), .native = *native, .prompt = true};
-
-    watch_report(w, &r, NULL);
-}
-
-static void set_health(struct watch *w, enum watch_health health, const char *reason)
-{
-    if (w->health == health && strcmp(w->reason, reason) == 0)
-        return;
-    w->health = health;
-    snprintf(w->reason, sizeof w->reason, "%s", reason);
-    w->ops->on_health(w, w->data);
-}
-
-/* Health while up: armed unless something is known to be missing. */
-void watch_judge_health(struct watch *w)
-{
-    char reason[WATCH_REASON_BYTES];
-
-    if (w->state != WATCH_UP)
-        return;
-    if (w->survey_problem[0]) {
-        set_health(w, WATCH_DEGRADED, w->survey_problem);
-        return;
-    }
-    if (!w->surveyed) {
-        set_health(w, WATCH_DEGRADED, "asking for the list of logical units");
-        return;
-    }
-    for (size_t i = 0; i < w->n_units; i++) {
-        const struct unit *u = w->units[i];
-
-        if (!u->problem[0] && (u->polled || u->absent))
-            continue;
-        snprintf(reason, sizeof reason, "LUN %u: %s", u->lun, u->problem[0] ? u->problem : "not polled yet");
-        set_health(w, WATCH_DEGRADED, reason);
-        return;
-    }
-    set_health(w, WATCH_ARMED, "");
 }
 
 /* ------------------------------------------------------------------------------------------------ units */
@@ -240,7 +181,8 @@ static void on_login(struct iscsi_session *s, void *data, const char *portal)
         w->portals[i].failure.any = w->portals[i].redirection.any = false;
     w->n_failed = 0;
     w->time2wait_ms = 0;
-    report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED, &native);
+    watch_report_session(w, w->lost ? SENSEBUS__V1__CODE__NEXUS_RESTORED : SENSEBUS__V1__CODE__SESSION_STARTED,
+                         &native);
     w->lost = false;
     w->survey_retries = 0;
     w->survey_problem[0] = 0;
@@ -252,77 +194,6 @@ static void on_login(struct iscsi_session *s, void *data, const char *portal)
     survey_want(w);
     poll_later(w);
     watch_pump(w);
-}
-
-static const char *end_name(enum iscsi_session_end end)
-{
-    switch (end) {
-    case ISCSI_END_UNREACHABLE: return "connect-failed";
-    case ISCSI_END_LOGIN_STATUS: return "login-status";
-    case ISCSI_END_LOGIN_FAILED: return "login-failed";
-    case ISCSI_END_CLOSED: return "connection-closed";
-    case ISCSI_END_RESET: return "connection-reset";
-    case ISCSI_END_PROTOCOL: return "protocol-error";
-    case ISCSI_END_SILENT: return "nop-timeout";
-    }
-    return "unknown";
-}
-
-static bool same_redirection(const struct watch_portal *p, const char *moved_to)
-{
-    return p->redirection.any && strcmp(p->redirection.to, moved_to) == 0;
-}
-
-static bool same_failure(const struct watch_portal *p, const struct iscsi_session_fate *fate)
-{
-    return p->failure.any && p->failure.end == fate->end && p->failure.status_class == fate->status_class &&
-           p->failure.status_detail == fate->status_detail;
-}
-
-/* A login that failed: news only when it failed differently the last time at this portal. That a lost target cannot be
- * reached is what NEXUS_LOST said. */
-static void report_failure(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
-{
-    struct watch_portal *p = &w->portals[w->at_portal];
-    bool redirect = fate->end == ISCSI_END_LOGIN_STATUS && fate->status_class == 1;
-    bool same = redirect ? same_redirection(p, w->moved_to) : same_failure(p, fate);
-    struct record_native native = {.name = end_name(fate->end), .detail = detail};
-
-    if (same || (w->lost && fate->end == ISCSI_END_UNREACHABLE))
-        return;
-    if (redirect) {
-        p->redirection.any = true;
-        memcpy(p->redirection.to, w->moved_to, sizeof p->redirection.to);
-    } else {
-        p->failure.any = true;
-        p->failure.end = fate->end;
-        p->failure.status_class = fate->status_class;
-        p->failure.status_detail = fate->status_detail;
-    }
-    if (fate->end == ISCSI_END_LOGIN_STATUS) {
-        native.code = fate->status_class;
-        native.subcode = (uint32_t)fate->status_class << 8 | fate->status_detail;
-    } else {
-        native.code = (uint32_t)-fate->error;
-    }
-    report_session(w, redirect ? SENSEBUS__V1__CODE__ADDRESS_CHANGED : SENSEBUS__V1__CODE__LOGIN_FAILED, &native);
-    log_warn("watch.login_failed", "target=%s portal=%s reason=\"%s\"", w->target_name, w->portal, detail);
-}
-
-static void report_loss(struct watch *w, const struct iscsi_session_fate *fate, const char *detail)
-{
-    struct record_native native = {.name = end_name(fate->end), .code = (uint32_t)-fate->error, .detail = detail};
-
-    w->lost = true;
-    report_session(w, SENSEBUS__V1__CODE__NEXUS_LOST, &native);
-    log_warn("watch.lost", "target=%s portal=%s reason=\"%s\"", w->target_name, w->portal, detail);
-}
-
-static void report_stopped(struct watch *w, const char *detail)
-{
-    struct record_native native = {.name = "logout", .detail = detail};
-
-    report_session(w, SENSEBUS__V1__CODE__SESSION_STOPPED, &native);
 }
 
 /* Forget what hung on the session. */
@@ -352,7 +223,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void stopped(struct watch *w)
 {
     move(w, WATCH_STOPPED);
-    set_health(w, WATCH_OFF, "stopped");
+    watch_set_health(w, WATCH_OFF, "stopped");
     uv_close((uv_handle_t *)&w->timer, on_timer_closed);
     uv_close((uv_handle_t *)&w->settle, on_timer_closed);
 }
@@ -400,13 +271,13 @@ static void on_end(struct iscsi_session *s, void *data, const struct iscsi_sessi
         snprintf(w->moved_to, sizeof w->moved_to, "%s", fate->moved_to);
     drop_session(w);
     if (was == WATCH_LEAVING) {
-        report_stopped(w, w->stopping ? "the agent stops" : "logged out as the target asked");
+        watch_report_stopped(w, w->stopping ? "the agent stops" : "logged out as the target asked");
         snprintf(reason, sizeof reason, "logged out as the target asked");
     } else if (was == WATCH_UP) {
-        report_loss(w, fate, detail);
+        watch_report_loss(w, fate, detail);
         snprintf(reason, sizeof reason, "session lost: %s", detail);
     } else {
-        report_failure(w, fate, detail);
+        watch_report_failure(w, fate, detail);
         snprintf(reason, sizeof reason, "%s", detail);
     }
     if (w->stopping) {
@@ -414,7 +285,7 @@ static void on_end(struct iscsi_session *s, void *data, const struct iscsi_sessi
         return;
     }
     move(w, WATCH_WAITING);
-    set_health(w, WATCH_OFF, reason);
+    watch_set_health(w, WATCH_OFF, reason);
     dial_later(w, next_dial(w, was, fate->end == ISCSI_END_LOGIN_STATUS));
 }
 
@@ -447,12 +318,12 @@ static void on_logout_timeout(uv_timer_t *timer)
     struct watch *w = timer->data;
 
     drop_session(w);
-    report_stopped(w, "logout was not answered, connection dropped");
+    watch_report_stopped(w, "logout was not answered, connection dropped");
     if (w->stopping) {
         stopped(w);
     } else {
         move(w, WATCH_WAITING);
-        set_health(w, WATCH_OFF, "logged out as the target asked");
+        watch_set_health(w, WATCH_OFF, "logged out as the target asked");
         dial_later(w, next_delay(w, false));
     }
 }
@@ -579,8 +450,8 @@ static void on_dial(uv_timer_t *timer)
 
         w->session = NULL;
         snprintf(text, sizeof text, "cannot dial: %s", uv_strerror(rc));
-        report_failure(w, &fate, text);
-        set_health(w, WATCH_OFF, text);
+        watch_report_failure(w, &fate, text);
+        watch_set_health(w, WATCH_OFF, text);
         w->moved_to[0] = 0; /* may be nonsense */
         dial_later(w, next_dial(w, WATCH_DIALLING, true));
         return;

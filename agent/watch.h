@@ -163,5 +163,5 @@ void watch_report(struct watch *w, struct record *r, const struct unit *u);
 int watch_send(struct watch *w, uint16_t lun, const struct command *c, iscsi_session_command_cb cb, void *data);
 /* Send what there is to send. */
 void watch_pump(struct watch *w);
-/* Something that health is made of changed. */
+/* Something that health is made of changed. While up it is armed, unless something is known to be missing. */
 void watch_judge_health(struct watch *w);
