@@ -298,47 +298,47 @@ static int pages_add(struct cli *cli, struct pages *p, ProtobufCMessage *page)
     return EXIT_OK;
 }
 
-static int ask_agents(struct broker *b, struct pages *p)
-{
-    Sensebus__V1__ListAgentsRequest request = SENSEBUS__V1__LIST_AGENTS_REQUEST__INIT;
-    int code;
-    do {
-        ProtobufCMessage *page = NULL;
-        code = broker_ask(b, "/sensebus.v1.Admin/ListAgents", &request.base,
-                          &sensebus__v1__list_agents_response__descriptor, &page);
-        if (code == EXIT_OK)
-            code = pages_add(b->cli, p, page);
-        if (code == EXIT_OK)
-            request.page_token = ((Sensebus__V1__ListAgentsResponse *)page)->next_page_token;
-    } while (code == EXIT_OK && *request.page_token);
-    return code;
-}
+/* A list of the Admin service, all of it. */
+struct listing {
+    const char *path;
+    ProtobufCMessage *request;
+    char **page_token; /* in the request */
+    const ProtobufCMessageDescriptor *response;
+    size_t next_page_token; /* offset in the response */
+};
 
-static int ask_subscriptions(struct broker *b, struct pages *p)
+static int ask_pages(struct broker *b, const struct listing *l, struct pages *p)
 {
-    Sensebus__V1__ListSubscriptionsRequest request = SENSEBUS__V1__LIST_SUBSCRIPTIONS_REQUEST__INIT;
     int code;
     do {
         ProtobufCMessage *page = NULL;
-        code = broker_ask(b, "/sensebus.v1.Admin/ListSubscriptions", &request.base,
-                          &sensebus__v1__list_subscriptions_response__descriptor, &page);
+        code = broker_ask(b, l->path, l->request, l->response, &page);
         if (code == EXIT_OK)
             code = pages_add(b->cli, p, page);
         if (code == EXIT_OK)
-            request.page_token = ((Sensebus__V1__ListSubscriptionsResponse *)page)->next_page_token;
-    } while (code == EXIT_OK && *request.page_token);
+            memcpy(l->page_token, (const char *)page + l->next_page_token, sizeof *l->page_token);
+    } while (code == EXIT_OK && **l->page_token);
     return code;
 }
 
 static int ask(struct broker *b, struct metrics *m)
 {
     Sensebus__V1__GetBrokerRequest request = SENSEBUS__V1__GET_BROKER_REQUEST__INIT;
+    Sensebus__V1__ListAgentsRequest agents = SENSEBUS__V1__LIST_AGENTS_REQUEST__INIT;
+    Sensebus__V1__ListSubscriptionsRequest subscriptions = SENSEBUS__V1__LIST_SUBSCRIPTIONS_REQUEST__INIT;
+    const struct listing list_agents = {"/sensebus.v1.Admin/ListAgents", &agents.base, &agents.page_token,
+                                        &sensebus__v1__list_agents_response__descriptor,
+                                        offsetof(Sensebus__V1__ListAgentsResponse, next_page_token)},
+                         list_subscriptions = {"/sensebus.v1.Admin/ListSubscriptions", &subscriptions.base,
+                                               &subscriptions.page_token,
+                                               &sensebus__v1__list_subscriptions_response__descriptor,
+                                               offsetof(Sensebus__V1__ListSubscriptionsResponse, next_page_token)};
     int code = broker_ask(b, "/sensebus.v1.Admin/GetBroker", &request.base,
                           &sensebus__v1__get_broker_response__descriptor, &m->broker);
     if (code == EXIT_OK)
-        code = ask_agents(b, &m->agents);
+        code = ask_pages(b, &list_agents, &m->agents);
     if (code == EXIT_OK)
-        code = ask_subscriptions(b, &m->subscriptions);
+        code = ask_pages(b, &list_subscriptions, &m->subscriptions);
     return code;
 }
 
