@@ -145,7 +145,10 @@ for stage in $stages; do
   demo) # as a stranger runs it; interrupted, kept, misused, with sanitizers it is a test of the stage suite
     step demo sh deploy/demo.sh --no-install
     ;;
-  containers) step containers sh tests/containers/run.sh ;;
+  containers)
+    step containers sh tests/containers/run.sh
+    step packages sh tests/package/bare.sh
+    ;;
   *)
     echo "unknown stage: $stage"
     exit 2

@@ -34,6 +34,7 @@ root=$work/root
 mkdir "$root"
 tar -xpf "$keep/base.tar" -C "$root" --exclude='./dev/*'
 cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || :
+echo 'Acquire::Retries "3";' >"$root/etc/apt/apt.conf.d/90retries"
 mkdir "$root/packages"
 cpack --config "$build/CPackConfig.cmake" -G DEB -B "$work/out" >"$work/cpack.log" || { cat "$work/cpack.log"; exit 1; }
 cp "$work"/out/*.deb "$folder/installed.sh" "$root/packages/"
@@ -48,5 +49,5 @@ unshare --mount --pid --fork --kill-child --propagation private sh -eu -c '
     mount -t tmpfs tmpfs "$root/run"
     exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        sh -c "apt-get update -qq && sh /packages/installed.sh apt /packages"
-' bare "$root"
+        sh -c "apt-get update -qq || exit 77; sh /packages/installed.sh apt /packages"
+' bare "$root" || { [ $? -ne 77 ] || skip "the package sources cannot be reached"; exit 1; }
