@@ -29,7 +29,6 @@
 #include "runtime/log.h"
 #include "runtime/tls_renewal.h"
 #include "sensebus/v1/agents.pb-c.h"
-#include "sensebus/v1/code.pb-c.h"
 
 #define FLUSH_POLL_MS 20
 #define FLUSH_MAX_MS  2000
@@ -57,19 +56,11 @@ struct agent {
     struct tls_renewal renewal; /* by SIGHUP */
     uv_timer_t flush;           /* stopping: until the last events are held */
     uint32_t flush_left_ms;
-    uint64_t gone_sequence; /* of the newest event that ends sessions; 0 = none */
     struct pool_end pool_end;
     bool stopping;
 };
 
 /* ------------------------------------------------------------------------------------------------ events */
-
-/* What ends sessions. */
-static bool tells_gone(uint32_t code)
-{
-    return code == SENSEBUS__V1__CODE__DEVICE_REMOVED || code == SENSEBUS__V1__CODE__TARGET_REMOVED ||
-           code == SENSEBUS__V1__CODE__ADAPTER_REMOVED;
-}
 
 static void on_record(void *data, const struct record *record)
 {
@@ -82,8 +73,6 @@ static void on_record(void *data, const struct record *record)
         log_error("record.memory", "code=%u", record->code); /* the spool counts it as lost */
     spool_append(&a->spool, &event, record->source, record->wall_ns, record->boot_ns);
     free(event.bytes);
-    if (tells_gone(record->code))
-        a->gone_sequence = spool_appended(&a->spool);
 }
 
 static void on_target_record(void *data, const struct record *record)
@@ -419,29 +408,20 @@ static int start_targets(struct agent *a)
 }
 
 /* What a caller asked of a device of the kernel: behind what the sources told of it before. */
-static void on_asked_record(void *data, const struct observation_place *place, const struct record *record)
+static void on_asked_record(void *data, const struct record *record)
 {
     struct agent *a = data;
 
     if (a->sources)
-        sources_report(a->sources, place, record);
+        sources_report(a->sources, record);
     else
         on_record(a, record);
-}
-
-static uint64_t on_settle(void *data, const struct observation_place *place)
-{
-    struct agent *a = data;
-
-    if (a->sources)
-        sources_settle(a->sources, place);
-    return a->gone_sequence < spool_appended(&a->spool) ? a->gone_sequence : spool_appended(&a->spool); /* renumbered */
 }
 
 static void start_operations(struct agent *a)
 {
     static const struct operations_ops ops = {
-        .on_result = on_result, .reported = reported, .held = held, .on_record = on_asked_record, .settle = on_settle};
+        .on_result = on_result, .reported = reported, .held = held, .on_record = on_asked_record};
     struct operations_options options = {.host = a->config.host, .adapters = &a->adapters, .targets = &a->targets};
 
     a->adapters = (struct adapters){

@@ -59,7 +59,7 @@ static bool find_state(const struct operations *o, const struct observation_plac
 
 /* ------------------------------------------------------------------------------------------------ OPEN */
 
-static void answer_open(struct operation *op, const struct kernel_device *reached, uint64_t after)
+static void answer_open(struct operation *op, const struct kernel_device *reached)
 {
     const struct observation_place *p = &op->place;
     Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
@@ -85,14 +85,12 @@ static void answer_open(struct operation *op, const struct kernel_device *reache
     opened.controller = p->host;
     opened.adapter_major = ADAPTER_MAJOR_KERNEL;
     opened.adapter_minor = (uint32_t)p->host;
-    result.after_source_sequence = after;
     result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
     result.open = &opened;
     operation_answer(op, &result);
 }
 
-/* A device that is offline can be observed, too: that is how its return is heard of. What is known to have gone from
- * its place is told before the answer: the session of a device that came is not ended by the one that was there. */
+/* A device that is offline can be observed, too: that is how its return is heard of. */
 bool operation_kernel_open(struct operation *op, struct refusal *why)
 {
     struct identity_facts facts;
@@ -107,7 +105,7 @@ bool operation_kernel_open(struct operation *op, struct refusal *why)
     }
     identity_from_facts(&facts, &reached);
     op->session->open = true;
-    answer_open(op, &reached, op->owner->ops->settle(op->owner->data, &op->place));
+    answer_open(op, &reached);
     return true;
 }
 
@@ -210,7 +208,7 @@ static void report_reset(struct operation *op)
         identity_from_place(&at, &device);
     identity_fill_place(&place, &device, NULL, NULL);
     r.place = place.place;
-    o->ops->on_record(o->data, &at, &r);
+    o->ops->on_record(o->data, &r);
     op->sequence = o->ops->reported(o->data);
 }
 

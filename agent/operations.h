@@ -29,10 +29,7 @@ struct operations_ops {
     uint64_t (*reported)(void *data);
     uint64_t (*held)(void *data);
     /* A reset of a device of the kernel is an event. */
-    void (*on_record)(void *data, const struct observation_place *place, const struct record *record);
-    /* A device of the kernel's is about to be observed: report now what is known to have gone from its place. Gives the
-     * source sequence of the newest report that something went, 0 when there is none. */
-    uint64_t (*settle)(void *data, const struct observation_place *place);
+    void (*on_record)(void *data, const struct record *record);
 };
 
 struct operations_options {

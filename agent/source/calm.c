@@ -71,15 +71,6 @@ void calm_take(struct calm *c, const struct record *record)
     wait_for_next(c, now_ns);
 }
 
-void calm_flush(struct calm *c, const struct record *record)
-{
-    uint64_t now_ns = clock_boot_ns();
-
-    storm_flush(c->storm, record, now_ns);
-    drain(c, now_ns);
-    wait_for_next(c, now_ns);
-}
-
 int calm_start(uv_loop_t *loop, const struct storm_options *options,
                void (*on_record)(void *data, const struct record *record), void *data, struct calm **out_calm)
 {

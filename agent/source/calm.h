@@ -17,7 +17,5 @@ int calm_start(uv_loop_t *loop, const struct storm_options *options,
 /* The record stays the caller's. What must not be held is told before this returns, behind what it must not overtake.
  */
 void calm_take(struct calm *c, const struct record *record);
-/* What is held of the place of `record` is told before this returns; `record` itself is not. */
-void calm_flush(struct calm *c, const struct record *record);
 /* Everything that is held is told, at once. `cb` runs from the loop, when the memory is gone. */
 void calm_stop(struct calm *c, void (*cb)(void *data), void *data);

@@ -8,10 +8,7 @@
  * next: the oldest ready event leaves, unless an older one of a place that holds its place, or is held by it, is open.
  *   Then it is what was told of its place.
  *
- * Full: the oldest is made ready, and leaves before anything else.
- *
- * flush: a copy of the event leaves, in its turn. The event itself stays aside until its window ends: in nobody's way,
- *   and once it was told it only takes what says no more than it did. */
+ * Full: the oldest is made ready, and leaves before anything else. */
 #include "agent/source/merge.h"
 
 #include <assert.h>
@@ -44,11 +41,7 @@ struct event {
     uint64_t until_ns, wall_ns, boot_ns; /* the last two: the earliest told */
     size_t bytes;
     bool ready;
-    bool flush; /* leaves now, whatever it waits for */
-    bool aside; /* nobody has to wait for it */
-    bool told;  /* a copy of it has left */
     struct event *next;
-    struct event *above; /* the one before it, while merge_flush looks back */
 };
 
 struct merge {
@@ -311,25 +304,12 @@ static void make_room(struct merge *m)
     for (struct event *e = m->first; e && (open > m->max_open || bytes > MERGE_MAX_BYTES); e = e->next) {
         if (!e->ready) {
             e->ready = true;
-            e->merged.early = !e->told;
-            m->counts.early += !e->told;
+            e->merged.early = true;
+            m->counts.early++;
         }
         open--;
         bytes -= e->bytes;
     }
-}
-
-static size_t find_lead(const struct event *e);
-
-/* Than what led the event when it was told. */
-static bool says_more(const struct event *e, const struct observation *o)
-{
-    const struct observation *lead = &e->pieces[find_lead(e)]->seen;
-    const struct merge_rule *rule = rule_of(e);
-
-    if (o->code == 0 || (o->code == lead->code && !o->sense))
-        return false;
-    return !rule || merge_rule_role(rule, o) < merge_rule_role(rule, lead) || (o->sense && !lead->sense);
 }
 
 /* The oldest open event that `o` belongs to. What is ready, and waits for its turn, takes what polls find. */
@@ -340,8 +320,7 @@ static struct event *find_event(struct merge *m, const struct observation *o, ui
     for (struct event *e = m->first; e; e = e->next) {
         bool open = now_ns < e->until_ns && (poll || !e->ready);
 
-        if (open && e->merged.kind == MERGE_EVENT && (*out_rules = rules_with(e, o)) != 0 &&
-            !(e->told && says_more(e, o)))
+        if (open && e->merged.kind == MERGE_EVENT && (*out_rules = rules_with(e, o)) != 0)
             return e;
     }
     return NULL;
@@ -384,7 +363,6 @@ int merge_push(struct merge *m, const struct observation *o, uint64_t now_ns)
     }
     add_piece(m, e, p, rules);
     m->counts.observations++;
-    m->counts.after_told += e->told;
     settle(m, e);
     make_room(m);
     return 0;
@@ -469,8 +447,7 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     size_t lead = find_lead(e);
     const struct merge_rule *rule = rule_of(e);
     struct merged *out = &e->merged;
-    /* Silence means something when there was time to speak. */
-    const struct merge_role *silence = e->flush ? NULL : alone(m, e, &e->pieces[lead]->seen);
+    const struct merge_role *silence = alone(m, e, &e->pieces[lead]->seen);
 
     out->rule = rule ? rule->name : "";
     out->lead = e->pieces[lead]->seen;
@@ -502,133 +479,36 @@ static void finish(struct merge *m, struct event *e, uint64_t now_ns)
     }
 }
 
-static bool is_in_way(const struct event *before, const struct event *e)
-{
-    return !before->aside && same_side(&before->pieces[0]->seen, &e->pieces[0]->seen) &&
-           overlap(&before->pieces[0]->seen.place, &e->pieces[0]->seen.place);
-}
-
 static bool is_behind(const struct merge *m, const struct event *e)
 {
     for (const struct event *before = m->first; before != e; before = before->next)
-        if (is_in_way(before, e))
+        if (same_side(&before->pieces[0]->seen, &e->pieces[0]->seen) &&
+            overlap(&before->pieces[0]->seen.place, &e->pieces[0]->seen.place))
             return true;
     return false;
-}
-
-static void take_out(struct merge *m, struct event *before, struct event *e)
-{
-    *(before ? &before->next : &m->first) = e->next;
-    if (m->last == e)
-        m->last = before;
-    m->counts.open--;
-    m->counts.open_bytes -= e->bytes;
-}
-
-/* What was told leaves without a word when its window is over, or nothing more can belong to it. */
-static void forget_told(struct merge *m, uint64_t now_ns)
-{
-    for (struct event *e = m->first, *before = NULL, *next; e; e = next) {
-        next = e->next;
-        if (e->told && (e->ready || e->until_ns <= now_ns)) {
-            take_out(m, before, e);
-            event_free(e);
-        } else {
-            before = e;
-        }
-    }
-}
-
-static struct event *event_copy(const struct event *e)
-{
-    struct event *copy = calloc(1, sizeof *copy);
-
-    if (!copy)
-        return NULL;
-    *copy = *e;
-    for (copy->n_pieces = 0; copy->n_pieces < e->n_pieces; copy->n_pieces++) {
-        copy->pieces[copy->n_pieces] = piece_new(&e->pieces[copy->n_pieces]->seen);
-        if (!copy->pieces[copy->n_pieces]) {
-            event_free(copy);
-            return NULL;
-        }
-    }
-    return copy;
-}
-
-/* What is told of an event that stays; NULL when it is none yet, or without memory: then it is ready, and stays not. */
-static struct event *flush_event(const struct merge *m, struct event *e)
-{
-    const struct merge_role *silence = alone(m, e, &e->pieces[find_lead(e)]->seen);
-    bool is_event = e->code != 0 && !(silence && silence->weak);
-    struct event *copy = is_event ? event_copy(e) : NULL;
-
-    e->flush = false;
-    e->ready = is_event && !copy;
-    e->told = copy;
-    e->aside = !e->ready;
-    return copy;
 }
 
 struct merged *merge_next(struct merge *m, uint64_t now_ns)
 {
-    forget_told(m, now_ns);
     for (struct event *e = m->first, *before = NULL; e; before = e, e = e->next) {
-        struct event *out = NULL;
-
         e->ready = e->ready || e->until_ns <= now_ns;
-        if (!(e->ready || e->flush) || is_behind(m, e))
+        if (!e->ready || is_behind(m, e))
             continue;
-        if (!e->ready)
-            out = flush_event(m, e);
-        if (e->ready) {
-            take_out(m, before, e);
-            e->flush = false;
-            out = e;
-        }
-        if (!out)
-            continue;
-        finish(m, out, now_ns);
-        return &out->merged;
+        *(before ? &before->next : &m->first) = e->next;
+        if (m->last == e)
+            m->last = before;
+        m->counts.open--;
+        m->counts.open_bytes -= e->bytes;
+        finish(m, e, now_ns);
+        return &e->merged;
     }
     return NULL;
-}
-
-static bool is_one_of(uint32_t code, const uint32_t *codes)
-{
-    for (size_t i = 0; codes && codes[i]; i++)
-        if (codes[i] == code)
-            return true;
-    return !codes;
-}
-
-static bool is_in_way_of_flush(const struct event *e)
-{
-    for (const struct event *after = e->next; after; after = after->next)
-        if (after->flush && is_in_way(e, after))
-            return true;
-    return false;
-}
-
-void merge_flush(struct merge *m, const struct observation_place *place, const uint32_t *codes)
-{
-    struct event *last = NULL;
-
-    for (struct event *e = m->first; e; last = e, e = e->next)
-        e->above = last;
-    for (struct event *e = last; e; e = e->above) {
-        const struct observation *o = &e->pieces[0]->seen;
-        bool here = o->source != SENSEBUS__V1__SOURCE__SOURCE_TARGET && overlap(&o->place, place);
-
-        if (!e->told && ((here && is_one_of(e->code, codes)) || is_in_way_of_flush(e)))
-            e->flush = true;
-    }
 }
 
 uint64_t merge_deadline(const struct merge *m)
 {
     for (const struct event *e = m->first; e; e = e->next)
-        if ((e->ready || e->flush) && !is_behind(m, e))
+        if (e->ready && !is_behind(m, e))
             return 0;
     return m->first ? m->first->until_ns : UINT64_MAX;
 }

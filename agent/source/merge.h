@@ -12,9 +12,6 @@
  * the oldest is finished early. Pure: times are arguments, in ns of one clock that never goes back (CLOCK_BOOTTIME);
  * windows count the moments at which the agent read the observations, not the hooks' own times.
  *
- * An event that is told before its time on demand (merge_flush) stays aside until its window ends. What belongs to it
- * and says no more than was told is counted (after_told) and leaves in no event: the exception to the above.
- *
  * A poll finds later what a hook told at once: when the newest state told of the place is what it found, that confirms
  * the event, and is none. At most MERGE_MAX_TOLD states are remembered: when full the oldest is forgotten, and a poll
  * may tell it again. */
@@ -79,13 +76,9 @@ void merged_free(struct merged *e);
 uint64_t merge_deadline(const struct merge *m);
 /* Everything that is open is finished: for the end. */
 void merge_finish(struct merge *m);
-/* What is open of this place, of what is in it and of what it is in, leaves now, and before it what is in its way: of
- * `codes` (0 ends the list), NULL = of any. What is no event yet stays, and is in nobody's way any more. Drain then. */
-void merge_flush(struct merge *m, const struct observation_place *place, const uint32_t *codes);
 
 struct merge_counts {
     uint64_t observations, events, confirmations, evidence_only, early;
-    uint64_t after_told; /* observations that belonged to an event that was flushed, and are not told */
     size_t open, open_bytes;
 };
 struct merge_counts merge_count(const struct merge *m);

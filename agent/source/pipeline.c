@@ -16,8 +16,6 @@
 #include "sensebus/v1/code.pb-c.h"
 #include "sensebus/v1/event.pb-c.h"
 
-#define CODE(name) SENSEBUS__V1__CODE__##name
-
 #define NAMES_PER_TURN 16
 #define SETTLE_MS      3000 /* a new device has its disk and its map by then */
 
@@ -150,31 +148,16 @@ int pipeline_push(struct pipeline *p, const struct observation *o)
     seen.portal = clean(o->portal, portal, sizeof portal);
     identity_sysfs_resolve(p->root, &seen);
     identity_cache_observe(p->identities, &seen);
-    if (seen.code == CODE(DEVICE_ADDED) && p->n_named >= p->n_places)
+    if (seen.code == SENSEBUS__V1__CODE__DEVICE_ADDED && p->n_named >= p->n_places)
         uv_timer_start(&p->naming, on_naming, SETTLE_MS, 0);
     rc = merge_push(p->merge, &seen, clock_boot_ns());
     pump(p);
     return rc;
 }
 
-void pipeline_report(struct pipeline *p, const struct observation_place *place, const struct record *record)
+void pipeline_report(struct pipeline *p, const struct record *record)
 {
-    merge_flush(p->merge, place, NULL);
-    pump(p);
     calm_take(p->calm, record);
-}
-
-void pipeline_settle(struct pipeline *p, const struct observation_place *place)
-{
-    static const uint32_t gone[] = {CODE(DEVICE_REMOVED), CODE(TARGET_REMOVED), CODE(ADAPTER_REMOVED), 0};
-    struct kernel_device device;
-    struct identity_place there;
-
-    merge_flush(p->merge, place, gone);
-    pump(p);
-    identity_from_place(place, &device);
-    identity_fill_place(&there, &device, NULL, NULL);
-    calm_flush(p->calm, &(struct record){.place = there.place});
 }
 
 /* ------------------------------------------------------------------------------------------------ life */

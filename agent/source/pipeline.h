@@ -10,7 +10,6 @@
 #include <uv.h>
 
 struct observation;
-struct observation_place;
 struct pipeline;
 struct record;
 
@@ -30,9 +29,7 @@ void pipeline_stop(struct pipeline *p, void (*cb)(void *data), void *data);
 
 /* Events wait for what other armed sources say of them. */
 void pipeline_set_armed(struct pipeline *p, uint32_t source, bool armed);
-/* A record that another part of the agent made, of this place of the kernel's: told behind all that was seen there. */
-void pipeline_report(struct pipeline *p, const struct observation_place *place, const struct record *record);
-/* What was seen to go from this place, or with what it is in, is told before this returns. */
-void pipeline_settle(struct pipeline *p, const struct observation_place *place);
+/* A record that another part of the agent made, of a place of the kernel's: calmed with the others. */
+void pipeline_report(struct pipeline *p, const struct record *record);
 /* Returns 0, or UV_ENOMEM: then it was not taken. */
 int pipeline_push(struct pipeline *p, const struct observation *observation);

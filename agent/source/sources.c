@@ -313,14 +313,9 @@ void sources_stop(struct sources *s, void (*cb)(void *data), void *data)
     uv_close((uv_handle_t *)&s->pause, on_timer_closed);
 }
 
-void sources_report(struct sources *s, const struct observation_place *place, const struct record *record)
+void sources_report(struct sources *s, const struct record *record)
 {
-    pipeline_report(s->pipeline, place, record);
-}
-
-void sources_settle(struct sources *s, const struct observation_place *place)
-{
-    pipeline_settle(s->pipeline, place);
+    pipeline_report(s->pipeline, record);
 }
 
 void sources_prove(struct sources *s)

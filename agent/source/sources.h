@@ -54,10 +54,8 @@ int sources_start(uv_loop_t *loop, const struct sources_options *options, const 
 /* What is held becomes records before this returns; then nothing comes any more. `cb` runs from the loop, when the
  * memory is gone. */
 void sources_stop(struct sources *s, void (*cb)(void *data), void *data);
-/* A record that another part of the agent made, of this place of the kernel's: it is told behind what the sources said
- * of that place before. on_record may run before this returns, as with sources_settle. */
-void sources_report(struct sources *s, const struct observation_place *place, const struct record *record);
-/* What the sources said to have gone from this place, or with what it is in, is told before this returns. */
-void sources_settle(struct sources *s, const struct observation_place *place);
+/* A record that another part of the agent made, of a place of the kernel's: it is told behind what the sources said of
+ * that place before. on_record may run before this returns. */
+void sources_report(struct sources *s, const struct record *record);
 /* Bring the proofs of life in the coverage up to date. */
 void sources_prove(struct sources *s);

@@ -474,16 +474,6 @@ const struct record *storm_next(struct storm *s, uint64_t now_ns)
     return &s->told->record;
 }
 
-void storm_flush(struct storm *s, const struct record *r, uint64_t now_ns)
-{
-    struct storm_place place;
-
-    storm_place_of(r, s->table.seed, &place);
-    for (size_t i = 0; i < s->n_devices; i++)
-        if (storm_place_meets(&s->devices[i]->place, &place))
-            flush(s, s->devices[i], now_ns, true);
-}
-
 void storm_finish(struct storm *s)
 {
     for (size_t i = 0; i < s->n_devices; i++)

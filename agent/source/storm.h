@@ -59,9 +59,6 @@ enum storm_verdict storm_take(struct storm *s, const struct record *r, uint64_t 
 const struct record *storm_next(struct storm *s, uint64_t now_ns);
 /* When storm_next has something, if nothing happens before; 0 = now, UINT64_MAX = never. */
 uint64_t storm_deadline(const struct storm *s);
-/* What the place of `r` holds, what is in it and what it is in, is due, whatever the limits. What is said there after
- * that is no news for it. Drain storm_next then. */
-void storm_flush(struct storm *s, const struct record *r, uint64_t now_ns);
 /* All that is held is due, whatever the limits: for the end. */
 void storm_finish(struct storm *s);
 

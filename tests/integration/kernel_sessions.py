@@ -3,7 +3,6 @@
 """Sessions of devices of the host's own kernel: a stock client, the broker, the agent, and a tree that looks like sysfs. They
 only observe. What the kernel itself does with a reset is tested in a guest (tests/guest/kernel_sessions.py)."""
 import functools
-import itertools
 
 from agent_program import *  # noqa: F403
 
@@ -396,29 +395,6 @@ def test_when_the_hooks_see_nothing_any_more_events_are_refused():  # rule 12, A
         os.rename(tree.root + "/elsewhere", tree.root + "/class")
         agent.wait_log("source=sysfs state=armed", 2)
         check_result(stream.register(session))
-
-
-def test_a_session_of_a_device_that_came_back_outlives_the_news_that_it_went():  # rules 2, 5
-    def tell(code):
-        event = make_event(agent.host, agent.epoch, next(numbers), code=code, target=1)
-        event.scope, event.mode = event_pb2.SCOPE_LUN, event_pb2.MODE_BOTH
-        agent.publish(event)
-
-    numbers = itertools.count(1)
-    with face() as (_, agent, stream):
-        agent.answers["open"] = {"after_source_sequence": 1}  # as the agent's own: a device went from there
-        request = stream.send(start=A.Start(address=address()))
-        wait_until(lambda: agent.operations, "the operation")
-        check_result(stream.ask(ioc_info=A.IocInfo(host="agent-1", adapter="iscsi0")))  # the answer of START came before this
-        check(not stream.answered(request), "answered before the event that it names")
-        tell("DEVICE_REMOVED")
-        session = check_result(stream.result(request)).start
-        check_result(stream.register(session, correlator=b"me"))
-        tell("LUN_RESET")
-        stream.wait_code("LUN_RESET")
-        check_equal(codes(stream, session), ["LUN_RESET"], "nothing of what was there before")
-        tell("DEVICE_REMOVED")
-        stream.wait(lambda: ends(stream, session), "the end")
 
 
 def test_an_option_that_allows_nothing_known_is_refused():

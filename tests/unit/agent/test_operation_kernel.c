@@ -37,13 +37,8 @@ static void on_result(void *data, const Sensebus__V1__OperationResult *r)
                 strlen("ERRNO_"));
     if (r->message[0])
         sprintf(story + strlen(story), ": %s", r->message);
-    if (r->after_source_sequence)
-        sprintf(story + strlen(story), " after %u", (unsigned)r->after_source_sequence);
     strcat(story, "\n");
 }
-
-static uint64_t n_told;  /* events that were reported */
-static bool old_is_held; /* that the device before this one went is not told yet */
 
 static uint64_t zero(void *data)
 {
@@ -51,19 +46,9 @@ static uint64_t zero(void *data)
     return 0;
 }
 
-static uint64_t on_settle(void *data, const struct observation_place *place)
+static void on_record(void *data, const struct record *r)
 {
     (void)data;
-    cr_assert(place->host == 3 && place->lun == 4);
-    n_told += old_is_held;
-    old_is_held = false;
-    return n_told;
-}
-
-static void on_record(void *data, const struct observation_place *place, const struct record *r)
-{
-    (void)data;
-    (void)place;
     (void)r;
     cr_assert_fail("nothing was reset");
 }
@@ -82,7 +67,7 @@ static bool has_device(void *data)
 static void setup(void)
 {
     static const struct operations_ops ops = {
-        .on_result = on_result, .reported = zero, .held = zero, .on_record = on_record, .settle = on_settle};
+        .on_result = on_result, .reported = zero, .held = zero, .on_record = on_record};
     static const struct kernel_ops kernel_ops = {.on_changed = on_changed};
     const struct operations_options options = {.host = "host-1", .adapters = &adapters, .targets = &targets};
     const struct kernel_options kernel_options = {
@@ -206,14 +191,6 @@ Test(operation_kernel, names_of_adapters_that_are_not_there_are_refused)
     begin_open("host3");
     cr_assert_str_eq(story, "1: EINVAL: no adapter \"host4\" here\n2: EINVAL: no adapter \"host\" here\n"
                             "3: EINVAL: no adapter \"host3\" here\n");
-}
-
-Test(operation_kernel, an_open_is_answered_behind_what_is_known_to_have_gone_from_its_place)
-{
-    n_told = 6;
-    old_is_held = true;
-    begin_open("host3");
-    cr_expect_str_eq(story, "1: OK after 7\n");
 }
 
 Test(operation_kernel, a_reset_that_takes_too_long_is_answered_at_its_deadline)

@@ -505,122 +505,6 @@ Test(merge, nothing_of_the_caller_is_needed_after_the_push)
     merge_free(m);
 }
 
-/* ------------------------------------------------------------------------------------------------ flush */
-
-static const uint32_t removals[] = {CODE(DEVICE_REMOVED), CODE(ADAPTER_REMOVED), 0};
-
-Test(merge, a_flush_tells_what_waits_at_its_place_at_once_and_what_comes_then_is_not_told_again)
-{
-    struct merge *m = with(0, 2, TRACE, UEVENT);
-
-    push(m, sensed(CODE(MODE_PARAMETERS_CHANGED)), 0);
-    push(m, attention(CODE(ALUA_STATE_CHANGED)), 1);
-    cr_assert_str_eq(leaves(m, 2), "");
-    merge_flush(m, &disk, NULL);
-    cr_assert_eq(merge_deadline(m), 0);
-    cr_assert_str_eq(leaves(m, 2), "unit-attention 619 3:unit-attention|unit-attention 627 2:SDEV_UA",
-                     "in their order, and without words of silence");
-    push(m, attention(CODE(MODE_PARAMETERS_CHANGED)), 3);
-    cr_assert_str_eq(leaves(m, 3), "", "it was told, and more exactly");
-    cr_assert_eq(merge_count(m).after_told, 1);
-    push(m, attention(CODE(MODE_PARAMETERS_CHANGED)), 4);
-    cr_assert_str_eq(leaves(m, 1004),
-                     "unit-attention 619 2:SDEV_UA (no traced command returned it: consumed by the "
-                     "error handler)",
-                     "the next one is another condition");
-    cr_assert_eq(merge_count(m).open_bytes, 0);
-    cr_assert_eq(merge_deadline(m), UINT64_MAX);
-    merge_free(m);
-}
-
-Test(merge, what_says_more_than_was_told_on_demand_is_told)
-{
-    struct merge *m = with(0, 2, TRACE, UEVENT);
-
-    push(m, attention(CODE(POWER_ON_OR_RESET)), 0);
-    merge_flush(m, &disk, NULL);
-    cr_assert_str_eq(leaves(m, 0), "reset 206 2:SDEV_UA");
-    push(m, sensed(CODE(LUN_RESET)), 1);
-    merge_finish(m);
-    cr_assert_str_eq(leaves(m, 1), "reset 203 3:unit-attention");
-    cr_assert_eq(merge_count(m).open, 0);
-    merge_free(m);
-}
-
-Test(merge, a_flush_leaves_other_places_alone_but_for_what_is_in_the_way)
-{
-    struct merge *m = with(0, 2, TRACE, UEVENT);
-    struct observation neighbour = attention(CODE(ALUA_STATE_CHANGED)), of_adapter = neighbour, later = neighbour;
-
-    neighbour.place = other;
-    of_adapter.place = adapter;
-    later.place = (struct observation_place){4, 0, 0, 4};
-    push(m, neighbour, 0);  /* the adapter's waits for it */
-    push(m, of_adapter, 1); /* the disk's waits for that */
-    push(m, attention(CODE(ALUA_STATE_CHANGED)), 2);
-    push(m, later, 3);
-    push(m, neighbour, 4); /* waits for the adapter's, too, and nobody for it */
-    merge_flush(m, &disk, NULL);
-    cr_assert_str_eq(leaves(m, 5), "unit-attention 627 2:SDEV_UA|unit-attention 627 2:SDEV_UA|"
-                                   "unit-attention 627 2:SDEV_UA");
-    cr_assert_eq(merge_count(m).events, 3);
-    merge_finish(m);
-    leaves(m, 6);
-    cr_assert_eq(merge_count(m).events, 5);
-    merge_free(m);
-}
-
-Test(merge, a_flush_of_some_codes_tells_them_and_what_is_before_them)
-{
-    struct merge *m = with(0, 2, TRACE, UEVENT);
-    struct observation capacity = seen(UEVENT, CODE(CAPACITY_CHANGED), disk, "RESIZE");
-
-    push(m, capacity, 0);
-    merge_flush(m, &disk, removals);
-    cr_assert_str_eq(leaves(m, 0), "", "nothing went");
-    push(m, seen(UEVENT, CODE(DEVICE_REMOVED), disk, "uevent"), 1);
-    push(m, seen(UEVENT, CODE(DEVICE_ADDED), disk, "uevent"), 2);
-    push(m, attention(CODE(ALUA_STATE_CHANGED)), 3);
-    cr_assert_str_eq(leaves(m, 3), "", "all wait for the first");
-    merge_flush(m, &disk, removals);
-    cr_assert_str_eq(leaves(m, 3), "capacity 617 2:RESIZE|device-removed 402 2:uevent|device-added 401 2:uevent",
-                     "and nobody waits for what was told");
-    merge_free(m);
-}
-
-Test(merge, what_is_no_event_yet_is_not_told_by_a_flush_nor_in_its_way)
-{
-    struct merge *m = with(0, 2, TRACE, UEVENT);
-    struct observation state = seen(TRACE, 0, disk, "state");
-
-    push(m, state, 0);
-    push(m, attention(CODE(ALUA_STATE_CHANGED)), 1);
-    merge_flush(m, &disk, NULL);
-    cr_assert_str_eq(leaves(m, 1), "unit-attention 627 2:SDEV_UA");
-    push(m, seen(UEVENT, CODE(DEVICE_REMOVED), disk, "uevent"), 2);
-    cr_assert_str_eq(leaves(m, 2), "device-removed 402 2:uevent+state");
-    merge_free(m);
-}
-
-Test(merge, a_flush_without_memory_tells_all_the_same)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        struct merge *m = with(0, 2, TRACE, UEVENT);
-        struct merged *e;
-
-        push(m, attention(CODE(ALUA_STATE_CHANGED)), 0);
-        merge_flush(m, &disk, NULL);
-        failing_alloc_after(i);
-        e = merge_next(m, 0);
-        failing_alloc_stop();
-        cr_assert_not_null(e);
-        cr_assert_eq(e->kind, MERGE_EVENT);
-        merged_free(e);
-        cr_assert_null(merge_next(m, 0));
-        merge_free(m);
-    }
-}
-
 Test(merge, without_memory_nothing_was_taken_and_nothing_is_lost)
 {
     struct merge *m = with(0, 2, TRACE, UEVENT);
@@ -721,8 +605,6 @@ Test(merge, whatever_comes_each_observation_leaves_once_and_no_two_places_meet)
             }
             if (next_random(&random) % 50 == 0)
                 merge_set_armed(m, TRACE, next_random(&random) % 2);
-            if (seed % 2 && next_random(&random) % 20 == 0)
-                merge_flush(m, next_random(&random) % 2 ? &disk : &adapter, next_random(&random) % 2 ? removals : NULL);
             while ((e = merge_next(m, ms * MS))) {
                 uint32_t place = e->lead.native.subcode;
 
@@ -741,7 +623,7 @@ Test(merge, whatever_comes_each_observation_leaves_once_and_no_two_places_meet)
             cr_assert_leq(merge_count(m).open, seed % 3 == 0 ? 5u : (unsigned)MERGE_MAX_OPEN);
             ms += next_random(&random) % 40;
         }
-        cr_assert_eq(left + merge_count(m).after_told, N, "seed %u", seed);
+        cr_assert_eq(left, N, "seed %u", seed);
         cr_assert_eq(merge_count(m).observations, N);
         cr_assert_eq(merge_count(m).open_bytes, 0);
         free(gone);

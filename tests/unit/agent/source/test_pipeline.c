@@ -26,7 +26,6 @@ static struct pipeline *pipeline;
 static uint64_t conditions;
 static Sensebus__V1__Event *newest;
 static bool stopped, told;
-static void (*on_told)(void);
 
 static void on_record(void *data, const struct record *r)
 {
@@ -52,8 +51,6 @@ static void on_record(void *data, const struct record *r)
         sensebus__v1__event__free_unpacked(newest, NULL);
     newest = sensebus__v1__event__unpack(NULL, len, found);
     cr_assert_not_null(newest);
-    if (on_told)
-        on_told();
     free(bytes);
     free(event.bytes);
 }
@@ -209,73 +206,4 @@ Test(pipeline_window, and_no_longer, .init = setup_short_window)
     push_what_waits_for_a_uevent();
     test_loop_until(&loop, &told);
     cr_assert_eq(conditions, 1);
-}
-
-static uint32_t codes[16];
-static size_t n_codes;
-
-static void note_code(void)
-{
-    codes[n_codes++ % 16] = newest->code;
-}
-
-static void push_uevent(uint32_t code, const char *name)
-{
-    struct observation o = {.source = SENSEBUS__V1__SOURCE__SOURCE_UEVENT,
-                            .code = code,
-                            .place = {3, 0, 0, 0},
-                            .wall_ns = 2,
-                            .boot_ns = 2,
-                            .native = {.name = name}};
-
-    cr_assert_eq(pipeline_push(pipeline, &o), 0);
-}
-
-static void setup_notes(void)
-{
-    on_told = note_code;
-    setup_long_window();
-}
-
-Test(pipeline_window, what_was_seen_before_a_report_is_told_before_it, .init = setup_notes)
-{
-    const struct observation_place place = {3, 0, 0, 0};
-    const struct record reset = {.code = CODE(LUN_RESET),
-                                 .source = SENSEBUS__V1__SOURCE__SOURCE_AGENT,
-                                 .place = {.adapter = "host3", .controller = 3, .target = 0, .lun = 0},
-                                 .origin_session = "s1"};
-
-    push_what_waits_for_a_uevent();
-    cr_assert_eq(n_codes, 0);
-    pipeline_report(pipeline, &place, &reset);
-    cr_assert_eq(n_codes, 2);
-    cr_assert_eq(codes[0], CODE(MODE_PARAMETERS_CHANGED));
-    cr_assert_eq(codes[1], CODE(LUN_RESET));
-    push_uevent(CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA");
-    stop();
-    cr_assert_eq(n_codes, 2, "the uevent of what was told");
-}
-
-Test(pipeline_window, what_went_is_told_when_its_place_is_settled_and_not_what_waits_for_other_hooks,
-     .init = setup_notes)
-{
-    const struct observation_place place = {3, 0, 0, 0};
-
-    push_what_waits_for_a_uevent();
-    pipeline_settle(pipeline, &place);
-    cr_assert_eq(n_codes, 0);
-    push_uevent(CODE(DEVICE_REMOVED), "uevent");
-    push_uevent(CODE(DEVICE_ADDED), "uevent");
-    cr_assert_eq(n_codes, 0, "they wait for what was before them");
-    pipeline_settle(pipeline, &place);
-    cr_assert_eq(n_codes, 3);
-    cr_assert_eq(codes[1], CODE(DEVICE_REMOVED));
-    cr_assert_eq(codes[2], CODE(DEVICE_ADDED));
-    push_uevent(CODE(DEVICE_REMOVED), "uevent");
-    push_uevent(CODE(DEVICE_REMOVED), "uevent");
-    cr_assert_eq(n_codes, 3, "storm control holds them");
-    pipeline_settle(pipeline, &place);
-    cr_assert_gt(n_codes, 3);
-    cr_assert_eq(newest->code, CODE(DEVICE_REMOVED));
-    pipeline_settle(pipeline, &place);
 }

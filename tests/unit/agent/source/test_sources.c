@@ -329,7 +329,7 @@ Test(sources, what_a_caller_asked_for_is_told_at_once_behind_what_was_before_it)
     say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 4);
     say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 5);
     say(&uevent, UEVENT, CODE(MODE_PARAMETERS_CHANGED), "SDEV_UA", 5);
-    sources_report(sources, &(struct observation_place){3, 0, 1, 4}, &reset);
+    sources_report(sources, &reset);
     for (size_t i = 0; i < n_kept; i++)
         n_before += kept[i].lun == 4 && kept[i].code == CODE(MODE_PARAMETERS_CHANGED);
     cr_assert_eq(n_before, 2, "the first, and what was held of that unit");

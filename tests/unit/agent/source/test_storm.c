@@ -268,21 +268,6 @@ Test(storm, what_a_caller_asked_for_and_service_events_are_never_held)
     storm_free(s);
 }
 
-Test(storm, what_a_place_holds_is_told_on_demand_and_goes_on_being_known)
-{
-    struct storm *s = storm_of((struct storm_options){0});
-    struct record unit = said(1, CODE(LINK_ERROR), "a", 0), adapter = said(-1, CODE(LINK_ERROR), "a", 0);
-
-    adapter.place.target = -1;
-    take(s, unit, 0), take(s, said(2, CODE(LINK_ERROR), "a", 0), 0), take(s, adapter, 0);
-    take(s, said(1, CODE(LINK_ERROR), "a", 1), 1), take(s, said(2, CODE(LINK_ERROR), "a", 1), 1);
-    cr_assert_eq(take(s, adapter, 1), STORM_HELD);
-    storm_flush(s, &unit, 2 * MS);
-    cr_assert_str_eq(comes(s, 2), "a lun 1 x1 1..1|a lun -1 x1 0..0");
-    cr_assert_eq(take(s, unit, 3), STORM_HELD, "no news");
-    storm_free(s);
-}
-
 Test(storm, what_a_reporter_found_itself_is_never_held_and_begins_anew_what_it_is_about)
 {
     struct storm *s = storm_of((struct storm_options){0});
