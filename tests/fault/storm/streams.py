@@ -17,11 +17,12 @@ BREAKS = ("UNAVAILABLE", "CANCELLED")
 class Stream:
     """What is known of one stream while the history goes by."""
 
-    def __init__(self, fact, newest):
+    def __init__(self, fact, newest, trimmed):
         self.request = fact["req"]
         self.asked = self.request.get("filter") or {}
         self.time = fact["t"]
         self.newest_before = newest  # epoch → newest record that anybody had when it was asked for
+        self.trimmed_before = trimmed  # epoch → newest record that anybody had been told to be trimmed
         self.epoch = None
         self.place = None
         self.first = True            # nothing yet but Opened
@@ -64,6 +65,7 @@ class Judge:
         self.keeps = None  # no life of the broker so far was to keep less
         self.subscribers = collections.defaultdict(Subscriber)
         self.newest = collections.Counter()  # epoch → newest record that anybody has seen so far
+        self.trimmed = collections.Counter()  # epoch → newest record that anybody was told so far to be trimmed
         self.folds = collections.defaultdict(Fold)
         self.counts = collections.Counter()
         for fact in history:
@@ -85,7 +87,7 @@ class Judge:
         self._complain(what, f"{self.name}: {detail}")
 
     def _open(self, fact):
-        stream, before = Stream(fact, dict(self.newest)), self.subscriber.opened_stream
+        stream, before = Stream(fact, dict(self.newest), dict(self.trimmed)), self.subscriber.opened_stream
         start = stream.request["start"]
         if start[0] == "position" and before and before.epoch == start[1] and before.place < start[2]:
             self.complain("the subscriber left something out", f"asks for {start[2]}, it was at {before.place}")
@@ -124,6 +126,9 @@ class Judge:
         before = stream.newest_before.get(stream.epoch, 0)
         if fact["newest"] < before:
             self.complain("the log went back", f"its newest is {fact['newest']}, {before} was delivered before")
+        trimmed = stream.trimmed_before.get(stream.epoch, 0)
+        if fact["oldest"] < trimmed:
+            self.complain("told as trimmed, and is there", f"through {trimmed}, and later only through {fact['oldest']}")
         if log.final is not None and fact["newest"] > log.final:
             self.complain("delivered and not kept", f"newest {fact['newest']}, the log ends at {log.final}")
         if not fact["oldest"] <= fact["at"] <= fact["newest"]:
@@ -302,6 +307,7 @@ class Judge:
         elif fact["stage"] == STAGE_RETENTION:
             # All records count, matching or not, and that is said.
             right = fact["count"] == fact["to"] - fact["from"] and fact["least"] == bool(stream.asked)
+            self.trimmed[stream.epoch] = max(self.trimmed[stream.epoch], fact["to"])
             if log.final is not None:
                 self._judge_trimmed(fact["to"], log.final)
             if bits & ~fact["bits"]:

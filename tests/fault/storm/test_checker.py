@@ -113,17 +113,6 @@ def good_history():
     missed = range(26, 41, 2)
     t.gap("live", 1, 25, 40, len(missed), False, bits_of(missed), 5 + 1)
     t.events("live", 1, *range(42, N + 1, 2))
-    # one that comes back too late
-    t.stream("late", 1, ["oldest"])
-    t.events("late", 1, 1, 2, 3)
-    t.end("late", 1, "CANCELLED")
-    t.stream("late", 2, ["position", E, 3])
-    t.facts.pop()
-    t.end("late", 2, "OUT_OF_RANGE", f"position {E:016x}:3 is older than the oldest record kept; the log {E:016x} holds "
-                                     "records 31..60 (oldest..newest)")
-    t.stream("late", 3, ["position", E, 3], at=30, oldest=30, resume_at_oldest=True)
-    t.gap("late", 3, 3, 30, 27, False, 15, 5)
-    t.events("late", 3, *range(31, N + 1))
     # a cursor
     t.stream("cursor", 1, ["cursor", "c"])
     t.events("cursor", 1, *range(1, 31))
@@ -150,6 +139,17 @@ def good_history():
     t.end("slow", 2, "OK")
     t.stream("slow", 3, ["last", 5], at=51, filter=OF_A)
     t.events("slow", 3, *range(52, N + 1, 2))
+    # one that comes back too late
+    t.stream("late", 1, ["oldest"])
+    t.events("late", 1, 1, 2, 3)
+    t.end("late", 1, "CANCELLED")
+    t.stream("late", 2, ["position", E, 3])
+    t.facts.pop()
+    t.end("late", 2, "OUT_OF_RANGE", f"position {E:016x}:3 is older than the oldest record kept; the log {E:016x} holds "
+                                     "records 31..60 (oldest..newest)")
+    t.stream("late", 3, ["position", E, 3], at=30, oldest=30, resume_at_oldest=True)
+    t.gap("late", 3, 3, 30, 27, False, 15, 5)
+    t.events("late", 3, *range(31, N + 1))
     t.tell("rest", E=E, newest=N, subscribers=["auditor", "all", "host", "live", "late", "cursor", "snapshot", "slow"])
     return t.facts
 
@@ -201,6 +201,13 @@ class Spoiler:
         self.facts.insert(self.facts.index(fact), {"k": kind, "t": fact["t"], **members})
 
 
+def open_after_gap(spoiler, oldest):
+    """Somebody opens at last, and hears that no more than this is trimmed."""
+    rest = spoiler.one("rest")
+    spoiler.before(rest, "open", s="again", i=1, req={"policy": "LAG", "mark": 0, "start": ["oldest"]})
+    spoiler.before(rest, "opened", s="again", i=1, E=E, at=oldest, oldest=oldest, newest=N)
+
+
 def checker_member(name):
     from history import RECORD
     return RECORD.index(name)
@@ -238,7 +245,7 @@ def snapshot_behind_unknown(s, lacks, has=None):
     newest = [q for q in [has, *range(51, N + 1)] if q not in (None, lacks)]
     rest = s.one("rest")
     s.before(rest, "open", s="late snapshot", i=1, req={"policy": "LAG", "mark": 0, "start": ["snapshot"]})
-    s.before(rest, "opened", s="late snapshot", i=1, E=E, at=N, oldest=30, newest=N)
+    s.before(rest, "opened", s="late snapshot", i=1, E=E, at=N, oldest=UNKNOWN[-1], newest=N)
     s.before(rest, "snap", s="late snapshot", i=1, E=E, at=N)
     s.before(rest, "ev", s="late snapshot", i=1, x=[x for q in newest for x in (q, 1000 + q)])
     s.before(rest, "synced", s="late snapshot", i=1, E=E, at=N)
@@ -362,6 +369,7 @@ MUTATIONS_UNKNOWN = {
     "the auditor is told too much": (lambda s: s.one("gap", "auditor").update(to=54), "twice"),
     "the auditor is told a wrong number": (lambda s: s.one("gap", "auditor").update(count=5), "wrong count"),
     "the auditor is skipped": (lambda s: s.one("gap", "auditor").update(stage=6), "nobody asked"),
+    "the auditor is told that what is there was trimmed": (lambda s: open_after_gap(s, UNKNOWN[-1] - 1), "and is there"),
     "the auditor's records were trimmed too early": (lambda s: s.one("life").update(keeps=9), "trimmed too early"),
     "more is acknowledged than can be there": (lambda s: [s.one("made", a="a")["x"].append([n, 4, False])
                                                           for n in range(31, 38)] + [s.one("ack", a="a", nth=1).update(n=37)],
@@ -476,9 +484,9 @@ def test_another_epoch_is_told():
     t.facts.pop()
     t.end("all", 3, "OUT_OF_RANGE", f"position {OTHER:016x}:500 is of another log; the log {E:016x} holds records 1..60 "
                                     "(oldest..newest)")
-    t.stream("all", 4, ["position", OTHER, 500], resume_at_oldest=True)
-    t.gap("all", 4, 500, 0, 0, True, 0, 5, epoch=OTHER)
-    t.events("all", 4, *range(1, N + 1))
+    t.stream("all", 4, ["position", OTHER, 500], at=30, oldest=30, resume_at_oldest=True)
+    t.gap("all", 4, 500, 30, 0, True, 0, 5, epoch=OTHER)
+    t.events("all", 4, *range(31, N + 1))
     t.facts.append(rest)
     verdict = checker.judge(t.facts)
     check(not verdict.violations, verdict.text())
