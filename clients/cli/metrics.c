@@ -2,6 +2,7 @@
 /* metrics: what the broker counts, in the text format of Prometheus (exposition format 0.0.4). The samples of a family
  * stand together, so all pages of a list are there before the first is printed. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,15 +41,15 @@ static void family(struct metrics *m, const char *name, const char *type, const 
     writer_format(m->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* A label's value: backslash, quote and line feed are escaped, as the format asks; other control characters, which it
- * lets pass, do not reach a terminal. */
+/* A label's value: backslash, quote and line feed are escaped, as the format asks. Other control characters, which it
+ * lets pass, do not reach a terminal: "\\x1b" in the output, which is \x1b to who reads it. */
 static void label_value(struct metrics *m, const char *text)
 {
     for (; *text; text++) {
         if (*text == '\n')
             writer_put(m->out, "\\n");
         else if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            writer_put(m->out, "?");
+            writer_format(m->out, "\\\\x%02x", (unsigned char)*text);
         else
             writer_format(m->out, "%s%c", *text == '\\' || *text == '"' ? "\\" : "", *text);
     }
@@ -203,17 +204,42 @@ static void agent_commands(struct metrics *m, const char *name, const Sensebus__
     }
 }
 
-static void agent_sources(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
+/* A source is told once, whatever the agent says: the format has no two samples of the same labels. */
+static bool is_repeated(const Sensebus__V1__Agent *a, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (a->sources[i]->source == a->sources[at]->source &&
+            strcmp(a->sources[i]->instance, a->sources[at]->instance) == 0)
+            return true;
+    return false;
+}
+
+static void source_samples(struct metrics *m, const char *name, const Sensebus__V1__Agent *a,
+                           Sensebus__V1__SourceState state)
 {
     for (size_t i = 0; i < a->n_sources; i++) {
         const Sensebus__V1__SourceCoverage *s = a->sources[i];
         const char *word = names_word(NAMES_SOURCE, s->source);
+        char digits[16];
+        if (is_repeated(a, i))
+            continue;
+        snprintf(digits, sizeof digits, "%d", (int)s->source); /* of a newer agent */
         of_agent(m, name, a);
-        label(m, false, "source", word ? word : "unknown");
+        label(m, false, "source", word ? word : digits);
         label(m, false, "instance", s->instance);
         writer_put(m->out, "}");
-        number(m, s->state == SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+        number(m, s->state == state);
     }
+}
+
+static void agent_armed(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
+{
+    source_samples(m, name, a, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_ARMED);
+}
+
+static void agent_degraded(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
+{
+    source_samples(m, name, a, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED);
 }
 
 static void put_agents(struct metrics *m)
@@ -231,7 +257,8 @@ static void put_agents(struct metrics *m)
         {"sensebus_agent_events_refused_total", "counter", "That broke the contract.", agent_refused},
         {"sensebus_agent_events_dropped_total", "counter", "Lost at the agent, its spool was full.", agent_dropped},
         {"sensebus_agent_commands_total", "counter", "That it sent to targets, by itself or asked.", agent_commands},
-        {"sensebus_source_armed", "gauge", "1: this source of the agent sees all that it can.", agent_sources},
+        {"sensebus_source_armed", "gauge", "1: this source of the agent sees all that it can.", agent_armed},
+        {"sensebus_source_degraded", "gauge", "1: it sees less than it should; neither: it is off.", agent_degraded},
     };
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         each_agent(m, families[i].name, families[i].type, families[i].help, families[i].samples);

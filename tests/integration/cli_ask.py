@@ -124,7 +124,8 @@ def test_metrics_are_in_the_format_of_prometheus():
                                 ("agent_events_dropped_total", 2)):
                 check_equal(samples[f'sensebus_{name}{{host="db-07"}}'], value, name)
             check_equal(samples['sensebus_source_armed{host="db-07",source="iscsi",instance="a"}'], 1)
-            check_equal(samples['sensebus_source_armed{host="db-07",source="iscsi",instance="b\\"\\\\\\n?"}'], 0)
+            check_equal(samples['sensebus_source_armed{host="db-07",source="iscsi",instance="b\\"\\\\\\n\\\\x1b"}'], 0)
+            check_equal(samples['sensebus_source_degraded{host="db-07",source="iscsi",instance="a"}'], 0)
             check_equal(samples["sensebus_events_ingested_total"], 5)
             check_equal(samples["sensebus_store_records"], samples["sensebus_store_newest_sequence"])
             check_equal(samples["sensebus_broker_accepting"], 1)
