@@ -178,6 +178,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until it is answered */
     rc = uv_loop_init(&process.loop);
     if (rc) {
         fprintf(stderr, "sensebus-broker: %s\n", uv_strerror(rc));

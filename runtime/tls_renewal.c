@@ -132,5 +132,6 @@ void tls_renewal_close(struct tls_renewal *r)
 {
     tls_renewal_stop(r);
     uv_close((uv_handle_t *)&r->hangup, NULL);
+    signal(SIGHUP, SIG_IGN); /* which libuv has just made deadly again */
     uv_close((uv_handle_t *)&r->look, NULL);
 }

@@ -4,8 +4,8 @@
  * own certificate is valid is watched from the start (runtime/tls_expiry.h). The service manager is told of a reload's
  * begin and end.
  *
- * Between init and close SIGHUP does not end the process: it is answered between start and stop, and else ignored. All
- * on the loop's thread. */
+ * From init on SIGHUP does not end the process: it is answered between start and stop, and else ignored, also after
+ * close. All on the loop's thread. */
 #pragma once
 
 #include <stdbool.h>
