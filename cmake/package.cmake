@@ -18,10 +18,10 @@ configure_file(${package_folder}/changelog.in ${package_out}/changelog @ONLY)
 
 # Debian policy 12.7, 12.1: changelogs and manual pages are compressed, without name and time of the original.
 function(package_gzip component source destination)
+  cmake_path(GET destination PARENT_PATH folder)
+  install(DIRECTORY DESTINATION ${folder} COMPONENT ${component} EXCLUDE_FROM_ALL) # with the modes below, whatever the umask
   install(CODE "
     set(file \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${destination}.gz\")
-    cmake_path(GET file PARENT_PATH folder)
-    file(MAKE_DIRECTORY \"\${folder}\")
     execute_process(COMMAND gzip -9nc \"${source}\" OUTPUT_FILE \"\${file}\" COMMAND_ERROR_IS_FATAL ANY)
     file(CHMOD \"\${file}\" PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)"
     COMPONENT ${component} EXCLUDE_FROM_ALL)
