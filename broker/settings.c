@@ -20,8 +20,8 @@ static const char usage[] = "usage: sensebus-broker [OPTION]...\n"
                             "Keeps the log of SCSI events: takes them in from agents, and streams them to\n"
                             "subscribers over gRPC.\n"
                             "\n"
-                            "Exit codes: 0 stopped in order, 1 cannot start, 2 usage: options, configuration or\n"
-                            "files for TLS are wrong.";
+                            "Exit codes: 0 stopped in order, 1 cannot start (files for TLS as well), 2 usage:\n"
+                            "options or configuration are wrong.";
 
 static const struct settings defaults = {
     .data = DEFAULT_DATA,
