@@ -54,7 +54,7 @@ def hanging():
             target.wait(lambda: all(polled_after_capacity(target, lun) for lun in target.units), "all units polled")
             agent.hang()
             agent.wait_hanging(N_LOOKS)
-            resets = [stream.send(reset=A.Reset(session_id=s.session_id, lun_reset=True))
+            resets = [stream.send(deadline_ms=600_000, reset=A.Reset(session_id=s.session_id, lun_reset=True))
                       for s in sessions]
             agent.wait_hanging(N_LOOKS + N_RESETS)
             yield broker, agent, stream, subscription, target, resets
