@@ -239,7 +239,8 @@ class Follower(threading.Thread):
             try:
                 self._stream()
             except grpc.RpcError as error:
-                if error.code() not in self.endings:
+                # gRPC's core says "Stream removed" of a call whose connection went before it was told why.
+                if error.code() not in self.endings and error.details() != "Stream removed":
                     self.faults.append(f"{error.code()}: {error.details()}")
                     return
 

@@ -74,7 +74,8 @@ static int open_store(const char *where, size_t map_bytes)
     return rc;
 }
 
-/* One transaction of random puts and deletes; now and then it is taken back. */
+/* One transaction of random puts and deletes; now and then it is taken back. Near its limit a store finds out as late
+ * as at the commit that there is no room for its own list of free pages: then nothing of it is stored. */
 static void churn_once(unsigned n_changes, size_t max_value)
 {
     static uint8_t value[65536];
@@ -97,10 +98,12 @@ static void churn_once(unsigned n_changes, size_t max_value)
         if (rc == UV_ENOENT)
             rc = 0;
     }
-    if (rc != 0 || chance_below64(&chance, 10) == 0)
+    if (rc != 0 || chance_below64(&chance, 10) == 0) {
         store_abort(&t);
-    else
-        cr_assert_eq(store_commit(&t), 0);
+        return;
+    }
+    rc = store_commit(&t);
+    cr_assert(rc == 0 || rc == UV_ENOSPC, "%s", uv_strerror(rc));
 }
 
 static void fail_on_damage(void *data, const struct store_image_damage *d)
