@@ -9,6 +9,7 @@
 #include "clients/cli/broker.h"
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/output/answer.h"
 #include "clients/cli/query/names.h"
 #include "proto/message.h"
 #include "sensebus/v1/admin.pb-c.h"
@@ -73,6 +74,14 @@ static void number(struct metrics *m, uint64_t value)
     writer_format(m->out, " %" PRIu64 "\n", value);
 }
 
+/* The uint64_t at `offset` of a message. */
+static uint64_t number_at(const void *message, size_t offset)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)message + offset, sizeof value);
+    return value;
+}
+
 /* A family of one sample without labels. */
 static void alone(struct metrics *m, const char *name, const char *help, uint64_t value)
 {
@@ -120,18 +129,6 @@ static void put_broker(struct metrics *m)
 
 /* ------------------------------------------------------------------------------------------------ agents */
 
-typedef void (*agent_samples)(struct metrics *m, const char *name, const Sensebus__V1__Agent *a);
-
-static void each_agent(struct metrics *m, const char *name, const char *type, const char *help, agent_samples samples)
-{
-    family(m, name, type, help);
-    for (size_t p = 0; p < m->agents.n; p++) {
-        const Sensebus__V1__ListAgentsResponse *page = (const Sensebus__V1__ListAgentsResponse *)m->agents.all[p];
-        for (size_t i = 0; i < page->n_agents; i++)
-            samples(m, name, page->agents[i]);
-    }
-}
-
 static void of_agent(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
 {
     writer_put(m->out, name);
@@ -172,26 +169,6 @@ static void agent_last_event(struct metrics *m, const char *name, const Sensebus
 {
     if (a->last_event_unix_ns)
         agent_time(m, name, a, a->last_event_unix_ns);
-}
-
-static void agent_devices(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
-{
-    agent_number(m, name, a, a->n_devices);
-}
-
-static void agent_events(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
-{
-    agent_number(m, name, a, a->n_events);
-}
-
-static void agent_refused(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
-{
-    agent_number(m, name, a, a->n_refused);
-}
-
-static void agent_dropped(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
-{
-    agent_number(m, name, a, a->n_dropped);
 }
 
 static void agent_commands(struct metrics *m, const char *name, const Sensebus__V1__Agent *a)
@@ -242,40 +219,59 @@ static void agent_degraded(struct metrics *m, const char *name, const Sensebus__
     source_samples(m, name, a, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_DEGRADED);
 }
 
+struct agent_family {
+    const char *name, *type, *help;
+    void (*samples)(struct metrics *m, const char *name, const Sensebus__V1__Agent *a); /* NULL: the number itself */
+    size_t offset;                                                                      /* of it in the agent */
+};
+
+static void put_family(struct metrics *m, const struct agent_family *f)
+{
+    family(m, f->name, f->type, f->help);
+    for (size_t p = 0; p < m->agents.n; p++) {
+        const Sensebus__V1__ListAgentsResponse *page = (const Sensebus__V1__ListAgentsResponse *)m->agents.all[p];
+        for (size_t i = 0; i < page->n_agents; i++) {
+            const Sensebus__V1__Agent *a = page->agents[i];
+            if (f->samples)
+                f->samples(m, f->name, a);
+            else
+                agent_number(m, f->name, a, number_at(a, f->offset));
+        }
+    }
+}
+
 static void put_agents(struct metrics *m)
 {
-    static const struct {
-        const char *name, *type, *help;
-        agent_samples samples;
-    } families[] = {
-        {"sensebus_agent_connected", "gauge", "1: its stream is open.", agent_connected},
-        {"sensebus_agent_since_timestamp_seconds", "gauge", "Since when it is so.", agent_since},
-        {"sensebus_agent_backlog_events", "gauge", "That the agent has and the log has not.", agent_backlog},
-        {"sensebus_agent_last_event_timestamp_seconds", "gauge", "Of its newest event.", agent_last_event},
-        {"sensebus_agent_devices", "gauge", "That it watches.", agent_devices},
-        {"sensebus_agent_events_total", "counter", "Taken since the broker started.", agent_events},
-        {"sensebus_agent_events_refused_total", "counter", "That broke the contract.", agent_refused},
-        {"sensebus_agent_events_dropped_total", "counter", "Lost at the agent, its spool was full.", agent_dropped},
-        {"sensebus_agent_commands_total", "counter", "That it sent to targets, by itself or asked.", agent_commands},
-        {"sensebus_source_armed", "gauge", "1: this source of the agent sees all that it can.", agent_armed},
-        {"sensebus_source_degraded", "gauge", "1: it sees less than it should; neither: it is off.", agent_degraded},
+    static const struct agent_family families[] = {
+        {"sensebus_agent_connected", "gauge", "1: its stream is open.", agent_connected, 0},
+        {"sensebus_agent_since_timestamp_seconds", "gauge", "Since when it is so.", agent_since, 0},
+        {"sensebus_agent_backlog_events", "gauge", "That the agent has and the log has not.", agent_backlog, 0},
+        {"sensebus_agent_last_event_timestamp_seconds", "gauge", "Of its newest event.", agent_last_event, 0},
+        {"sensebus_agent_devices", "gauge", "That it watches.", NULL, offsetof(Sensebus__V1__Agent, n_devices)},
+        {"sensebus_agent_events_total", "counter", "Taken since the broker started.", NULL,
+         offsetof(Sensebus__V1__Agent, n_events)},
+        {"sensebus_agent_events_refused_total", "counter", "That broke the contract.", NULL,
+         offsetof(Sensebus__V1__Agent, n_refused)},
+        {"sensebus_agent_events_dropped_total", "counter", "Lost at the agent, its spool was full.", NULL,
+         offsetof(Sensebus__V1__Agent, n_dropped)},
+        {"sensebus_agent_commands_total", "counter", "That it sent to targets, by itself or asked.", agent_commands, 0},
+        {"sensebus_source_armed", "gauge", "1: this source of the agent sees all that it can.", agent_armed, 0},
+        {"sensebus_source_degraded", "gauge", "1: it sees less than it should; neither: it is off.", agent_degraded, 0},
     };
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        each_agent(m, families[i].name, families[i].type, families[i].help, families[i].samples);
+        put_family(m, &families[i]);
 }
 
 /* ------------------------------------------------------------------------------------------------ subscriptions */
 
 static void put_subscription(struct metrics *m, const char *name, size_t offset, const Sensebus__V1__Subscription *s)
 {
-    uint64_t value;
-    memcpy(&value, (const char *)s + offset, sizeof value);
     writer_put(m->out, name);
     label(m, true, "id", s->id);
     label(m, false, "peer", s->peer);
     label(m, false, "cursor", s->cursor);
     writer_put(m->out, "}");
-    number(m, value);
+    number(m, number_at(s, offset));
 }
 
 /* `offset`: of a uint64_t in each subscription. */
@@ -369,16 +365,11 @@ static int ask(struct broker *b, struct metrics *m)
     return code;
 }
 
-static int print(struct cli *cli, struct metrics *m)
+static void print(struct metrics *m)
 {
     put_broker(m);
     put_agents(m);
     put_subscriptions(m);
-    int rc = writer_flush(m->out);
-    if (rc == 0 || rc == UV_EPIPE)
-        return EXIT_OK;
-    cli_error(cli, "cannot write the output: %s", uv_strerror(rc));
-    return EXIT_FAILED;
 }
 
 int metrics_run(struct cli *cli, int argc, char **argv)
@@ -398,9 +389,9 @@ int metrics_run(struct cli *cli, int argc, char **argv)
         code = ask(&broker, &metrics);
     broker_close(&broker);
     if (code == EXIT_OK)
-        code = print(cli, &metrics);
+        print(&metrics);
     message_free(metrics.broker);
     pages_free(&metrics.agents);
     pages_free(&metrics.subscriptions);
-    return code;
+    return answer_end(cli, code);
 }
