@@ -572,7 +572,8 @@ int main(int argc, char **argv)
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* until it is answered */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not become longer is a full disk */
+    signal(SIGHUP, SIG_IGN);  /* until it is answered */
     if (pool_size() < 0) {
         fprintf(stderr, "sensebus-agent: out of memory\n");
         return 1;

@@ -178,7 +178,8 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* until it is answered */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not become longer is a full disk */
+    signal(SIGHUP, SIG_IGN);  /* until it is answered */
     rc = uv_loop_init(&process.loop);
     if (rc) {
         fprintf(stderr, "sensebus-broker: %s\n", uv_strerror(rc));

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include "runtime/store_image.h"
 
 #define MAX_READERS     512
+#define FULL_BYTES      (2ull * 1024 * 1024)      /* less is left: a write that was cut short was so for want of room */
 #define LOCK_FILE_BYTES ((MAX_READERS + 64) * 64) /* an entry takes 64 */
 
 struct store_table_name {
@@ -58,10 +60,23 @@ static int translate(int rc)
     return rc > 0 ? -rc : UV_EIO; /* the rest of LMDB's own: damaged, or of another version */
 }
 
+/* May the file not become much longer (setrlimit(2))? */
+static bool is_at_limit(const struct store *s)
+{
+    struct rlimit limit;
+    struct stat file;
+    char *path = store_files_path(s->path, "data.mdb");
+    bool is = path && getrlimit(RLIMIT_FSIZE, &limit) == 0 && stat(path, &file) == 0 &&
+              (uint64_t)file.st_size + FULL_BYTES > limit.rlim_cur;
+    free(path);
+    return is;
+}
+
+/* What was written of a transaction that was cut short counts as used, and LMDB writes up to a MiB at once. */
 static bool disk_is_full(const struct store *s)
 {
     struct statvfs fs;
-    return statvfs(s->path, &fs) == 0 && fs.f_bavail < 16;
+    return is_at_limit(s) || (statvfs(s->path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < FULL_BYTES);
 }
 
 /* LMDB reports a write that was cut short as EIO: on a full disk that means "full". */
@@ -340,18 +355,23 @@ static uint64_t stat_bytes(const MDB_stat *stat)
     return (uint64_t)stat->ms_psize * (stat->ms_branch_pages + stat->ms_leaf_pages + stat->ms_overflow_pages);
 }
 
-/* Pages of the tables, the list of tables (1), the list of free pages (0), and the two meta pages. */
+/* Pages of the tables, the list of tables (1), the list of free pages (0), and the two meta pages. These are counts in
+ * the file, and may be damaged: there are no more than all that were ever used. */
 static int used_bytes(struct store *s, MDB_txn *txn, uint64_t *out_bytes)
 {
     MDB_stat stat = {0};
+    MDB_envinfo info;
     uint64_t bytes = 0;
+    mdb_env_info(s->env, &info);
     for (MDB_dbi dbi = 0; dbi < 2 + s->n_tables; dbi++) {
         int rc = mdb_stat(txn, dbi, &stat);
         if (rc != 0)
             return translate(rc);
         bytes += stat_bytes(&stat);
     }
-    *out_bytes = bytes + 2ull * stat.ms_psize;
+    bytes += 2ull * stat.ms_psize;
+    uint64_t all_bytes = (info.me_last_pgno + 1ull) * stat.ms_psize;
+    *out_bytes = bytes < all_bytes ? bytes : all_bytes;
     return 0;
 }
 

@@ -301,6 +301,24 @@ def test_a_full_disk_recovers_and_nothing_is_lost():
             agent.detach()
 
 
+def test_a_limit_of_file_size_is_a_full_disk():
+    import resource
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish_range(1, 100)
+        agent.wait_acked(100)
+        pid = broker.process.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 15, hard))
+        total = 10000
+        agent.publish_range(101, total, summary="f" * 200)
+        wait_until(lambda: not broker.info().accepting, "the limit to be reached")
+        check("no space" in broker.info().not_accepting_reason, broker.info().not_accepting_reason)
+        check(agent.acked() < total)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+        agent.wait_acked(total)
+        check_equal([e.origin.source_sequence for e in broker.read_all()[1:]], list(range(1, total + 1)))
+
+
 def test_a_damaged_range_is_a_gap_and_the_rest_is_readable():
     with Broker() as broker:
         with FakeAgent(broker) as agent:

@@ -419,6 +419,24 @@ Test(store, a_file_that_lacks_only_unused_pages_is_sound)
     cr_assert_eq(put_number(8, 20000, 0), 0);
 }
 
+/* Counts of pages that are damaged: the store is not full because they say so. */
+Test(store, a_damaged_count_does_not_fill_it)
+{
+    enum { PAGE = 4096, LEAF_PAGES = 16 + 24 + 48 + 16 + 5 }; /* of the list of tables: a high byte */
+    uint64_t used, limit;
+    cr_assert_eq(put_number(1, 20000, 0), 0);
+    store_close(&s);
+    int fd = open(file("data.mdb"), O_WRONLY | O_CLOEXEC);
+    for (off_t page = 0; page < 2; page++)
+        cr_assert_eq(pwrite(fd, "\x10", 1, page * PAGE + LEAF_PAGES), 1);
+    close(fd);
+    cr_assert_eq(open_store(MIB, false), 0);
+    cr_assert_eq(put_number(2, 20000, 0), 0);
+    cr_assert(has_number(1, 20000) && has_number(2, 20000));
+    cr_assert_eq(store_usage(&s, &used, &limit), 0);
+    cr_assert_lt(used, limit);
+}
+
 Test(store, names_what_cannot_be_opened)
 {
     struct store other;
