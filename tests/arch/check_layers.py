@@ -33,7 +33,7 @@ WRAPPERS = [  # foreign header, the only files that may include it
 # Pure rules: no loop, socket, clock, file, log or random source. (uv.h only for its error numbers.)
 PURE = re.compile(r"^broker/core/|^proto/(event_view|registry|sense|json)\.|^agent/(async_event|record|identify|inventory|poll)\.|"
                   r"^agent/iscsi/(async_message|framer|crc32c)\.|"
-                  r"^agent/source/(identity|identity_cache|merge|merge_rules|merge_told|storm|storm_held|storm_key)\."
+                  r"^agent/source/(identity|identity_cache|merge|merge_piece|merge_rules|merge_told|storm|storm_held|storm_key)\."
                   r"|^agent/source/(fc_netlink_message|iscsi_netlink_message|iscsi_netlink_sessions|tcmu_message|uevent_message|sysfs_changes)\.|^agent/source/trace/(decode|fold)\.|"
                   r"^agent/kernel/device_list\.|"
                   r"^agent/target/(buffers|change|feed_message|receive|snapshot|tgtd_text)\.")
