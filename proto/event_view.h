@@ -2,7 +2,8 @@
 /* Encoded events, validated and read in place: no allocation, no copy, one pass.
  *
  * protobuf-c has no limits of its own and checks no UTF-8 (one bad string would break every stock subscriber), so every
- * event that enters the broker or a client goes through event_scan first. Everything here is pure. */
+ * event that enters the broker or a client goes through event_scan first, or says what one before it said that did
+ * (broker/core/known_events.h). Everything here is pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,7 +41,8 @@ struct loss_view {
     bool at_least, present;
 };
 
-/* What the rules need of an event. Texts point into the scanned bytes. Without an address its numbers are -1. */
+/* What the rules need of an event. Texts point into the scanned bytes (and are listed in broker/core/known_events.c).
+ * Without an address its numbers are -1. */
 struct event_view {
     const uint8_t *bytes; /* the Event message itself */
     size_t len;
@@ -74,6 +76,12 @@ int event_scan(const uint8_t *bytes, size_t len, const struct event_limits *limi
 /* Walk the records of a Publish or EventBatch ("12 <varint length> <Event>" one after the other).
  * True: *out_event is the next event's bytes. False: at the end (*cursor == end) or malformed (*cursor < end). */
 bool records_next(const uint8_t **cursor, const uint8_t *end, const uint8_t **out_event, size_t *out_len);
+
+/* Where the records begin, the first at `base`: at most `max` of them, and what follows is not looked at. *out_len is
+ * the bytes they take, less than `len` when there are more, or what follows is no record. Returns how many; the next of
+ * out_starts may have been written to. */
+size_t records_index(const uint8_t *records, size_t len, uint32_t base, uint32_t *out_starts, size_t max,
+                     size_t *out_len);
 
 /* Bytes that record_write needs for an event of `event_len` bytes. */
 size_t record_size(size_t event_len);

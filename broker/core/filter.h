@@ -17,6 +17,7 @@ struct Sensebus__V1__Filter;
  * naming the member; UV_ENOMEM. */
 int filter_new(const struct Sensebus__V1__Filter *message, struct filter **out_filter, char *err, size_t err_len);
 void filter_free(struct filter *f);
+/* Whatever the event's numbers and times (known_events.h): who wants a remembered event is looked up once. */
 bool filter_matches(const struct filter *f, const struct event_view *event);
 /* True when the filter matches every event: the hub then sends log records without looking at them. */
 bool filter_matches_all(const struct filter *f);

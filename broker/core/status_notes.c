@@ -22,18 +22,22 @@ void status_notes_deinit(struct status_notes *n)
     memset(n, 0, sizeof *n);
 }
 
+static void fill_note(struct status_note *note, const struct event_view *event, uint64_t sequence, const char *key,
+                      size_t key_len)
+{
+    note->sequence = sequence;
+    note->count = event->count ? event->count : 1;
+    note->code = event->code;
+    note->aix_bits = event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0);
+    note->has_device = event->device.present;
+    note->has_address = event->address.present;
+    note->key_len = key_len;
+    note->key = key;
+}
+
 void status_note_make(const struct event_view *event, uint64_t sequence, char *key, struct status_note *out_note)
 {
-    *out_note = (struct status_note){
-        .sequence = sequence,
-        .count = event->count ? event->count : 1,
-        .code = event->code,
-        .aix_bits = event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0),
-        .has_device = event->device.present,
-        .has_address = event->address.present,
-        .key_len = device_key_of_event(key, event),
-        .key = key,
-    };
+    fill_note(out_note, event, sequence, key, device_key_of_event(key, event));
 }
 
 /* Room for `size` bytes at the tail. */
@@ -58,15 +62,22 @@ static bool reserve(struct status_notes *n, size_t size)
     return true;
 }
 
+void status_notes_add_known(struct status_notes *n, const struct event_view *event, const char *key, size_t key_len,
+                            uint64_t sequence)
+{
+    if (!reserve(n, stored_size(key_len)))
+        return;
+    struct status_note *to = (struct status_note *)(void *)(n->bytes + n->tail);
+    fill_note(to, event, sequence, NULL, key_len);
+    memcpy(to + 1, key, key_len);
+    n->tail += stored_size(key_len);
+}
+
 void status_notes_add(struct status_notes *n, const struct event_view *event, uint64_t sequence)
 {
-    if (!reserve(n, stored_size(DEVICE_KEY_SIZE)))
-        return;
-    struct status_note note;
-    uint8_t *to = n->bytes + n->tail;
-    status_note_make(event, sequence, (char *)to + sizeof note, &note);
-    memcpy(to, &note, sizeof note);
-    n->tail += stored_size(note.key_len);
+    char key[DEVICE_KEY_SIZE];
+    size_t key_len = device_key_of_event(key, event);
+    status_notes_add_known(n, event, key, key_len, sequence);
 }
 
 bool status_notes_take(struct status_notes *n, uint64_t sequence, struct status_note *out_note)

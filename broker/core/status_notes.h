@@ -34,6 +34,9 @@ void status_notes_deinit(struct status_notes *n);
 void status_note_make(const struct event_view *event, uint64_t sequence, char *key, struct status_note *out_note);
 /* Note an accepted event; its sequence is larger than any before. */
 void status_notes_add(struct status_notes *n, const struct event_view *event, uint64_t sequence);
+/* The same for an event whose device's key is at hand; less than DEVICE_KEY_SIZE bytes. */
+void status_notes_add_known(struct status_notes *n, const struct event_view *event, const char *key, size_t key_len,
+                            uint64_t sequence);
 /* The note of a record, taken out together with all older ones; false when there is none. out_note->key lives until the
  * next call. */
 bool status_notes_take(struct status_notes *n, uint64_t sequence, struct status_note *out_note);

@@ -53,23 +53,19 @@ static int index_grow(struct journal_batch *b)
 /* The index of what was read from the store. */
 static int index_make(struct journal_batch *b)
 {
-    const uint8_t *start = b->chunk->bytes, *cursor = start + JOURNAL_HEADER_BYTES, *end = start + b->chunk->len,
-                  *event;
-    size_t n = (size_t)(b->last - b->first) + 1, at = JOURNAL_HEADER_BYTES, len;
+    const uint8_t *records = b->chunk->bytes + JOURNAL_HEADER_BYTES;
+    size_t n = (size_t)(b->last - b->first) + 1, len = b->chunk->len - JOURNAL_HEADER_BYTES, found_len;
 
-    if (n > b->chunk->len)
+    if (n > len)
         return UV_EIO;
     struct chunk *index = index_new(n);
     if (!index)
         return UV_ENOMEM;
-    for (; n > 0 && records_next(&cursor, end, &event, &len); n--) {
-        index_add(index, at);
-        at = (size_t)(cursor - start);
-    }
-    if (n > 0 || cursor < end) { /* checked bytes that are no records: written by something else */
+    if (records_index(records, len, JOURNAL_HEADER_BYTES, index_of(index), n, &found_len) < n || found_len < len) {
         chunk_unref(index);
-        return UV_EIO;
+        return UV_EIO; /* checked bytes that are no records: written by something else */
     }
+    index->len = n * sizeof(uint32_t);
     b->index = index;
     return 0;
 }

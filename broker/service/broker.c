@@ -490,6 +490,7 @@ static void close_all(struct broker *b)
     directory_deinit(&b->directory);
     status_deinit(&b->status);
     status_notes_deinit(&b->notes);
+    known_events_deinit(&b->known);
     dedupe_deinit(&b->dedupe);
     if (b->log_open)
         journal_close(&b->journal);

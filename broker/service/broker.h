@@ -14,6 +14,7 @@
 #include "broker/core/adapter/adapter.h"
 #include "broker/core/dedupe.h"
 #include "broker/core/directory.h"
+#include "broker/core/known_events.h"
 #include "broker/core/retention.h"
 #include "broker/core/sdi.h"
 #include "broker/core/status.h"
@@ -77,6 +78,7 @@ struct broker {
     struct dedupe dedupe;
     struct status status;
     struct status_notes notes; /* of records that are not folded into it yet */
+    struct known_events known; /* that agents sent */
     struct directory directory;
     struct cursor_store cursors;
     struct agents agents;

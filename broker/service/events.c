@@ -98,9 +98,9 @@ static int look_at_new(struct events *e)
     return 0;
 }
 
-void events_on_accepted(struct events *e, const struct event_view *event, uint64_t sequence)
+void events_on_accepted(struct events *e, const struct event_view *event, known_id id, uint64_t sequence)
 {
-    matcher_note(&e->matcher, event, sequence);
+    matcher_note(&e->matcher, event, id, sequence);
 }
 
 void events_on_committed(struct events *e)

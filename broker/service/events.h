@@ -38,7 +38,7 @@ struct events {
 int events_start(struct events *e, struct broker *broker);
 void events_stop(struct events *e);
 
-/* A record was accepted and scanned; it will be committed with this sequence. */
-void events_on_accepted(struct events *e, const struct event_view *event, uint64_t sequence);
+/* A record was accepted; it will be committed with this sequence. `id`: which of the remembered events it is, or 0. */
+void events_on_accepted(struct events *e, const struct event_view *event, known_id id, uint64_t sequence);
 /* Records were committed. Those whose filter matches some have a turn: at once when they are few, or else soon. */
 void events_on_committed(struct events *e);

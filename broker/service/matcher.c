@@ -39,10 +39,19 @@ static void drop_notes(struct matcher *m)
     m->noted_head = m->noted_tail = 0;
 }
 
+/* One comes or goes. */
+static void filters_changed(struct matcher *m)
+{
+    m->version++;
+    drop_notes(m);
+}
+
 /* One matcher_note under way. */
 struct noting {
     struct matcher *matcher;
     uint64_t sequence;
+    struct matcher_class *class; /* the last one that wants it */
+    size_t n;
     bool failed;
 };
 
@@ -71,9 +80,36 @@ static void on_noted(void *data, void *owner)
         return;
     }
     m->noted[m->noted_tail++] = (struct matcher_noted){.sequence = noting->sequence, .class = owner};
+    noting->class = owner;
+    noting->n++;
 }
 
-void matcher_note(struct matcher *m, const struct event_view *event, uint64_t sequence)
+/* Where it is kept who wants a remembered event; NULL without memory, or when it is none. */
+static struct matcher_known *known_of(struct matcher *m, known_id id)
+{
+    if (id == 0)
+        return NULL;
+    if (!m->known)
+        m->known = calloc(KNOWN_EVENTS, sizeof *m->known);
+    return m->known ? &m->known[known_place(id)] : NULL;
+}
+
+/* Look up who wants the event, unless that is known. */
+static void find_wanting(struct matcher *m, const struct event_view *event, known_id id, struct noting *noting)
+{
+    struct matcher_known *known = known_of(m, id);
+
+    if (known && known->id == id && known->version == m->version) {
+        if (known->class)
+            on_noted(noting, known->class);
+        return;
+    }
+    filter_index_find(&m->index, event, on_noted, noting);
+    if (known && !noting->failed && noting->n <= 1)
+        *known = (struct matcher_known){.id = id, .version = m->version, .class = noting->class};
+}
+
+void matcher_note(struct matcher *m, const struct event_view *event, known_id id, uint64_t sequence)
 {
     struct noting noting = {.matcher = m, .sequence = sequence};
     bool is_first = m->noted_first > m->noted_last;
@@ -81,7 +117,7 @@ void matcher_note(struct matcher *m, const struct event_view *event, uint64_t se
     /* After a record that was not noted, first what is noted has to be committed. */
     if (m->index.n == 0 || (!is_first && sequence != m->noted_last + 1))
         return;
-    filter_index_find(&m->index, event, on_noted, &noting);
+    find_wanting(m, event, id, &noting);
     if (noting.failed)
         return; /* with hits of a record that is not noted: whoever takes notes skips them */
     if (is_first)
@@ -136,6 +172,7 @@ void matcher_deinit(struct matcher *m)
     matcher_forget(m);
     free(m->hits);
     free(m->noted);
+    free(m->known);
     filter_index_deinit(&m->index);
     table_deinit(&m->by_key);
     memset(m, 0, sizeof *m);
@@ -162,7 +199,7 @@ static int class_new(struct matcher *m, struct filter *filter, size_t key_bytes,
     c->since = m->through + 1;
     LIST_INIT(&c->idle);
     if (c->entry)
-        drop_notes(m);
+        filters_changed(m);
     else
         LIST_INSERT_HEAD(&m->unlimited, c, unlimited);
     m->key_bytes += key_bytes;
@@ -223,7 +260,7 @@ void matcher_leave(struct matcher_class *c)
     class_forget(c);
     if (c->entry) {
         filter_index_remove(&m->index, c->entry);
-        drop_notes(m);
+        filters_changed(m);
     } else {
         LIST_REMOVE(c, unlimited);
     }

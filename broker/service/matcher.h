@@ -8,7 +8,8 @@
  * (matcher_run). What is remembered is bounded, shared, and dropped by matcher_forget.
  *
  * A note holds only as long as the filters are the same: whenever one comes or goes, all notes are dropped, and the
- * records are looked at when they are committed. */
+ * records are looked at when they are committed. So does what is kept of remembered events (core/known_events.h), of
+ * which it is looked up once who wants them, if that is one class at most. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "broker/core/filter_index.h"
+#include "broker/core/known_events.h"
 #include "runtime/chunk.h"
 #include "runtime/table.h"
 
@@ -72,6 +74,13 @@ struct matcher_noted {
     struct matcher_class *class;
 };
 
+/* Who wants a remembered event: that follows from what it says, without its numbers and times. */
+struct matcher_known {
+    known_id id;
+    uint64_t version;            /* of the filters it holds for */
+    struct matcher_class *class; /* NULL: nobody */
+};
+
 struct matcher {
     struct table by_key;
     struct filter_index index;
@@ -88,6 +97,8 @@ struct matcher {
     uint64_t noted_first, noted_last;
     struct matcher_noted *noted;
     size_t noted_head, noted_tail, noted_cap;
+    uint64_t version;            /* of the filters: counts their changes */
+    struct matcher_known *known; /* by known_place; NULL until the first is noted */
 };
 
 /* `through`: the newest record there is. `seed`: any random number. */
@@ -99,9 +110,9 @@ void matcher_deinit(struct matcher *m);
 int matcher_join(struct matcher *m, struct filter *filter, struct matcher_class **out_class);
 void matcher_leave(struct matcher_class *c);
 
-/* A record was accepted, will be committed with this sequence, and nothing else will be. May do nothing: without
- * memory, with too many. */
-void matcher_note(struct matcher *m, const struct event_view *event, uint64_t sequence);
+/* A record was accepted, will be committed with this sequence, and nothing else will be. `id`: which of the remembered
+ * events it is, or 0. May do nothing: without memory, with too many. */
+void matcher_note(struct matcher *m, const struct event_view *event, known_id id, uint64_t sequence);
 
 /* Look at the next records: run->first follows `through`. Calls `on_hit` once for each class that matches some and does
  * not match all. Returns 0, or UV_ENOMEM, UV_ENOBUFS (too many hits), UV_EINVAL (not the records they should be):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an agent publishes, event by event:
  *
- *   scanned, its origin compared with the stream's   no: refused, and an EVENTS_LOST record takes its place
+ *   scanned, unless one like it was                  no: refused, and an EVENTS_LOST record takes its place
+ *   its origin compared with the stream's            the same
  *   its number judged by dedupe                      a repeat is dropped; a hole becomes an EVENTS_LOST record first
  *   appended to the open transaction                 and acknowledged when that is on disk */
 #include <inttypes.h>
@@ -156,33 +157,60 @@ static int append(struct agent_session *s, const struct event_view *view, uint64
     return rc;
 }
 
+/* What the event says. If it is not known it is scanned into `room`, which *out_seen borrows then, without key or
+ * id. */
+static int see(struct known_events *known, const uint8_t *event, size_t len, struct event_view *room,
+               struct known_event_match *out_seen, char *err, size_t err_len)
+{
+    static const struct event_limits limits = {.max_event_bytes = EVENT_MAX_BYTES};
+
+    if (known_events_find(known, event, len, out_seen))
+        return 0;
+    *out_seen = (struct known_event_match){.view = room};
+    int rc = event_scan(event, len, &limits, room, err, err_len);
+    if (!rc)
+        known_events_keep(known, room);
+    return rc;
+}
+
+/* What the status needs of it once it is committed, unless sessions need all of it. */
+static void note(struct agent_session *s, const struct known_event_match *seen, uint64_t sequence)
+{
+    if (adapter_service_listens(s->agents->adapter))
+        return;
+    if (seen->key_len > 0)
+        status_notes_add_known(&s->broker->notes, seen->view, seen->key, seen->key_len, sequence);
+    else
+        status_notes_add(&s->broker->notes, seen->view, sequence);
+}
+
 /* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
  * negative errno when the event was not taken for want of room: the stream has to end. */
 static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
 {
-    static const struct event_limits limits = {.max_event_bytes = EVENT_MAX_BYTES};
-    struct event_view view;
+    struct event_view room;
+    struct known_event_match seen;
     struct dedupe_hole hole;
     const char *fault;
     char err[REASON_MAX];
     uint64_t sequence;
-    int rc = 0;
 
-    if (event_scan(event, len, &limits, &view, err, sizeof err) || check_origin(s, &view, err, sizeof err) ||
-        check_code(&view, err, sizeof err)) {
+    int rc = see(&s->broker->known, event, len, &room, &seen, err, sizeof err);
+    const struct event_view *view = seen.view;
+    if (rc || check_origin(s, view, err, sizeof err) || check_code(view, err, sizeof err)) {
         sequence = peek_source_sequence(event, len, s->expected);
         rc = refuse(s, *previous, sequence, err);
         *previous = sequence;
         s->expected = sequence + 1;
         return rc;
     }
-    struct dedupe_claim claim = {.sequence = view.source_sequence};
-    if (view.code == SENSEBUS__V1__CODE__EVENTS_LOST && view.loss.present) {
-        claim.loss_first = view.loss.first_source_sequence;
-        claim.loss_last = view.loss.last_source_sequence;
+    struct dedupe_claim claim = {.sequence = view->source_sequence};
+    if (view->code == SENSEBUS__V1__CODE__EVENTS_LOST && view->loss.present) {
+        claim.loss_first = view->loss.first_source_sequence;
+        claim.loss_last = view->loss.last_source_sequence;
     }
     switch (dedupe_judge(s->source->dedupe, *previous, &claim, &hole, &fault)) {
-    case DEDUPE_INVALID: rc = refuse(s, *previous, view.source_sequence, fault); break;
+    case DEDUPE_INVALID: rc = refuse(s, *previous, view->source_sequence, fault); break;
     case DEDUPE_REPEAT:
         s->agent->n_duplicates++;
         s->broker->counters.n_duplicates++;
@@ -193,20 +221,19 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
             break;
         __attribute__((fallthrough));
     case DEDUPE_FRESH:
-        rc = append(s, &view, now_ns, &sequence);
+        rc = append(s, view, now_ns, &sequence);
         if (rc)
             break;
-        if (!adapter_service_listens(s->agents->adapter))
-            status_notes_add(&s->broker->notes, &view, sequence);
-        events_on_accepted(&s->broker->events, &view, sequence);
-        dedupe_take(s->source->dedupe, view.source_sequence);
+        note(s, &seen, sequence);
+        events_on_accepted(&s->broker->events, view, seen.id, sequence);
+        dedupe_take(s->source->dedupe, view->source_sequence);
         s->agent->n_events++;
         s->agent->last_event_unix_ns = now_ns;
         s->broker->counters.n_events++;
         break;
     }
-    *previous = view.source_sequence;
-    s->expected = view.source_sequence + 1;
+    *previous = view->source_sequence;
+    s->expected = view->source_sequence + 1;
     return rc;
 }
 

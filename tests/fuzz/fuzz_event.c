@@ -44,12 +44,21 @@ static void scan(const uint8_t *bytes, size_t len, bool from_agent)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    enum { MAX_STARTS = 64 };
     const uint8_t *cursor = data, *event;
-    size_t event_len;
+    uint32_t starts[MAX_STARTS];
+    size_t event_len, len, n = records_index(data, size, 0, starts, MAX_STARTS, &len);
 
     scan(data, size, true);
     scan(data, size, false);
-    while (records_next(&cursor, data + size, &event, &event_len))
+    for (size_t i = 0;; i++) {
+        if (i < n ? starts[i] != cursor - data : i == n && len != (size_t)(cursor - data))
+            abort();
+        if (!records_next(&cursor, data + size, &event, &event_len)) {
+            if (i < n)
+                abort();
+            return 0;
+        }
         scan(event, event_len, false);
-    return 0;
+    }
 }

@@ -68,8 +68,15 @@ def event_seeds(types):
     write("event", "stored", stored.SerializeToString())
     write("event", "smallest", types["Event"](code=101).SerializeToString())
     write("event", "records", types["EventBatch"](events=[stored, stored]).SerializeToString())
+    storm = [lun_reset(types) for _ in range(3)]
+    for i, event in enumerate(storm):
+        event.origin.source_sequence += i
+        event.wall_time_unix_ns += 1000 * i
+    write("known_events", "storm", types["Publish"](events=storm).SerializeToString())
+    write("known_events", "mixed", types["Publish"](events=[coalesced, lost, reset, coalesced]).SerializeToString())
     write("event", "unknown_fields", reset.SerializeToString() + b"\xa0\x06\x2a\xc2\x3e\x02hi")
     write("event", "not_utf8", types["Event"](code=203).SerializeToString() + b"\x42\x03\x0a\x01\xff")
+    write("event", "lengths_too_long", b"\x12\x81\x80\x00x\x12\x81\x80\x80\x80")
     write("event", "cut", reset.SerializeToString()[:-20])
 
 

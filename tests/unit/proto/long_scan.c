@@ -3,6 +3,7 @@
 #define SCAN_QUICK             0
 #define event_scan             long_event_scan
 #define records_next           long_records_next
+#define records_index          long_records_index
 #define record_size            long_record_size
 #define record_write           long_record_write
 #define event_write_generation long_event_write_generation

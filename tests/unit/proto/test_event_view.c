@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "proto/event_view.h"
+#include "proto/wire.h"
 #include "tests/lib/sample_event.h"
 #include "tests/unit/proto/decoded_view.h"
 #include "tests/unit/proto/long_scan.h"
@@ -134,6 +135,58 @@ Test(event_view, records_are_told_apart_by_the_short_way_as_by_the_long_way)
             free(bytes);
         }
     }
+}
+
+/* In its own size, so that a read beyond it is caught. */
+static void compare_index(const uint8_t *records, size_t len, size_t max)
+{
+    uint8_t *bytes = malloc(len ? len : 1);
+    uint32_t *starts = calloc(max + 1, sizeof *starts);
+    if (len > 0)
+        memcpy(bytes, records, len);
+    size_t used, n = records_index(bytes, len, 100, starts, max, &used), event_len;
+    const uint8_t *cursor = bytes, *event;
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(starts[i], 100 + (size_t)(cursor - bytes));
+        cr_assert(records_next(&cursor, bytes + len, &event, &event_len));
+    }
+    cr_assert_eq(used, (size_t)(cursor - bytes));
+    cr_assert(n == max || !records_next(&cursor, bytes + len, &event, &event_len));
+    free(bytes);
+    free(starts);
+}
+
+Test(event_view, the_index_of_records_is_where_they_begin)
+{
+    static const size_t lengths[] = {0, 1, 2, 3, 5, 126, 127, 128, 129, 171, 171, 171, 16383, 16384, 16385};
+    static uint8_t log[1u << 20];
+    uint64_t seed = 5;
+    for (int i = 0; i < 2000; i++) {
+        size_t len = 0, n = 0, event_len = 0;
+        while (n < 40 && len + 20000 < sizeof log && (n < 3 || sample_random(&seed) % 30)) {
+            if (n == 0 || sample_random(&seed) % 4 == 0)
+                event_len = lengths[sample_random(&seed) % (sizeof lengths / sizeof *lengths)];
+            log[len++] = 0x12;
+            len += varint_write(log + len, event_len);
+            memset(log + len, (int)(sample_random(&seed) % 2 ? 0x12 : n), event_len);
+            len += event_len;
+            n++;
+        }
+        compare_index(log, len, n);
+        compare_index(log, len, n + 5);
+        compare_index(log, len, n / 2);
+        compare_index(log, sample_random(&seed) % (len + 1), n);
+        log[sample_random(&seed) % (len < 600 ? len : 600)] ^= (uint8_t)(1u << sample_random(&seed) % 8);
+        compare_index(log, len, n + 5);
+    }
+}
+
+Test(event_view, a_length_in_more_bytes_than_it_needs_is_no_other_records_length)
+{
+    static const uint8_t again[] = {0x12, 0x81, 0x80, 0x00, 'x', 0x12, 0x81, 0x80, 0x80, 0x80};
+    static uint8_t longer[5 + 4 + 16385] = {0x12, 0x81, 0x80, 0x00, 'x', 0x12, 0x81, 0x80, 0x01};
+    compare_index(again, sizeof again, 5);
+    compare_index(longer, sizeof longer, 5);
 }
 
 #define CODE "\x20\xcb\x01" /* code = 203 */

@@ -447,7 +447,7 @@ static void append(struct journal_batch *b, uint64_t n, size_t padding)
         return;
     CHECK(event_scan(bytes, len, NULL, &view, err, sizeof err) == 0, "%s", err);
     fail_some_memory();
-    events_on_accepted(&broker.events, &view, n);
+    events_on_accepted(&broker.events, &view, 0, n);
     failing_alloc_stop();
 }
 

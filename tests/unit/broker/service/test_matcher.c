@@ -36,19 +36,26 @@ static void on_hit(void *data, struct matcher_class *class)
     hits[n_hits++] = class;
 }
 
-static struct matcher_class *join(unsigned code)
+static struct matcher_class *join_filter(const Sensebus__V1__Filter *filter)
 {
-    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
-    Sensebus__V1__Code codes[] = {(Sensebus__V1__Code)code};
     struct matcher_class *c = NULL;
     struct filter *f = NULL;
     char err[160];
 
-    filter.codes = codes;
-    filter.n_codes = code ? 1 : 0;
-    cr_assert_eq(filter_new(&filter, &f, err, sizeof err), 0, "%s", err);
+    cr_assert_eq(filter_new(filter, &f, err, sizeof err), 0, "%s", err);
     cr_assert_eq(matcher_join(&m, f, &c), 0);
     return c;
+}
+
+/* Who wants the records of a code; 0: all. */
+static struct matcher_class *join(unsigned code)
+{
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
+    Sensebus__V1__Code codes[] = {(Sensebus__V1__Code)code};
+
+    filter.codes = codes;
+    filter.n_codes = code ? 1 : 0;
+    return join_filter(&filter);
 }
 
 /* A run of records with these codes, from `first` on. */
@@ -266,10 +273,15 @@ Test(matcher, out_of_memory_joins_nothing)
 
 /* ---- what is noted at acceptance */
 
-static void note(uint64_t sequence, unsigned code)
+static void note_known(uint64_t sequence, unsigned code, known_id id)
 {
     struct event_view view = {.code = code};
-    matcher_note(&m, &view, sequence);
+    matcher_note(&m, &view, id, sequence);
+}
+
+static void note(uint64_t sequence, unsigned code)
+{
+    note_known(sequence, code, 0);
 }
 
 /* Records that are committed as 402: whoever gets them by another code gets them from notes. */
@@ -301,6 +313,58 @@ Test(matcher, noted_records_are_not_looked_at_again)
     assert_takes(b, 101, 106, 65536, "101", 106);
     assert_takes(other, 101, 106, 65536, "", 106);
     matcher_leave(a), matcher_leave(b), matcher_leave(other);
+}
+
+/* What is looked up shows: events that are not what their number says. */
+Test(matcher, who_wants_a_remembered_event_is_looked_up_once)
+{
+    enum { KNOWN = KNOWN_EVENTS + 7, NOBODYS = KNOWN_EVENTS + 8 };
+    struct matcher_class *a = join(203), *other = join(402);
+
+    note_known(101, 203, KNOWN);
+    note_known(102, 901, KNOWN);
+    note_known(103, 901, NOBODYS);
+    note_known(104, 203, NOBODYS);
+    note(105, 203);
+    look_at_others(101, 5);
+    assert_takes(a, 101, 105, 65536, "101 102 105", 105);
+    assert_takes(other, 101, 105, 65536, "", 105);
+    note_known(106, 901, KNOWN + KNOWN_EVENTS); /* another one is in its place */
+    note_known(107, 203, KNOWN + KNOWN_EVENTS);
+    note_known(108, 203, KNOWN);
+    look_at_others(106, 3);
+    assert_takes(a, 106, 108, 65536, "108", 108);
+    matcher_leave(a), matcher_leave(other);
+}
+
+Test(matcher, who_wants_a_remembered_event_is_looked_up_again_when_filters_change)
+{
+    enum { KNOWN = 3 * KNOWN_EVENTS };
+    Sensebus__V1__Filter filter = SENSEBUS__V1__FILTER__INIT;
+    uint32_t two[] = {2};
+    struct matcher_class *a = join(203), *b, *many;
+
+    note_known(101, 203, KNOWN);
+    look_at_others(101, 1);
+    assert_takes(a, 101, 101, 65536, "101", 101);
+    b = join(901);
+    note_known(102, 901, KNOWN);
+    look_at_others(102, 1);
+    assert_takes(a, 102, 102, 65536, "", 102);
+    assert_takes(b, 102, 102, 65536, "102", 102);
+    matcher_leave(b);
+    note_known(103, 203, KNOWN);
+    look_at_others(103, 1);
+    assert_takes(a, 103, 103, 65536, "103", 103);
+    filter.categories = two;
+    filter.n_categories = 1;
+    many = join_filter(&filter);
+    note_known(104, 203, KNOWN); /* two want it: that is not kept */
+    note_known(105, 901, KNOWN);
+    look_at_others(104, 2);
+    assert_takes(a, 104, 105, 65536, "104", 105);
+    assert_takes(many, 104, 105, 65536, "104", 105);
+    matcher_leave(a), matcher_leave(many);
 }
 
 Test(matcher, notes_hold_for_the_same_filters_only)
