@@ -26,8 +26,11 @@ static int journal_load_oldest(struct journal *j)
     rc = store_cursor_open(&txn, j->log_table, &cursor);
     if (!rc) {
         rc = store_cursor_first(&cursor);
-        if (!rc)
-            memcpy(&j->oldest, cursor.key.data, sizeof j->oldest);
+        if (!rc) {
+            uint64_t first;
+            memcpy(&first, cursor.key.data, sizeof first);
+            j->oldest = journal_begin(first, j->newest);
+        }
         store_cursor_close(&cursor);
     }
     store_abort(&txn);
@@ -47,6 +50,7 @@ struct found {
     struct journal *j;
     bool is_damaged;
     bool is_alien; /* its records are not those that come next */
+    uint64_t next; /* number of the frame that comes next, if none is missing */
 };
 
 static int on_frame(void *data, const struct redo_frame *frame)
@@ -54,6 +58,8 @@ static int on_frame(void *data, const struct redo_frame *frame)
     struct found *found = data;
     struct journal *j = found->j;
 
+    found->is_damaged |= frame->number != found->next;
+    found->next = frame->number + 1;
     if (frame->n_batches > 0) {
         found->is_alien |= frame->batches[0].first <= j->newest;
         found->is_damaged |= frame->batches[0].first > j->newest + 1;
@@ -70,7 +76,8 @@ static int on_frame(void *data, const struct redo_frame *frame)
         j->newest_time_ns = p->batches[i].newest_time_ns;
         j->log_bytes += p->batches[i].chunk->len;
     }
-    j->status_through = p->status_through;
+    if (!found->is_damaged) /* else rows may be missing: they come of folding again, which changes no later one */
+        j->status_through = p->status_through;
     return 0;
 }
 
@@ -110,7 +117,7 @@ static int open_redo(struct journal *j, const struct journal_options *options, c
 {
     static const struct redo_scan_ops ops = {on_frame, on_redo_damage};
     struct redo_scan_result scan = {0};
-    struct found found = {.j = j};
+    struct found found = {.j = j, .next = j->applied + 1};
     uint64_t salt;
     uint8_t *bytes;
     size_t len;

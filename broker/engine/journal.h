@@ -40,7 +40,7 @@ struct journal_write {
     bool in_store;                       /* else it is in the write-ahead log, and what follows is not set */
     struct journal_pending_write *entry; /* in the write-ahead log */
     int ahead_error;                     /* why it could not be there, if not for want of room */
-    uint64_t oldest;                     /* first sequence kept; 0 when the log has no records */
+    uint64_t oldest;                     /* first sequence kept; 0, or behind the newest: none */
     uint64_t n_trimmed;                  /* records removed by retention */
     bool trim_more;                      /* one step was not enough: write again soon */
     uint32_t trimmed_bits;               /* OR of the AIX bits of what was ever removed */

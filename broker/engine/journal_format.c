@@ -73,6 +73,13 @@ bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t
     return true;
 }
 
+uint64_t journal_begin(uint64_t first_key, uint64_t newest)
+{
+    if (first_key == 0)
+        return 1;
+    return first_key <= newest ? first_key : newest + 1;
+}
+
 static uint32_t pair_crc(const void *key, size_t key_len, const void *value, size_t value_len)
 {
     return crc32c(crc32c(0, key, key_len), value, value_len);

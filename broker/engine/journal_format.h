@@ -50,6 +50,10 @@ bool journal_value_check(uint64_t first, const struct store_value *value, struct
 bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t *to,
                         struct journal_value_header *out_header);
 
+/* Where a log begins whose first value has this key. A damaged one may say anything: it begins with the first record
+ * there ever was at the earliest, and behind the newest at the latest. */
+uint64_t journal_begin(uint64_t first_key, uint64_t newest);
+
 /* The value of a pair as it is stored: `out` has room for value_len + JOURNAL_PAIR_EXTRA. */
 void journal_pair_seal(const void *key, size_t key_len, const void *value, size_t value_len, uint8_t *out);
 /* Is the stored pair whole? Cuts the value to what was put. */

@@ -78,36 +78,58 @@ static void add_records(struct chunk *chunk, const struct store_value *value)
 /* Add the whole values behind `b`, at which the cursor is, as long as they follow one another and there is room. */
 static void load_ahead(const struct journal *j, struct store_cursor *cursor, struct journal_batch *b)
 {
-    int rc = store_cursor_next(cursor);
-
-    while (!rc) {
-        struct store_value value = cursor->value;
+    while (store_cursor_next(cursor) == 0) {
         struct journal_batch more = {0};
-        uint64_t first, next;
+        uint64_t first;
         memcpy(&first, cursor->key.data, sizeof first);
-        if (first != b->last + 1 || !journal_batch_check(first, &value, &more) || more.last > j->newest ||
-            value.len - JOURNAL_HEADER_BYTES > b->chunk->cap - b->chunk->len)
+        if (first != b->last + 1 || !journal_batch_check(first, &cursor->value, &more) || more.last > j->newest ||
+            cursor->value.len - JOURNAL_HEADER_BYTES > b->chunk->cap - b->chunk->len)
             return;
-        rc = store_cursor_next(cursor);
-        if (rc && rc != UV_ENOENT)
-            return;
-        if (!rc)
-            memcpy(&next, cursor->key.data, sizeof next);
-        if (!rc && next <= more.last) /* it is not what belongs here */
-            return;
-        add_records(b->chunk, &value);
+        add_records(b->chunk, &cursor->value);
         b->last = more.last;
         b->newest_time_ns = more.newest_time_ns;
         b->aix_bits |= more.aix_bits;
     }
 }
 
-/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. The copy is what is checked:
- * copying brings the bytes near, and what is handed out is what was found whole. */
+/* Copy the value at the cursor, into a chunk of `min_bytes` at least, and say where it begins. The copy is what is
+ * checked: copying brings the bytes near, and what is handed out is what was found whole. Not whole: *out_batch stays
+ * empty. */
+static int copy_value(const struct store_cursor *cursor, size_t min_bytes, uint64_t *out_first, bool *out_whole,
+                      struct journal_batch *out_batch)
+{
+    size_t len = cursor->value.len;
+    struct journal_batch b = {.chunk = chunk_new(len > min_bytes ? len : min_bytes)};
+    if (!b.chunk)
+        return UV_ENOMEM;
+    memcpy(out_first, cursor->key.data, sizeof *out_first);
+    *out_whole = journal_batch_copy(*out_first, &cursor->value, &b);
+    if (*out_whole)
+        *out_batch = b;
+    else
+        journal_batch_deinit(&b);
+    return 0;
+}
+
+/* What stands at the cursor is damaged, and so may its key be, which then lies inside of the value before it: that one
+ * is whole. */
+static int copy_value_before(struct store_cursor *cursor, bool *out_whole, struct journal_batch *out_batch)
+{
+    uint64_t first;
+    int rc = store_cursor_prev(cursor);
+
+    if (!rc)
+        rc = copy_value(cursor, 0, &first, out_whole, out_batch);
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
+/* Copy the stored value that holds `sequence` out of the store. Results as journal_read. */
 static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequence, bool ahead,
                 struct journal_batch *out_batch, struct journal_run *out_damage)
 {
     uint64_t first = 0, next = 0;
+    struct journal_batch b = {0};
+    bool whole;
     int rc = journal_cursor_find(cursor, sequence, &first, &next);
     if (rc == UV_ENOENT) {
         /* Trimmed by a commit that is on disk and not published yet. */
@@ -116,14 +138,16 @@ static int load(struct journal *j, struct store_cursor *cursor, uint64_t sequenc
     }
     if (rc)
         return rc;
-    struct journal_batch b = {0};
     ahead = ahead && next && next <= j->newest && cursor->value.len < LOAD_AHEAD_BYTES;
-    b.chunk = chunk_new(ahead ? LOAD_AHEAD_BYTES : cursor->value.len);
-    if (!b.chunk)
-        return UV_ENOMEM;
-    bool whole = journal_batch_copy(first, &cursor->value, &b);
-    if (!whole || sequence > b.last || (next && b.last >= next)) {
-        out_damage->first = whole && sequence > b.last ? b.last + 1 : first;
+    rc = copy_value(cursor, ahead ? LOAD_AHEAD_BYTES : 0, &first, &whole, &b);
+    if (!rc && !whole) {
+        ahead = false;
+        rc = copy_value_before(cursor, &whole, &b);
+    }
+    if (rc)
+        return rc;
+    if (!whole || sequence > b.last) {
+        out_damage->first = whole && b.last >= first ? b.last + 1 : first;
         out_damage->last = next ? next - 1 : j->stored;
         if (out_damage->last > j->stored)
             out_damage->last = j->stored;

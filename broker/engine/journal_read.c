@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading: from the tail, else from what was loaded, else from the store. */
+#include <string.h>
 #include <uv.h>
 
 #include "broker/engine/journal.h"
@@ -51,14 +52,51 @@ int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run
     struct journal_batch *b;
     struct journal_run run = {0};
     int rc = find(j, sequence, false, &b, &run);
-    if (rc == JOURNAL_DAMAGED)
+    if (rc == JOURNAL_DAMAGED) {
         *out_run = run;
+        if (run.first < j->oldest)
+            out_run->first = j->oldest;
+    }
     if (rc != JOURNAL_RUN)
         return rc;
     return read_run(j, b->first < j->oldest ? j->oldest : b->first, sequence, SIZE_MAX, false, out_run);
 }
 
-/* The first stored value whose newest record is not before `time_ns`, by bisection over sequences. */
+/* The time of the first record of a whole value; UINT64_MAX when that cannot be read. */
+static uint64_t first_time(const struct store_value *value)
+{
+    static const struct event_limits limits = {.allow_broker_fields = true};
+    const uint8_t *p = (const uint8_t *)value->data + JOURNAL_HEADER_BYTES,
+                  *end = (const uint8_t *)value->data + value->len, *event;
+    struct event_view view;
+    char err[128];
+    size_t len;
+
+    if (!records_next(&p, end, &event, &len) || event_scan(event, len, &limits, &view, err, sizeof err))
+        return UINT64_MAX;
+    return view.broker_time_ns;
+}
+
+/* Can a record of this time have been in what is damaged or missing in front of what is behind the cursor? The next
+ * whole value says so; *out_next: where it begins. Nobody knows when there is none; and from `high` on it was found
+ * that it can. */
+static bool may_be_lost(struct store_cursor *cursor, uint64_t high, uint64_t time_ns, uint64_t *out_next)
+{
+    struct journal_batch b = {0};
+
+    *out_next = high;
+    while (store_cursor_next(cursor) == 0) {
+        memcpy(out_next, cursor->key.data, sizeof *out_next);
+        if (journal_batch_check(*out_next, &cursor->value, &b))
+            return first_time(&cursor->value) >= time_ns;
+        if (*out_next >= high)
+            return true;
+    }
+    return true;
+}
+
+/* The first stored value whose newest record is not before `time_ns`, or what is lost where such a record may have
+ * been; by bisection over sequences. */
 static int find_time_value(struct journal *j, struct store_cursor *cursor, uint64_t time_ns, uint64_t *out_first)
 {
     uint64_t low = j->oldest, high = j->stored + 1; /* the answer lies in low..high; high = none */
@@ -66,6 +104,7 @@ static int find_time_value(struct journal *j, struct store_cursor *cursor, uint6
     while (low < high) {
         uint64_t middle = low + (high - low) / 2, first = 0, next = 0;
         struct journal_batch b = {0};
+        bool is_before;
         int rc = journal_cursor_find(cursor, middle, &first, &next);
         if (rc == UV_ENOENT) {
             low = next && next < high ? next : high;
@@ -73,13 +112,19 @@ static int find_time_value(struct journal *j, struct store_cursor *cursor, uint6
         }
         if (rc)
             return rc;
-        if (next == 0 || next > high)
-            next = high;
-        /* A damaged value has no time: its neighbour on the newer side decides. */
-        if (journal_batch_check(first, &cursor->value, &b) && b.newest_time_ns >= time_ns)
-            high = first > low ? first : low;
+        bool whole = journal_batch_check(first, &cursor->value, &b);
+        if (whole && middle <= b.last) {
+            is_before = b.newest_time_ns < time_ns;
+            next = b.last + 1;
+        } else {
+            if (whole)
+                first = b.last + 1;
+            is_before = !may_be_lost(cursor, high, time_ns, &next);
+        }
+        if (is_before)
+            low = next < high ? next : high;
         else
-            low = next;
+            high = first > low ? first : low;
     }
     *out_first = low;
     return 0;
@@ -90,6 +135,10 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *out_sequenc
     struct store_txn txn = {0};
     struct store_cursor cursor = {0};
     uint64_t first = 0;
+    if (time_ns > j->newest_time_ns) { /* whatever is damaged */
+        *out_sequence = j->newest + 1;
+        return 0;
+    }
     int rc = store_begin(&j->store, false, &txn);
     if (rc)
         return rc;
@@ -101,8 +150,10 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *out_sequenc
     store_abort(&txn);
     if (rc)
         return rc;
-    if (first == j->stored + 1) /* what is not in the store is in the tail */
-        first = journal_tail_find_time(&j->tail, first, time_ns, j->newest + 1);
+    /* What is not in the store is in the tail; what a commit that is not published has removed may be there still. */
+    uint64_t in_tail = journal_tail_find_time(&j->tail, j->oldest, time_ns, j->newest + 1);
+    if (in_tail < first || first == j->stored + 1)
+        first = in_tail;
 
     struct journal_run run;
     rc = journal_read(j, first, UINT64_MAX, SIZE_MAX, &run);

@@ -87,6 +87,25 @@ static int write_batch(const struct journal *j, struct store_txn *txn, const str
     return rc;
 }
 
+/* Nothing was ever written behind the newest record: what stands there has a damaged key, and is of no use. */
+static int remove_behind(const struct journal *j, struct store_txn *txn, struct journal_state *state)
+{
+    struct store_cursor cursor = {0};
+    uint64_t first;
+    int rc = store_cursor_open(txn, j->log_table, &cursor);
+    if (rc)
+        return rc;
+    while (!rc && !(rc = store_cursor_last(&cursor))) {
+        memcpy(&first, cursor.key.data, sizeof first);
+        if (first <= state->newest)
+            break;
+        state->log_bytes -= state->log_bytes < cursor.value.len ? state->log_bytes : cursor.value.len;
+        rc = store_cursor_delete(&cursor);
+    }
+    store_cursor_close(&cursor);
+    return rc == UV_ENOENT ? 0 : rc;
+}
+
 static int write_batches(const struct journal *j, struct store_txn *txn, const struct journal_batch *batches, size_t n,
                          bool is_sealed, struct journal_state *state)
 {
@@ -95,6 +114,8 @@ static int write_batches(const struct journal *j, struct store_txn *txn, const s
         if (b->last <= state->newest) /* a commit that was said to fail after all of it was on disk */
             continue;
         int rc = write_batch(j, txn, b, is_sealed);
+        if (rc == UV_EEXIST && !(rc = remove_behind(j, txn, state)))
+            rc = write_batch(j, txn, b, is_sealed);
         if (rc)
             return rc;
         state->newest = b->last;
@@ -112,7 +133,8 @@ struct trim {
     uint64_t through; /* what retention says may go; 0 = nothing */
 };
 
-/* At most `cap` of them. The last one ends where the next begins. */
+/* At most `cap` of them. The last one ends where the next begins. None is newer than the newest: if it says so it is
+ * damaged, and may go. */
 static int trim_look(struct store_cursor *c, const struct journal_state *state, size_t cap, struct trim *t)
 {
     int rc;
@@ -132,7 +154,7 @@ static int trim_look(struct store_cursor *c, const struct journal_state *state, 
             .first_sequence = first,
             .n_records = state->newest - first + 1,
             .bytes = c->value.len,
-            .newest_time_ns = header.newest_time_ns,
+            .newest_time_ns = header.newest_time_ns > state->newest_time_ns ? 0 : header.newest_time_ns,
         };
         t->bits[t->n++] = header.aix_bits;
     }
@@ -181,7 +203,7 @@ static int trim_step(const struct journal *j, struct store_txn *txn, struct jour
     w->trim_more = i == RETENTION_STEP_BATCHES;
     w->oldest = 0;
     if (i < t.n)
-        w->oldest = t.oldest[i].first_sequence;
+        w->oldest = journal_begin(t.oldest[i].first_sequence, state->newest);
     else if (t.n > 0)
         w->oldest = t.oldest[t.n - 1].first_sequence + t.oldest[t.n - 1].n_records;
     store_cursor_close(&cursor);

@@ -165,6 +165,11 @@ static int on_value(void *data, const struct store_value *key, const struct stor
     c->table->bytes += key->len + value->len;
     memcpy(&first, key->data, sizeof first);
     c->bytes += value->len;
+    bool whole = c->deep && journal_value_check(first, value, &header);
+    if (c->deep && !whole && c->has_state && first > c->state.newest) {
+        tell_fault(c, "a damaged value stands at %" PRIu64 ", behind the newest record", first);
+        return 0;
+    }
     if (c->next == 0) {
         c->summary->oldest = first;
         if (c->deep && c->reason[0] && first > 1)
@@ -179,7 +184,7 @@ static int on_value(void *data, const struct store_value *key, const struct stor
     if (first < c->next)
         tell_fault(c, "a value begins at %" PRIu64 ", inside of the one before it", first);
     c->reason[0] = 0;
-    if (!journal_value_check(first, value, &header)) {
+    if (!whole) {
         snprintf(c->reason, sizeof c->reason, "its checksum does not match");
         c->next = first > c->next ? first : c->next;
         return 0;

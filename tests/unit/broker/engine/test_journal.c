@@ -2,9 +2,12 @@
 #include "broker/engine/journal.h"
 
 #include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
+#include "tests/lib/chance.h"
 #include "tests/unit/broker/engine/log_directory.h"
 
 #define MIB (1024u * 1024)
@@ -305,30 +308,59 @@ Test(journal, damaged_description_is_refused)
     }
 }
 
-/* Records that are whole, and stand where others belong: told as damage, never as those. */
-Test(journal, value_at_another_place_is_a_damaged_range)
+/* Put what is stored at `first` at `other`, as a damaged key would. */
+static void move_value(uint64_t first, uint64_t other)
 {
     struct store_txn t;
     struct store_value value;
-    struct journal_run run;
     static uint8_t bytes[8192];
-    uint64_t first = 6, other = 7;
-    commit(1, 5);
-    commit(6, 8);
-    commit(10, 12);
     cr_assert_eq(store_begin(&j.store, true, &t), 0);
     cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
     size_t len = value.len;
+    cr_assert_leq(len, sizeof bytes);
     memcpy(bytes, value.data, len);
     cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
     cr_assert_eq(store_put(&t, j.log_table, &other, sizeof other, bytes, len, 0), 0);
     cr_assert_eq(store_commit(&t), 0);
     reopen(0);
+}
+
+/* Records that are whole, and stand where others belong: told as damage, never as those. */
+Test(journal, value_at_another_place_is_a_damaged_range)
+{
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 8);
+    commit(10, 12);
+    move_value(6, 7);
     cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
     cr_assert_eq(run.last, 6);
     cr_assert_eq(journal_read(&j, 7, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
     cr_assert_eq(run.last, 9);
     expect_run(10, ALL, SIZE_MAX, 12);
+}
+
+/* And the records among which it stands are whole. */
+Test(journal, value_that_stands_inside_of_another_costs_only_its_own_records)
+{
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    move_value(6, 3);
+    for (uint64_t from = 1; from <= 5; from++) {
+        expect_run(from, ALL, SIZE_MAX, 5);
+        reopen(0);
+    }
+    for (uint64_t at = 6; at <= 8; at++) {
+        cr_assert_eq(journal_read(&j, at, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+        cr_assert_eq(run.first, at);
+        cr_assert_eq(run.last, 8);
+        cr_assert_eq(journal_read_around(&j, at, &run), JOURNAL_DAMAGED);
+        cr_assert_eq(run.first, 6);
+        cr_assert_eq(run.last, 8);
+    }
+    expect_run(9, ALL, SIZE_MAX, 12);
 }
 
 /* Overwrite a byte of the stored value that begins at `first`. */
@@ -371,6 +403,66 @@ Test(journal, any_damaged_byte_is_found_and_only_its_value_is_lost)
     }
 }
 
+Test(journal, value_that_stands_behind_the_newest_stops_no_commit)
+{
+    struct journal_run run;
+    commit(1, 5);
+    commit(6, 8);
+    uint64_t log_bytes = j.log_bytes;
+    move_value(6, (uint64_t)1 << 40);
+    cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+    commit(9, 11);
+    cr_assert_eq(j.log_bytes, log_bytes, "as much came as went");
+    for (int i = 0; i < 2; i++) {
+        expect_run(1, ALL, SIZE_MAX, 5);
+        cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
+        cr_assert_eq(run.last, 8);
+        expect_run(9, ALL, SIZE_MAX, 11);
+        reopen(0);
+    }
+}
+
+Test(journal, the_only_value_may_stand_behind_the_newest)
+{
+    struct journal_run run;
+    commit(1, 5);
+    move_value(1, 100);
+    cr_assert_eq(j.oldest, 6);
+    cr_assert_eq(journal_read(&j, 1, ALL, SIZE_MAX, &run), JOURNAL_TRIMMED);
+    cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_CAUGHT_UP);
+    commit(6, 8);
+    cr_assert_eq(j.oldest, 6);
+    expect_run(6, ALL, SIZE_MAX, 8);
+}
+
+/* Transactions that bring no record are written, too. */
+static void checkpoint(void)
+{
+    struct journal_write w = {.checkpoint = true};
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+}
+
+Test(journal, the_log_never_begins_behind_its_end_or_before_its_first_record)
+{
+    const uint64_t places[] = {100, 0};
+    struct journal_run run;
+    commit(1, 5);
+    for (size_t i = 0; i < 2; i++) {
+        move_value(i ? 6 : 1, places[i]);
+        checkpoint();
+        cr_assert_eq(j.oldest, i ? 1 : 6);
+        commit(j.newest + 1, j.newest + 3);
+        cr_assert_eq(j.oldest, i ? 1 : 6);
+        expect_run(j.newest - 2, ALL, SIZE_MAX, j.newest);
+        if (i == 0)
+            continue;
+        cr_assert_eq(journal_read_around(&j, 8, &run), JOURNAL_DAMAGED);
+        cr_assert_eq(run.first, 1);
+        cr_assert_eq(run.last, 8);
+    }
+}
+
 Test(journal, reading_ahead_stops_at_what_is_damaged)
 {
     struct journal_run run;
@@ -386,17 +478,30 @@ Test(journal, reading_ahead_stops_at_what_is_damaged)
     expect_run(13, ALL, SIZE_MAX, 14);
 }
 
+Test(journal, reading_ahead_takes_what_is_whole_although_another_stands_inside)
+{
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    move_value(9, 7);
+    expect_run(1, ALL, SIZE_MAX, 8);
+}
+
+static void remove_value(uint64_t first)
+{
+    struct store_txn t;
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
 Test(journal, missing_value_is_a_damaged_range_up_to_the_next)
 {
-    uint64_t first = 6;
-    struct store_txn t;
     struct journal_run run;
     commit(1, 5);
     commit(6, 8);
     commit(9, 12);
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
-    cr_assert_eq(store_commit(&t), 0);
+    remove_value(6);
     reopen(0);
     cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
     cr_assert_eq(run.first, 6);
@@ -481,6 +586,17 @@ Test(journal, retention_by_age_uses_broker_time)
     cr_assert_eq(j.oldest, 13);
 }
 
+Test(journal, retention_by_age_is_not_held_up_by_a_damaged_time)
+{
+    struct journal_write w = {.checkpoint = true, .retention = {.max_age_ns = 5000}, .now_ns = 15000};
+    commit(1, 5);
+    commit(6, 12);
+    damage(1, 23); /* the highest byte of its newest time */
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 6);
+}
+
 Test(journal, trimmed_but_not_published_reads_as_trimmed)
 {
     struct retention_limits limits = {.max_records = 2};
@@ -492,6 +608,21 @@ Test(journal, trimmed_but_not_published_reads_as_trimmed)
     cr_assert_eq(journal_write(&j, &w), 0);
     cr_assert_eq(journal_read(&j, 3, ALL, SIZE_MAX, &run), JOURNAL_TRIMMED);
     cr_assert_eq(j.oldest, 6);
+}
+
+Test(journal, trimmed_but_not_published_is_found_by_its_time_in_memory)
+{
+    struct journal_write w = {.checkpoint = true, .retention = {.max_records = 2}};
+    uint64_t found;
+    commit(1, 5);
+    commit(6, 7);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    cr_assert_eq(journal_find_time(&j, 3000, &found), 0);
+    cr_assert_eq(found, 3);
+    expect_run(found, ALL, SIZE_MAX, 5);
+    journal_publish(&j, &w);
+    cr_assert_eq(journal_find_time(&j, 3000, &found), 0);
+    cr_assert_eq(found, 6);
 }
 
 Test(journal, time_finds_the_first_record_not_before)
@@ -510,6 +641,81 @@ Test(journal, time_finds_the_first_record_not_before)
         }
         reopen(0);
     }
+}
+
+static uint64_t find_time(uint64_t time_ns)
+{
+    uint64_t sequence = 0;
+    cr_assert_eq(journal_find_time(&j, time_ns, &sequence), 0);
+    return sequence;
+}
+
+Test(journal, time_is_found_in_front_of_and_behind_what_is_damaged)
+{
+    commit(1, 5);
+    commit(6, 8);
+    commit(9, 12);
+    damage(6, 60);
+    reopen(0);
+    cr_assert_eq(find_time(2000), 2);
+    cr_assert_eq(find_time(5000), 5);
+    cr_assert_eq(find_time(5001), 6, "whoever asks for it learns that it is lost");
+    cr_assert_eq(find_time(9000), 6, "it may have been of the same time as the one behind it");
+    cr_assert_eq(find_time(9001), 10, "and was not newer");
+    damage(9, 60);
+    reopen(0);
+    cr_assert_eq(find_time(4000), 4);
+    cr_assert_eq(find_time(12000), 6, "nobody knows");
+    cr_assert_eq(find_time(12001), 13, "the newest is older");
+}
+
+/* What was damaged, at most: key, value, or all of it. */
+static void damage_some(struct chance *luck, uint64_t first, uint64_t next)
+{
+    switch (chance_below(luck, 6)) {
+    case 0: damage(first, chance_below(luck, 8192)); break;
+    case 1: remove_value(first); break;
+    case 2:
+        if (next > first + 1)
+            move_value(first, first + 1 + chance_below64(luck, next - first - 1));
+        break;
+    default: break;
+    }
+}
+
+static bool is_readable(uint64_t sequence)
+{
+    struct journal_run run;
+    bool readable = journal_read(&j, sequence, sequence, SIZE_MAX, &run) == JOURNAL_RUN;
+    if (readable)
+        journal_run_release(&run);
+    return readable;
+}
+
+/* Nothing of the time asked for is in front of what is found, and what is found too early cannot be read. */
+Test(journal, time_is_found_whatever_is_damaged)
+{
+    const char *given = getenv("SENSEBUS_SEED");
+    struct chance luck = chance_from(given ? strtoull(given, NULL, 10) : 1);
+    unsigned n_lost = 0;
+    for (unsigned round = 0; round < 15; round++) {
+        uint64_t begin = j.newest + 1, next[24], first[24];
+        for (size_t i = 0; i < 24; i++) {
+            first[i] = j.newest + 1;
+            next[i] = first[i] + 1 + chance_below64(&luck, 5);
+            commit(first[i], next[i] - 1);
+        }
+        for (size_t i = 1; i < 24; i++)
+            damage_some(&luck, first[i], next[i]);
+        reopen(0);
+        for (uint64_t at = begin; at <= j.newest; at++) {
+            uint64_t found = find_time(at * 1000);
+            cr_assert_leq(found, at, "round %u", round);
+            for (uint64_t n = found; n < at; n++, n_lost++)
+                cr_assert(!is_readable(n), "round %u: %" PRIu64 " for %" PRIu64, round, found, at);
+        }
+    }
+    cr_assert_gt(n_lost, 100);
 }
 
 Test(journal, time_in_an_empty_log_is_the_next_record)

@@ -300,6 +300,7 @@ Test(journal_ahead, damage_is_a_hole_and_no_silence)
     damage_redo(at + 30);
     log_open(&killed, &copy, 64 * MIB, 0);
     cr_assert_eq(killed.newest, 20);
+    cr_assert_eq(killed.status_through, 9, "rows of the status are lost, too: it is folded again from there on");
     cr_assert_eq(journal_read(&killed, 6, ALL, SIZE_MAX, &run), JOURNAL_RUN);
     run_check(&run, 6, 9);
     journal_run_release(&run);

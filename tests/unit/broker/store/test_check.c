@@ -365,6 +365,27 @@ static void remove_value(uint64_t first)
     cr_assert_eq(store_commit(&t), 0);
 }
 
+static size_t copy_value(uint64_t first, uint8_t *out, size_t cap)
+{
+    struct store_txn t;
+    struct store_value value;
+    cr_assert_eq(store_begin(&j.store, false, &t), 0);
+    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
+    size_t len = value.len;
+    cr_assert_leq(len, cap);
+    memcpy(out, value.data, len);
+    store_abort(&t);
+    return len;
+}
+
+static void put_value(uint64_t first, const uint8_t *bytes, size_t len)
+{
+    struct store_txn t;
+    cr_assert_eq(store_begin(&j.store, true, &t), 0);
+    cr_assert_eq(store_put(&t, j.log_table, &first, sizeof first, bytes, len, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
 Test(check, names_records_whose_checksum_does_not_match)
 {
     for (int i = 0; i < 3; i++)
@@ -394,6 +415,23 @@ Test(check, names_records_that_are_missing_in_the_middle_at_the_end_and_at_the_b
     expect_hole(21, 40, "nothing is stored");
 }
 
+Test(check, a_damaged_value_behind_the_newest_lengthens_no_hole)
+{
+    static uint8_t bytes[65536];
+    for (int i = 0; i < 3; i++)
+        commit(10, 50, NULL);
+    size_t len = copy_value(21, bytes, sizeof bytes);
+    remove_value(21);
+    put_value(1000, bytes, len);
+    journal_close(&j);
+    cr_assert_eq(check(directory.path, true), 0);
+    cr_assert(found.n_holes == 1 && found.holes[0].first == 21 && found.holes[0].last == 30);
+    cr_assert_eq(summary.n_lost, 10);
+    cr_assert_eq(found.n_faults, 1);
+    cr_assert_not_null(strstr(found.fault, "stands at 1000, behind the newest"), "%s", found.fault);
+    log_open(&j, &directory, 16 * MIB, 0);
+}
+
 Test(check, notices_that_the_oldest_records_are_missing)
 {
     for (int i = 0; i < 4; i++)
@@ -417,25 +455,9 @@ Test(check, names_a_log_that_is_gone)
 /* Records that pass their checksum, and are none that a broker writes. */
 static void store_value(uint64_t first, uint8_t *bytes, size_t len, uint32_t n_records)
 {
-    struct store_txn t;
     struct journal_value_header header = {.n_records = n_records, .newest_time_ns = 20000};
     journal_value_seal(first, &header, bytes, len);
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_put(&t, j.log_table, &first, sizeof first, bytes, len, 0), 0);
-    cr_assert_eq(store_commit(&t), 0);
-}
-
-static size_t copy_value(uint64_t first, uint8_t *out, size_t cap)
-{
-    struct store_txn t;
-    struct store_value value;
-    cr_assert_eq(store_begin(&j.store, false, &t), 0);
-    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
-    size_t len = value.len;
-    cr_assert_leq(len, cap);
-    memcpy(out, value.data, len);
-    store_abort(&t);
-    return len;
+    put_value(first, bytes, len);
 }
 
 Test(check, scans_every_record)
