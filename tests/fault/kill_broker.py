@@ -201,6 +201,7 @@ class SteadyAgent(threading.Thread):
                     self.n_streams += 1
                     committed = message.welcome.committed_source_sequence
                     check(committed >= self.acked, f"acknowledged {self.acked}, after the restart {committed}")
+                    self.acked = committed  # the Ack itself may have been lost, and there is none for what is not sent again
                     threading.Thread(target=publish, args=(committed + 1,), daemon=True).start()
                 elif message.HasField("ack"):
                     check(message.ack.source_sequence >= self.acked, "an Ack goes back")
