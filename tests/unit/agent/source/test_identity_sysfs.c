@@ -190,13 +190,15 @@ Test(identity_sysfs, links_that_lead_out_nowhere_or_in_circles_only_are_not_know
 
 static void keep_moving(void *over)
 {
-    for (unsigned i = 0; !__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE); i++) {
-        fake_sysfs_write(&sysfs, DEVICE "/model", i % 2 ? "disk" : "another one");
+    unsigned i = 0;
+
+    do { /* once at least: this thread may get its first turn when the other has read all it wants */
+        fake_sysfs_write(&sysfs, DEVICE "/model", i++ % 2 ? "disk" : "another one");
         fake_sysfs_delete(&sysfs, DEVICE "/block");
         fake_sysfs_delete(&sysfs, "bus/scsi/devices/3:0:0:4");
         fake_sysfs_write(&sysfs, DEVICE "/block/sdd/holders/.keep", "");
         link_device("3:0:0:4", DEVICE);
-    }
+    } while (!__atomic_load_n((bool *)over, __ATOMIC_ACQUIRE));
 }
 
 Test(identity_sysfs, what_changes_while_it_is_read_is_known_by_what_there_was)
