@@ -275,6 +275,7 @@ void journal_publish(struct journal *j, struct journal_write *w)
         j->newest_time_ns = w->batches[i].newest_time_ns;
     }
     tell_ahead_error(j, w->ahead_error);
+    j->trim_waits = w->in_store && w->trim_waits;
     if (w->in_store)
         publish_stored(j, w);
     else

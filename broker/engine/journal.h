@@ -36,6 +36,7 @@ struct journal_write {
     struct retention_limits retention;
     uint64_t now_ns;         /* for retention by age */
     uint64_t status_through; /* the status table then holds the fold of records 1..status_through */
+    bool keep_unfolded;      /* records behind that stay, unless there is no other room for new ones */
     /* results */
     bool in_store;                       /* else it is in the write-ahead log, and what follows is not set */
     struct journal_pending_write *entry; /* in the write-ahead log */
@@ -43,6 +44,7 @@ struct journal_write {
     uint64_t oldest;                     /* first sequence kept; 0, or behind the newest: none */
     uint64_t n_trimmed;                  /* records removed by retention */
     bool trim_more;                      /* one step was not enough: write again soon */
+    bool trim_waits;                     /* more would have gone, had status_through been larger */
     uint32_t trimmed_bits;               /* OR of the AIX bits of what was ever removed */
     uint64_t log_bytes;                  /* of stored values that are kept */
 };
@@ -80,6 +82,7 @@ struct journal {
     uint64_t n_damaged_reads;
     uint64_t n_damaged_pairs; /* of the tables */
     uint64_t n_trimmed;       /* records removed by retention since it was opened */
+    bool trim_waits;          /* of the last transaction, see journal_write */
     int ahead_error;          /* told, and since then nothing could be written ahead */
     struct journal_tail tail;
     struct journal_loaded loaded;

@@ -127,6 +127,8 @@ static int write_batches(const struct journal *j, struct store_txn *txn, const s
 
 /* The oldest stored values, as retention looks at them. */
 struct trim {
+    uint64_t added_from; /* the first that this transaction adds: nobody has seen it yet, it stays */
+    bool keep_unfolded;  /* journal.h */
     struct retention_batch oldest[RETENTION_STEP_BATCHES];
     uint32_t bits[RETENTION_STEP_BATCHES];
     size_t n;
@@ -161,29 +163,32 @@ static int trim_look(struct store_cursor *c, const struct journal_state *state, 
     return rc == UV_ENOENT ? 0 : rc;
 }
 
-/* What may go of the `cap` oldest? What this transaction adds (`added_from` on) stays: nobody has seen it yet. */
-static int trim_judge(struct store_cursor *c, const struct journal_write *w, const struct journal_state *state,
-                      uint64_t added_from, size_t cap, struct trim *t)
+/* What may go of the `cap` oldest? */
+static int trim_judge(struct store_cursor *c, struct journal_write *w, const struct journal_state *state, size_t cap,
+                      struct trim *t)
 {
     t->through = 0;
     int rc = trim_look(c, state, cap, t);
     if (rc || t->n == 0)
         return rc;
     struct retention_log log = {
-        .newest_sequence = added_from < state->newest ? added_from : state->newest,
+        .newest_sequence = t->added_from < state->newest ? t->added_from : state->newest,
         .n_records = state->newest - t->oldest[0].first_sequence + 1,
         .bytes = state->log_bytes,
     };
     t->through = retention_step(&w->retention, &log, t->oldest, t->n, w->now_ns);
+    if (t->keep_unfolded && t->through > state->status_through) {
+        t->through = state->status_through;
+        w->trim_waits = true;
+    }
     return 0;
 }
 
 /* Remove what retention says from the old end, one step, and report the new one. */
-static int trim_step(const struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
-                     struct journal_state *state)
+static int trim_step(const struct journal *j, struct store_txn *txn, struct journal_write *w,
+                     struct journal_state *state, struct trim *t)
 {
     struct store_cursor cursor = {0};
-    struct trim t;
     size_t i = 0;
     int rc = store_cursor_open(txn, j->log_table, &cursor);
     if (rc)
@@ -191,34 +196,39 @@ static int trim_step(const struct journal *j, struct store_txn *txn, struct jour
 
     /* Most transactions remove nothing, and the oldest value alone says so: the others lie on pages that nobody else
      * looks at. */
-    rc = trim_judge(&cursor, w, state, added_from, 1, &t);
-    if (!rc && t.through)
-        rc = trim_judge(&cursor, w, state, added_from, RETENTION_STEP_BATCHES, &t);
-    for (; !rc && i < t.n && t.oldest[i].first_sequence + t.oldest[i].n_records - 1 <= t.through; i++) {
-        rc = store_delete(txn, j->log_table, &t.oldest[i].first_sequence, sizeof t.oldest[i].first_sequence);
-        state->log_bytes -= state->log_bytes < t.oldest[i].bytes ? state->log_bytes : t.oldest[i].bytes;
-        state->trimmed_bits |= t.bits[i];
-        w->n_trimmed += t.oldest[i].n_records;
+    rc = trim_judge(&cursor, w, state, 1, t);
+    if (!rc && t->through)
+        rc = trim_judge(&cursor, w, state, RETENTION_STEP_BATCHES, t);
+    for (; !rc && i < t->n && t->oldest[i].first_sequence + t->oldest[i].n_records - 1 <= t->through; i++) {
+        rc = store_delete(txn, j->log_table, &t->oldest[i].first_sequence, sizeof t->oldest[i].first_sequence);
+        state->log_bytes -= state->log_bytes < t->oldest[i].bytes ? state->log_bytes : t->oldest[i].bytes;
+        state->trimmed_bits |= t->bits[i];
+        w->n_trimmed += t->oldest[i].n_records;
     }
     w->trim_more = i == RETENTION_STEP_BATCHES;
     w->oldest = 0;
-    if (i < t.n)
-        w->oldest = journal_begin(t.oldest[i].first_sequence, state->newest);
-    else if (t.n > 0)
-        w->oldest = t.oldest[t.n - 1].first_sequence + t.oldest[t.n - 1].n_records;
+    if (i < t->n)
+        w->oldest = journal_begin(t->oldest[i].first_sequence, state->newest);
+    else if (t->n > 0)
+        w->oldest = t->oldest[t->n - 1].first_sequence + t->oldest[t->n - 1].n_records;
     store_cursor_close(&cursor);
     return rc;
 }
 
 /* At least as much as this transaction adds may go with it, so that the log does not grow over its limits. */
-static int write_trim(const struct journal *j, struct store_txn *txn, struct journal_write *w, uint64_t added_from,
+static int write_trim(const struct journal *j, struct store_txn *txn, struct journal_write *w, bool append,
                       struct journal_state *state)
 {
     size_t n_added = j->pending.n_batches + w->n_batches;
+    struct trim t = {
+        .added_from = append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX,
+        .keep_unfolded = append && w->keep_unfolded, /* else there is no room for what is new */
+    };
 
     w->n_trimmed = 0;
+    w->trim_waits = false;
     for (size_t n = 0;; n += RETENTION_STEP_BATCHES) {
-        int rc = trim_step(j, txn, w, added_from, state);
+        int rc = trim_step(j, txn, w, state, &t);
         if (rc || !w->trim_more || n > n_added)
             return rc;
     }
@@ -263,7 +273,7 @@ static int write_once(struct journal *j, struct journal_write *w, bool append)
     if (!rc && append)
         rc = write_added(j, &txn, w, applied, &state);
     if (!rc)
-        rc = write_trim(j, &txn, w, append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX, &state);
+        rc = write_trim(j, &txn, w, append, &state);
     if (!rc)
         rc = journal_state_put(j, &txn, &state);
     if (rc) {

@@ -123,7 +123,8 @@ static int fold_committed(struct broker *b, uint64_t until_ns)
     return rc;
 }
 
-/* Add the devices that changed to the transaction, if it is time. Without memory for all of them none is added, until
+/* Add the devices that changed to the transaction, if it is time, or retention waits for it: what it removes nobody can
+ * fold again. Without memory for all of them none is added, until
  * it is time again: records do not wait for them, and a try that failed leaves nothing behind. */
 static void checkpoint(struct broker *b, struct journal_write *w)
 {
@@ -133,7 +134,8 @@ static void checkpoint(struct broker *b, struct journal_write *w)
     int rc = 0;
 
     w->status_through = b->checkpoint_through;
-    if (b->state == BROKER_RUNNING && now_ms - b->checkpoint_ms < CHECKPOINT_MS)
+    w->keep_unfolded = true;
+    if (b->state == BROKER_RUNNING && !b->journal.trim_waits && now_ms - b->checkpoint_ms < CHECKPOINT_MS)
         return;
     b->checkpoint_ms = now_ms;
     uint64_t through;
@@ -563,8 +565,10 @@ static void on_tick(uv_timer_t *timer)
     if (b->state != BROKER_RUNNING)
         return;
     bool retention_due = b->options.retention.max_age_ns && ++b->n_ticks % RETENTION_POKE_TICKS == 0;
-    /* When it is quiet the checkpoints go on until the store knows every device: a start then folds nothing. */
-    bool checkpoint_due = !TAILQ_EMPTY(&b->status.dirty) && now_ms - b->checkpoint_ms >= CHECKPOINT_MS;
+    /* When it is quiet the checkpoints go on until the store knows every device, a start then folds nothing; and until
+     * retention waits for none. */
+    bool checkpoint_due =
+        (!TAILQ_EMPTY(&b->status.dirty) || b->journal.trim_waits) && now_ms - b->checkpoint_ms >= CHECKPOINT_MS;
     if (retention_due || (checkpoint_due && commit_idle(&b->commit)))
         commit_poke(&b->commit);
 }

@@ -172,6 +172,25 @@ def test_a_quiet_broker_brings_its_status_to_the_disk():
         check_equal(broker.log().split("status.restored ")[-1].split("\n")[0], f"devices={n + 1} folded=0")
 
 
+def test_a_kill_costs_no_status_however_short_retention_is():
+    """What retention removed cannot be folded again: the store must know its devices before."""
+    n = 0
+    with Broker("--retain-records", "10", "--checkpoint-interval", "1ms") as broker:
+        with FakeAgent(broker) as agent:
+            def has_trimmed():
+                nonlocal n
+                agent.publish(*[make_event(agent.host, agent.epoch, k, lun=k) for k in range(n + 1, n + 101)])
+                n += 100
+                agent.wait_acked(n)
+                return broker.info().oldest.sequence > 1000
+
+            wait_until(has_trimmed, "retention")
+            broker.kill()
+        broker.restart()
+        check("status.not_seen" not in broker.log(), broker.log())
+        check_equal(broker.log().split("status.restored ")[-1].split(" ")[0], f"devices={n + 1}")
+
+
 def test_broker_time_never_goes_back_over_restarts():
     with Broker() as broker:
         for n in range(3):

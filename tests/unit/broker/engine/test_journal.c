@@ -570,6 +570,32 @@ Test(journal, retention_leaves_what_the_same_transaction_adds)
     cr_assert_eq(j.oldest, 16);
 }
 
+Test(journal, retention_waits_for_the_status)
+{
+    struct journal_batch b = {0};
+    struct journal_write w = {.checkpoint = true,
+                              .batches = &b,
+                              .n_batches = 1,
+                              .retention = {.max_records = 1},
+                              .status_through = 9,
+                              .keep_unfolded = true};
+    commit(1, 5);
+    commit(6, 10);
+    commit(11, 15);
+    batch_fill(&b, 16, 20, 0);
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 6);
+    cr_assert(j.trim_waits);
+    journal_batch_deinit(&b);
+    w.n_batches = 0;
+    w.status_through = 20;
+    cr_assert_eq(journal_write(&j, &w), 0);
+    journal_publish(&j, &w);
+    cr_assert_eq(j.oldest, 16);
+    cr_assert_not(j.trim_waits);
+}
+
 Test(journal, retention_by_age_uses_broker_time)
 {
     struct retention_limits limits = {.max_age_ns = 5000};
@@ -750,11 +776,11 @@ Test(journal, log_of_another_format_is_refused_by_number)
 }
 
 /* Fill a log of 1 MiB until it takes no more; returns the first sequence that did not fit. */
-static uint64_t fill(const struct retention_limits *retention, uint64_t n, uint64_t end)
+static uint64_t fill_kept(const struct retention_limits *retention, bool keep_unfolded, uint64_t n, uint64_t end)
 {
     for (; n < end; n += 50) {
         struct journal_batch b = {0};
-        struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1};
+        struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1, .keep_unfolded = keep_unfolded};
         if (retention)
             w.retention = *retention;
         batch_fill(&b, n, n + 49, 250);
@@ -768,6 +794,11 @@ static uint64_t fill(const struct retention_limits *retention, uint64_t n, uint6
         }
     }
     return end;
+}
+
+static uint64_t fill(const struct retention_limits *retention, uint64_t n, uint64_t end)
+{
+    return fill_kept(retention, false, n, end);
 }
 
 Test(journal, full_log_takes_nothing_and_keeps_everything)
@@ -792,4 +823,13 @@ Test(journal, full_log_goes_on_when_retention_may_remove)
     uint64_t n = fill(NULL, 1, 100001);
     cr_assert_eq(fill(&limits, n, n + 5000), n + 5000);
     cr_assert_geq(j.oldest, n + 5000 - 600);
+}
+
+Test(journal, full_log_waits_for_no_status)
+{
+    struct retention_limits limits = {.max_records = 500};
+    journal_close(&j);
+    log_open(&j, &directory, MIB, 0);
+    cr_assert_eq(fill_kept(&limits, true, 1, 20001), 20001);
+    cr_assert_gt(j.oldest, 1);
 }
