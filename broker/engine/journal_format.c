@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "proto/event_view.h"
 #include "runtime/crc32c.h"
 
 #define VALUE_VERSION 2u
@@ -70,6 +71,21 @@ bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t
     if (!header_fits(first, &h) || crc != h.crc)
         return false;
     *out_header = h;
+    return true;
+}
+
+bool journal_value_first_time(const struct store_value *value, uint64_t *out_time_ns)
+{
+    static const struct event_limits limits = {.allow_broker_fields = true};
+    const uint8_t *p = (const uint8_t *)value->data + JOURNAL_HEADER_BYTES,
+                  *end = (const uint8_t *)value->data + value->len, *event;
+    struct event_view view;
+    char err[128];
+    size_t len;
+
+    if (!records_next(&p, end, &event, &len) || event_scan(event, len, &limits, &view, err, sizeof err))
+        return false;
+    *out_time_ns = view.broker_time_ns;
     return true;
 }
 

@@ -46,6 +46,8 @@ void journal_value_seal_copy(uint64_t first, const struct journal_value_header *
                              size_t len, uint8_t *to);
 /* Is the stored value whole, and at its place? */
 bool journal_value_check(uint64_t first, const struct store_value *value, struct journal_value_header *out_header);
+/* The broker's time of the first record of a whole value. False when that is no record: written by something else. */
+bool journal_value_first_time(const struct store_value *value, uint64_t *out_time_ns);
 /* The same of a copy that is made in `to`, which has room for it. */
 bool journal_value_copy(uint64_t first, const struct store_value *value, uint8_t *to,
                         struct journal_value_header *out_header);

@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "broker/engine/journal.h"
+#include "broker/engine/journal_format.h"
 #include "proto/event_view.h"
 
 /* The batch that holds `sequence`, from memory or from the store; borrowed until the next read. */
@@ -62,33 +63,19 @@ int journal_read_around(struct journal *j, uint64_t sequence, struct journal_run
     return read_run(j, b->first < j->oldest ? j->oldest : b->first, sequence, SIZE_MAX, false, out_run);
 }
 
-/* The time of the first record of a whole value; UINT64_MAX when that cannot be read. */
-static uint64_t first_time(const struct store_value *value)
-{
-    static const struct event_limits limits = {.allow_broker_fields = true};
-    const uint8_t *p = (const uint8_t *)value->data + JOURNAL_HEADER_BYTES,
-                  *end = (const uint8_t *)value->data + value->len, *event;
-    struct event_view view;
-    char err[128];
-    size_t len;
-
-    if (!records_next(&p, end, &event, &len) || event_scan(event, len, &limits, &view, err, sizeof err))
-        return UINT64_MAX;
-    return view.broker_time_ns;
-}
-
 /* Can a record of this time have been in what is damaged or missing in front of what is behind the cursor? The next
  * whole value says so; *out_next: where it begins. Nobody knows when there is none; and from `high` on it was found
  * that it can. */
 static bool may_be_lost(struct store_cursor *cursor, uint64_t high, uint64_t time_ns, uint64_t *out_next)
 {
     struct journal_batch b = {0};
+    uint64_t first_time_ns;
 
     *out_next = high;
     while (store_cursor_next(cursor) == 0) {
         memcpy(out_next, cursor->key.data, sizeof *out_next);
         if (journal_batch_check(*out_next, &cursor->value, &b))
-            return first_time(&cursor->value) >= time_ns;
+            return !journal_value_first_time(&cursor->value, &first_time_ns) || first_time_ns >= time_ns;
         if (*out_next >= high)
             return true;
     }

@@ -412,22 +412,13 @@ static int take_description(struct check *c, char *err, size_t err_len)
 /* The time of the first record, for who does not read the others. */
 static int on_first_value(void *data, const struct store_value *key, const struct store_value *value)
 {
-    static const struct event_limits limits = {.allow_broker_fields = true};
     struct check_summary *s = data;
     struct journal_value_header header;
-    struct event_view view;
-    const uint8_t *event;
-    uint64_t first;
-    char err[128];
-    size_t len;
+    uint64_t first, time_ns;
 
     memcpy(&first, key->data, sizeof first);
-    if (!journal_value_check(first, value, &header))
-        return 1;
-    const uint8_t *p = (const uint8_t *)value->data + JOURNAL_HEADER_BYTES;
-    if (records_next(&p, (const uint8_t *)value->data + value->len, &event, &len) &&
-        event_scan(event, len, &limits, &view, err, sizeof err) == 0)
-        s->oldest_time_ns = view.broker_time_ns;
+    if (journal_value_check(first, value, &header) && journal_value_first_time(value, &time_ns))
+        s->oldest_time_ns = time_ns;
     return 1;
 }
 
