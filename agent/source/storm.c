@@ -294,6 +294,16 @@ static uint32_t bits_of(const struct record *r)
     return r->more_bits | (entry ? entry->aix_bits : 0);
 }
 
+/* Whoever would have heard of a record hears of its loss: a device is not always a unit. */
+static uint32_t scope_of_loss(const struct record *r)
+{
+    if (!r->place.adapter || !r->place.adapter[0])
+        return SENSEBUS__V1__SCOPE__SCOPE_HOST;
+    if (r->mode == SENSEBUS__V1__MODE__MODE_TARGET || (r->place.target < 0 && !r->place.target_name))
+        return SENSEBUS__V1__SCOPE__SCOPE_ADAPTER;
+    return r->place.lun >= 0 ? SENSEBUS__V1__SCOPE__SCOPE_LUN : SENSEBUS__V1__SCOPE__SCOPE_TARGET;
+}
+
 /* Kinds that cannot be kept apart any more: EVENTS_LOST of this device. */
 static bool lose(struct storm *s, struct device *d, const struct record *r)
 {
@@ -302,7 +312,8 @@ static bool lose(struct storm *s, struct device *d, const struct record *r)
                                  .reason = "a device told more kinds of conditions at a time than are kept apart"};
         struct record loss = {.code = SENSEBUS__V1__CODE__EVENTS_LOST,
                               .source = SENSEBUS__V1__SOURCE__SOURCE_AGENT,
-                              .scope = SENSEBUS__V1__SCOPE__SCOPE_LUN,
+                              .scope = scope_of_loss(r),
+                              .mode = SENSEBUS__V1__MODE__MODE_BOTH,
                               .place = r->place,
                               .gap = &gap};
 

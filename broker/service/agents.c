@@ -19,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/core/adapter/adapter.h"
 #include "broker/core/mutant.h"
+#include "broker/service/adapter.h"
 #include "broker/service/agent_session.h"
 #include "broker/service/announce.h"
 #include "broker/service/broker.h"
@@ -199,10 +201,12 @@ void session_fail(struct agent_session *s, int status, const char *format, ...)
 
 /* ------------------------------------------------------------------------------------------------ Hello */
 
-static void connected(struct agent_session *s, bool superseded)
+/* `unbroken`: the same agent, and nobody lost a session by its coming again; who did is told when to START again
+ * (A19). */
+static void connected(struct agent_session *s, bool unbroken)
 {
     struct agents *a = s->agents;
-    bool known = agent_roll_is_back(&a->roll, s->agent) || superseded;
+    bool known = agent_roll_is_back(&a->roll, s->agent) || unbroken;
     char summary[REASON_MAX + 192];
 
     log_info("agent.attached", "host=%s peer=%s version=\"%s\" epoch=%016" PRIx64 " committed=%" PRIu64, s->agent->host,
@@ -214,9 +218,14 @@ static void connected(struct agent_session *s, bool superseded)
     agent_roll_store(&a->roll, s->agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED);
 }
 
-static void supersede(struct agent_session *old)
+/* Returns whether sessions of the Adapter face ended with the stream. */
+static bool supersede(struct agent_session *old)
 {
+    struct adapter_counters before, after;
+
+    adapter_counters(old->agents->adapter->core, &before);
     operations_agent_gone(old, false);
+    adapter_counters(old->agents->adapter->core, &after);
     old->agent = NULL;
     if (old->source) {
         old->source->session = NULL;
@@ -224,6 +233,7 @@ static void supersede(struct agent_session *old)
         old->source = NULL;
     }
     session_fail(old, GRPC_ABORTED, "superseded: the same agent attached again");
+    return after.sessions_open < before.sessions_open;
 }
 
 static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello)
@@ -257,8 +267,7 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
                      verdict == DIRECTORY_NO_MEMORY ? "out of memory" : err);
         return;
     }
-    if (verdict == DIRECTORY_REPLACE)
-        supersede(old);
+    bool unbroken = verdict == DIRECTORY_REPLACE && !supersede(old);
     s->source = source_open(s->agents, hello, &rc);
     if (!s->source) {
         directory_leave(&b->directory, s->agent, s, false, clock_wall_ns());
@@ -273,7 +282,7 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
     s->acked = s->source->dedupe->committed;
     s->agent->committed_source_sequence = s->acked;
     s->agent->newest_source_sequence = hello->newest_source_sequence;
-    connected(s, verdict == DIRECTORY_REPLACE);
+    connected(s, unbroken);
     if (send_welcome(s))
         session_fail(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }

@@ -17,13 +17,16 @@ struct broker;
  * failures are counted and logged here. */
 int announce(struct broker *b, Sensebus__V1__Code code, const char *host, const char *summary);
 
+#define AIX_ALL_BITS 0x0fu /* where it is not known which ones were lost: the OR of bits is never lost (rule 16) */
+
 struct announce_loss {
     uint64_t count;
     uint64_t first, last; /* source sequences, 0 when not known */
     bool at_least;
     const char *reason;
 };
-/* EVENTS_LOST between an agent and the log (LOSS_STAGE_WIRE). */
+/* EVENTS_LOST between an agent and the log (LOSS_STAGE_WIRE). Of what device is not known, so each session of the host
+ * hears of it; nor are the bits, so it has all of them. */
 int announce_loss(struct broker *b, const char *host, const struct announce_loss *loss);
 
 /* Of a session of the Adapter face: SESSION_STARTED, SESSION_STOPPED, REGISTRATION_CANCELLED. Borrowed. */

@@ -28,7 +28,6 @@
 #define CHECKPOINT_DEVICES   4096u
 #define FOLD_TURN_MS         20u
 #define FOLD_LAST_MS         1000u /* at a stop: for what the sessions have not heard yet */
-#define AIX_ALL_BITS         0x0fu /* when it is not known which ones were lost */
 #define CHECKPOINT_MS        1000u /* between two: a restart folds the log from the last one on */
 
 static const char *const served[] = {"sensebus.v1.Events", "sensebus.v1.Agents", "sensebus.v1.Admin",

@@ -184,6 +184,15 @@ static void note(struct agent_session *s, const struct known_event_match *seen, 
         status_notes_add(&s->broker->notes, seen->view, sequence);
 }
 
+/* The next one follows this number, unless it cannot be a number: those behind a bad event go on. */
+static void pass(struct agent_session *s, uint64_t sequence, uint64_t *previous)
+{
+    if (sequence > INT64_MAX)
+        return;
+    *previous = sequence;
+    s->expected = sequence + 1;
+}
+
 /* One event of a Publish. *previous is the source sequence of the one before it in the message. Returns 0, or a
  * negative errno when the event was not taken for want of room: the stream has to end. */
 static int take_event(struct agent_session *s, const uint8_t *event, size_t len, uint64_t now_ns, uint64_t *previous)
@@ -200,8 +209,7 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
     if (rc || check_origin(s, view, err, sizeof err) || check_code(view, err, sizeof err)) {
         sequence = peek_source_sequence(event, len, s->expected);
         rc = refuse(s, *previous, sequence, err);
-        *previous = sequence;
-        s->expected = sequence + 1;
+        pass(s, sequence, previous);
         return rc;
     }
     struct dedupe_claim claim = {.sequence = view->source_sequence};
@@ -232,8 +240,7 @@ static int take_event(struct agent_session *s, const uint8_t *event, size_t len,
         s->broker->counters.n_events++;
         break;
     }
-    *previous = view->source_sequence;
-    s->expected = view->source_sequence + 1;
+    pass(s, view->source_sequence, previous);
     return rc;
 }
 

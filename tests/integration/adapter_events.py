@@ -332,6 +332,24 @@ def test_an_agent_that_attaches_again_has_closed_its_sessions():
         with FakeAgent(broker, epoch=agent.epoch, instance=agent.instance, adapters=ADAPTERS, devices=DEVICES):
             stream.wait_code("REGISTRATION_CANCELLED")
             check_equal(reasons(stream), ["AGENT_LOST"])
+            wait_until(lambda: [e.code for e in broker.read_all()].count(code_pb2.AGENT_CONNECTED) == 2,
+                       "to be told when to START again")
+
+
+def test_what_an_agent_lost_or_was_refused_is_told():
+    # rule 17: no holes but announced ones
+    with face() as (broker, agent, stream):
+        session = registered(stream)
+        numbered = Numbered(agent)
+        numbered.tell(aix_bits=0)
+        numbered.next += 3
+        numbered.tell()
+        numbered.tell(summary="x" * 300)
+        numbered.tell()
+        stream.wait_events(5)
+        check_equal([(e.record.code == LOST, e.record.loss.count) for e in stream.events],
+                    [(False, 0), (True, 3), (False, 0), (True, 1), (False, 0)])
+        check_equal(stream.pending(session), 7, "rule 16: which were lost is not known; 8 is for target mode (rule 22)")
 
 
 def test_a_removed_device_ends_its_session():

@@ -150,6 +150,14 @@ def test_a_refused_event_is_named_and_the_ones_behind_go_on():
         check_equal(len(broker.read_all()), 15, "records after a refused one came again")
 
 
+def test_an_impossible_number_is_refused_and_the_ones_behind_go_on():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        agent.publish(*[make_event(agent.host, agent.epoch, n) for n in (1, 2, (1 << 63) + 5, 3, 4)])
+        agent.wait_acked(4)
+        check_equal([r.source_sequence for r in agent.refused()], [(1 << 63) + 5])
+        check_equal(codes(broker.read_all()[1:]), ["LUN_RESET"] * 2 + ["EVENTS_LOST"] + ["LUN_RESET"] * 2)
+
+
 def test_invalid_utf8_is_refused_and_never_reaches_a_subscriber():
     with Broker() as broker, FakeAgent(broker, attach=False) as probe:
         probe.vanish()

@@ -340,9 +340,53 @@ Test(storm, too_many_kinds_become_one_of_their_code_and_else_a_loss_that_says_ho
         cr_assert_eq(r->code, CODE(EVENTS_LOST));
         cr_assert_eq(r->gap->count, 2);
         cr_assert_eq(r->gap->aix_bits, 4);
+        cr_assert_eq(r->scope, SENSEBUS__V1__SCOPE__SCOPE_LUN);
         cr_assert_null(storm_next(s, 0));
     }
     storm_free(s);
+}
+
+Test(storm, whoever_would_have_heard_of_what_is_lost_hears_of_the_loss)
+{
+    static const struct {
+        struct record_place place;
+        uint32_t mode, scope;
+    } table[] = {
+        {{.adapter = "host3", .target = 0, .lun = 1}, 0, SENSEBUS__V1__SCOPE__SCOPE_LUN},
+        {{.adapter = "iscsi0", .target = -1, .lun = 1, .target_name = "iqn.a"}, 0, SENSEBUS__V1__SCOPE__SCOPE_LUN},
+        {{.adapter = "host3", .target = 0, .lun = -1}, 0, SENSEBUS__V1__SCOPE__SCOPE_TARGET},
+        {{.adapter = "host3", .target = -1, .lun = -1}, 0, SENSEBUS__V1__SCOPE__SCOPE_ADAPTER},
+        {{.adapter = "tgt1", .target = -1, .lun = 4, .target_name = "iqn.b"},
+         SENSEBUS__V1__MODE__MODE_TARGET,
+         SENSEBUS__V1__SCOPE__SCOPE_ADAPTER},
+        {{.target = -1, .lun = -1}, 0, SENSEBUS__V1__SCOPE__SCOPE_HOST},
+    };
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct storm *s = storm_of((struct storm_options){.burst = 1, .rate_per_s = 1, .max_kinds = 1});
+        struct record r = said(1, CODE(LINK_ERROR), "a", 1);
+        const struct record *told;
+        uint32_t n_losses = 0;
+
+        r.place = table[i].place;
+        r.mode = table[i].mode;
+        take(s, r, 0);
+        r.native.name = "b";
+        take(s, r, 0);
+        r.code = CODE(LUN_RESET);
+        take(s, r, 0);
+        cr_assert_eq(storm_count(s).lost, 1, "%zu", i);
+        storm_finish(s);
+        while ((told = storm_next(s, 0))) {
+            if (told->code != CODE(EVENTS_LOST))
+                continue;
+            n_losses++;
+            cr_assert_eq(told->scope, table[i].scope, "%zu: %u", i, told->scope);
+            cr_assert_eq(told->mode, SENSEBUS__V1__MODE__MODE_BOTH);
+        }
+        cr_assert_eq(n_losses, 1);
+        storm_free(s);
+    }
 }
 
 Test(storm, when_too_many_devices_speak_the_quietest_tells_what_it_holds_and_is_forgotten)
