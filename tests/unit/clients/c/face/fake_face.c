@@ -421,13 +421,13 @@ static void run(void *data)
 
 void fake_face_init(struct fake_face *f)
 {
-    fake_face_init_keepalive(f, 0);
+    fake_face_init_keepalive(f, 0, 0);
 }
 
-void fake_face_init_keepalive(struct fake_face *f, uint32_t keepalive_ms)
+void fake_face_init_keepalive(struct fake_face *f, uint32_t keepalive_ms, uint32_t timeout_ms)
 {
     const struct grpc_limits limits = {
-        .max_queued_bytes = 1u << 30, .keepalive_ms = keepalive_ms, .keepalive_timeout_ms = keepalive_ms};
+        .max_queued_bytes = 1u << 30, .keepalive_ms = keepalive_ms, .keepalive_timeout_ms = timeout_ms};
     char err[256];
     signal(SIGPIPE, SIG_IGN);
     *f = (struct fake_face){0};

@@ -36,7 +36,7 @@ struct fake_face {
 };
 
 void fake_face_init(struct fake_face *f);
-/* With a keepalive of its own; it pings after `keepalive_ms` and waits as long for the answer. */
-void fake_face_init_keepalive(struct fake_face *f, uint32_t keepalive_ms);
+/* With a keepalive of its own; it pings after `keepalive_ms` and waits `timeout_ms` for the answer. */
+void fake_face_init_keepalive(struct fake_face *f, uint32_t keepalive_ms, uint32_t timeout_ms);
 /* Also when the library is still connected: then the connection drops. */
 void fake_face_deinit(struct fake_face *f);

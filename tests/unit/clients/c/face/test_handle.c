@@ -81,9 +81,9 @@ Test(handle, pings_are_answered_while_the_program_is_elsewhere)
 {
     struct fake_face fake;
     struct sb *sb;
-    fake_face_init_keepalive(&fake, 50);
+    fake_face_init_keepalive(&fake, 50, 2000);
     cr_assert_eq(sb_open(fake.address, NULL, &sb, NULL, 0), 0);
-    usleep(1000000);
+    usleep(4000000); /* who does not answer is dropped before that; who is only held up by the machine is not */
     cr_assert_eq(sb_halt(sb, "s1"), 0, "%s", sb_message(sb));
     sb_close(sb);
     fake_face_deinit(&fake);
