@@ -18,6 +18,8 @@
 
 #define TIDY_MS              500
 #define RETRY_MS             1000
+#define LEAN_COMMITS         3    /* LMDB gives what a commit freed to the next but one */
+#define LEAN_BYTES           4096 /* of events that go into the first commit after them; then twice as much, and so on */
 #define DEFAULT_MEMORY_BYTES (16u << 20)
 #define ORIGIN_BYTES         512 /* at most, with the prefixes */
 #define LOSS_REASON          "the agent's spool was full, the oldest events were dropped"
@@ -100,18 +102,34 @@ static void on_commit_done(uv_work_t *work, int status)
     struct spool_commit *c = work->data;
     struct spool *s = (struct spool *)((char *)work - offsetof(struct spool, work));
     int rc = status < 0 ? status : c->rc;
-    bool more_held = false;
+    bool more_held = false, lean = c->lean;
 
     s->commit = NULL;
     if (rc < 0) {
+        s->n_lean = LEAN_COMMITS;
+        s->batch_bytes = LEAN_BYTES;
         commit_put_back(s, c);
     } else {
         more_held = c->state.last_key > s->held.last_key;
         s->held = c->state;
         entries_free(c->first);
+        if (lean)
+            s->n_lean = c->more_to_free ? LEAN_COMMITS : s->n_lean - 1;
+        else if (!s->first)
+            s->batch_bytes = UINT64_MAX;
+        else if (s->batch_bytes != UINT64_MAX)
+            s->batch_bytes *= 2;
     }
     free(c);
-    disk_result(s, rc);
+    if (lean && rc == 0 && s->first) { /* says nothing of the disk: those that wait may not fit */
+        if (s->closing)
+            close_step(s);
+        else
+            commit_start(s);
+        return;
+    }
+    if (rc < 0 || !s->first)
+        disk_result(s, rc);
     if (s->closing) {
         close_step(s);
         return;
@@ -122,6 +140,27 @@ static void on_commit_done(uv_work_t *work, int status)
         uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
     else
         commit_start(s);
+}
+
+/* What waits, or as much of it as fits a commit. */
+static void take_pending(struct spool *s, struct spool_commit *c)
+{
+    struct spool_entry *e = s->first;
+
+    if (!e)
+        return;
+    c->first = e;
+    c->n_bytes = spool_value_size(e);
+    while (e->next && c->n_bytes + spool_value_size(e->next) <= s->batch_bytes) {
+        e = e->next;
+        c->n_bytes += spool_value_size(e);
+    }
+    c->last = e;
+    s->first = e->next;
+    if (!s->first)
+        s->last = NULL;
+    e->next = NULL;
+    s->n_pending_bytes -= c->n_bytes;
 }
 
 /* Hand all that waits to the pool, unless a commit runs or the disk failed a moment ago. */
@@ -141,17 +180,15 @@ static void commit_start(struct spool *s)
     c->records_table = s->records_table;
     c->max_bytes = s->options.max_bytes;
     c->max_records = s->options.max_records;
-    c->first = s->first;
-    c->last = s->last;
-    c->n_bytes = s->n_pending_bytes;
+    c->lean = s->n_lean > 0;
+    if (!c->lean)
+        take_pending(s, c);
     c->free_key = s->free_key;
     c->state = s->held;
     c->n_dropped_memory = s->n_dropped_memory;
     c->state.n_dropped += s->n_dropped_memory;
 
     uv_timer_stop(&s->tidy);
-    s->first = s->last = NULL;
-    s->n_pending_bytes = 0;
     s->n_dropped_memory = 0;
     s->dirty = false;
     s->commit = c;
@@ -508,6 +545,7 @@ int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *opt
     }
     s->options.directory = NULL; /* was borrowed for the opening alone */
     s->last_key = s->held.last_key;
+    s->batch_bytes = UINT64_MAX;
     uv_timer_init(loop, &s->retry);
     uv_timer_init(loop, &s->tidy);
     s->retry.data = s->tidy.data = s;

@@ -63,6 +63,8 @@ struct spool {
 
     struct spool_entry *first, *last; /* appended, not in the commit that runs */
     uint64_t n_pending_bytes;
+    uint64_t batch_bytes;      /* no more of them in one commit, but one event in any case */
+    unsigned n_lean;           /* commits that only free come first, after one that failed */
     struct spool_entry *spare; /* so that running out of memory can be recorded */
 
     uv_work_t work;

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <uv.h>
 
+#define LEAN_RECORDS  1024
+#define RESERVE_BYTES (512u << 10) /* on the disk, for commits that only free: those need pages as well */
+
 size_t spool_value_size(const struct spool_entry *e)
 {
     return sizeof e->header + e->len;
@@ -57,10 +60,14 @@ static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c
     uint64_t key;
     int rc;
 
-    while ((rc = store_cursor_first(cursor)) == 0) {
+    for (unsigned n = 0; (rc = store_cursor_first(cursor)) == 0; n++) {
         rc = spool_header_read(cursor, &key, &header);
         if (rc < 0 || key > c->free_key)
             return rc;
+        if (c->lean && n == LEAN_RECORDS) {
+            c->more_to_free = true;
+            return 0;
+        }
         rc = delete_first(cursor, c);
         if (rc < 0)
             return rc;
@@ -133,8 +140,10 @@ int spool_state_write(struct store_txn *txn, unsigned table, const struct spool_
 int spool_commit_run(struct spool_commit *c)
 {
     struct store_txn txn;
-    int rc = store_begin(c->store, true, &txn);
+    int rc = c->first ? store_make_room(c->store, RESERVE_BYTES + 2 * c->n_bytes) : 0;
 
+    if (rc == 0)
+        rc = store_begin(c->store, true, &txn);
     if (rc < 0)
         return rc;
     rc = commit_records(&txn, c);

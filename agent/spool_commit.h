@@ -39,6 +39,8 @@ struct spool_commit {
     struct spool_entry *first, *last; /* the owner's */
     uint64_t n_bytes;
     uint64_t free_key;
+    bool lean;                 /* only frees, and little at a time */
+    bool more_to_free;         /* out */
     uint64_t n_dropped_memory; /* counted in `state` */
     struct spool_state state;  /* in: what is held; out: what is held then */
     int rc;

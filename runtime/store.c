@@ -586,3 +586,22 @@ int store_usage(struct store *s, uint64_t *out_used_bytes, uint64_t *out_limit_b
     *out_limit_bytes = s->limit_bytes;
     return 0;
 }
+
+int store_make_room(struct store *s, uint64_t bytes)
+{
+    uint64_t used, limit;
+    struct stat file;
+    int fd, rc = store_usage(s, &used, &limit);
+    if (rc != 0)
+        return rc;
+    rc = enter(s);
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_get_fd(s->env, &fd);
+    if (rc == 0 && fstat(fd, &file) < 0)
+        rc = errno;
+    if (rc == 0 && (uint64_t)file.st_size < used + bytes)
+        rc = posix_fallocate(fd, file.st_size, (off_t)(used + bytes - (uint64_t)file.st_size));
+    leave(s, false);
+    return translate_write(s, rc);
+}

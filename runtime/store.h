@@ -101,5 +101,8 @@ int store_cursor_prev(struct store_cursor *c);
 int store_cursor_seek(struct store_cursor *c, const void *key, size_t key_len); /* first key not less */
 int store_cursor_delete(struct store_cursor *c);                                /* write transactions */
 
+/* Have so many bytes of the disk beside those in use, free pages or behind the last one, or UV_ENOSPC: who asks for
+ * more than it is about to write leaves the rest to those who delete. No transaction of this thread may be open. */
+int store_make_room(struct store *s, uint64_t bytes);
 /* Bytes in use (pages that hold data), and the most the map can hold. */
 int store_usage(struct store *s, uint64_t *out_used_bytes, uint64_t *out_limit_bytes);

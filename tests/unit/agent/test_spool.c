@@ -412,6 +412,35 @@ Test(spool, a_full_disk_keeps_events_in_memory_and_writes_them_when_there_is_roo
     close_spool();
 }
 
+/* Nothing else makes room: only what the broker has may go, and that takes room, too. */
+Test(spool, what_is_acknowledged_makes_room_on_a_full_disk)
+{
+    struct spool_options o = defaults();
+    uint64_t n = 0, end;
+
+    o.max_bytes = 64u << 20;
+    o.max_records = 100000;
+    open_with(o);
+    limit_file(1500000);
+    while (disk_error == 0) {
+        append_many(n + 1, n + 20);
+        n += 20;
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    append_many(n + 1, n + 1000); /* more than goes into the pages of one commit */
+    n += 1000;
+    end = uv_hrtime() + 60000000000u;
+    while (!spool_settled(&s)) {
+        spool_free_upto(&s, spool_newest(&s));
+        uv_run(&loop, UV_RUN_ONCE);
+        cr_assert_lt(uv_hrtime(), end, "%lu of %lu are held", spool_newest(&s), n);
+    }
+    cr_assert_eq(spool_newest(&s), n);
+    cr_assert_eq(spool_n_dropped(&s), 0);
+    cr_assert_eq(disk_error, 0);
+    close_spool();
+}
+
 Test(spool, what_a_full_disk_did_not_take_before_the_end_is_named)
 {
     char path[128], text[4096] = "";
