@@ -115,20 +115,23 @@ static void on_commit_done(uv_work_t *work, int status)
         entries_free(c->first);
         if (lean)
             s->n_lean = c->more_to_free ? LEAN_COMMITS : s->n_lean - 1;
-        else if (!s->first)
-            s->batch_bytes = UINT64_MAX;
-        else if (s->batch_bytes != UINT64_MAX)
+        else if (!s->first || s->batch_bytes >= s->options.max_memory_bytes)
+            s->batch_bytes = UINT64_MAX; /* all that can wait has room */
+        else
             s->batch_bytes *= 2;
+        s->dirty |= c->more_to_free;
     }
     free(c);
     if (lean && rc == 0 && s->first) { /* says nothing of the disk: those that wait may not fit */
-        if (s->closing)
+        if (s->closing) {
+            s->disk_error = 0; /* they are tried once: a failure ends it */
             close_step(s);
-        else
+        } else {
             commit_start(s);
+        }
         return;
     }
-    if (rc < 0 || !s->first)
+    if (rc < 0 || !s->first || s->closing || s->batch_bytes == UINT64_MAX)
         disk_result(s, rc);
     if (s->closing) {
         close_step(s);

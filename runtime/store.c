@@ -601,7 +601,9 @@ int store_make_room(struct store *s, uint64_t bytes)
     if (rc == 0 && fstat(fd, &file) < 0)
         rc = errno;
     if (rc == 0 && (uint64_t)file.st_size < used + bytes)
-        rc = posix_fallocate(fd, file.st_size, (off_t)(used + bytes - (uint64_t)file.st_size));
+        do {
+            rc = posix_fallocate(fd, file.st_size, (off_t)(used + bytes - (uint64_t)file.st_size));
+        } while (rc == EINTR);
     leave(s, false);
     return translate_write(s, rc);
 }

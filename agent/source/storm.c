@@ -322,6 +322,8 @@ static bool lose(struct storm *s, struct device *d, const struct record *r)
             return false;
         s->counts.held_bytes += d->lost->bytes;
     }
+    if (d->lost->record.scope != scope_of_loss(r)) /* the roles of one place */
+        d->lost->record.scope = SENSEBUS__V1__SCOPE__SCOPE_ADAPTER;
     d->lost->record.wall_ns = r->wall_ns;
     d->lost->record.boot_ns = r->boot_ns;
     d->lost->gap.count += count_of(r);

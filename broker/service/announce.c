@@ -105,6 +105,7 @@ int announce_loss(struct broker *b, const char *host, const struct announce_loss
     message.reason = reason;
     event.code = SENSEBUS__V1__CODE__EVENTS_LOST;
     event.scope = SENSEBUS__V1__SCOPE__SCOPE_HOST;
+    event.aix_bits = AIX_ALL_BITS;
     event.loss = &message;
     snprintf(summary, sizeof summary, "%" PRIu64 " event%s of %s lost on the way to the log: %s", loss->count,
              loss->count == 1 ? "" : "s", host, reason);

@@ -143,16 +143,17 @@ static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence,
 static int append(struct agent_session *s, const struct event_view *view, uint64_t now_ns, uint64_t *out_sequence)
 {
     uint64_t generation = 0;
+    uint32_t bits = view->aix_bits | (view->loss.present ? view->loss.aix_bits : 0);
 
     if (view->session_id.len > 0)
         generation = adapter_service_generation(s->agents->adapter, view->host, view->session_id);
     if (generation == 0)
-        return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, view->aix_bits, out_sequence);
+        return commit_append(&s->broker->commit, view->bytes, view->len, now_ns, bits, out_sequence);
     uint8_t *tagged = malloc(view->len + EVENT_GENERATION_BYTES);
     if (!tagged)
         return UV_ENOMEM;
     size_t len = event_write_generation(tagged, view->bytes, view->len, generation);
-    int rc = commit_append(&s->broker->commit, tagged, len, now_ns, view->aix_bits, out_sequence);
+    int rc = commit_append(&s->broker->commit, tagged, len, now_ns, bits, out_sequence);
     free(tagged);
     return rc;
 }

@@ -441,6 +441,47 @@ Test(spool, what_is_acknowledged_makes_room_on_a_full_disk)
     close_spool();
 }
 
+Test(spool, a_disk_that_failed_once_is_as_good_as_before_also_when_events_never_pause)
+{
+    uint64_t n = 0, first;
+    unsigned n_reads = 0;
+    struct spool_options o = defaults();
+
+    o.max_records = 100000;
+    o.max_bytes = 64u << 20;
+    o.max_memory_bytes = 100000;
+    open_with(o);
+    append(++n, 0);
+    settle();
+    limit_file((rlim_t)data_size());
+    while (disk_error == 0) {
+        append(++n, 0);
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    limit_file(RLIM_INFINITY);
+    first = spool_newest(&s);
+    while (n_reads < 100) { /* as many commits, and something waits at the end of each */
+        uint64_t newest = spool_newest(&s);
+        append(++n, 0);
+        uv_run(&loop, UV_RUN_ONCE);
+        n_reads += spool_newest(&s) > newest;
+    }
+    cr_assert_eq(disk_error, 0);
+    cr_assert_gt(spool_newest(&s), first);
+    append_many(n + 1, n + 300);
+    n += 300;
+    n_reads = 0;
+    while (!spool_settled(&s)) {
+        uint64_t newest = spool_newest(&s);
+        uv_run(&loop, UV_RUN_ONCE);
+        n_reads += spool_newest(&s) > newest;
+    }
+    cr_assert_leq(n_reads, 5, "%u commits for 300 events", n_reads);
+    cr_assert_eq(spool_n_dropped(&s), 0);
+    cr_assert_eq(spool_newest(&s), n);
+    close_spool();
+}
+
 Test(spool, what_a_full_disk_did_not_take_before_the_end_is_named)
 {
     char path[128], text[4096] = "";
