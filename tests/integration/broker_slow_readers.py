@@ -29,6 +29,7 @@ class SlowReader:
 
 
 N_MORE_THAN_BUFFERS = 12000  # large ones: 25 MB
+LATE_S = 0.25  # so long a reader may be more than its limit behind (broker/core/hub.h)
 
 
 def published_events(agent, n=N_MORE_THAN_BUFFERS):
@@ -81,6 +82,7 @@ def test_slow_reader_with_live_skips_with_an_exact_gap():
                           filter=Filter(codes=[code_pb2.LUN_RESET]))
         first = slow.batches[0].opened.position.sequence
         published_events(agent)
+        time.sleep(2 * LATE_S)  # all this time it is behind, whether the machine is fast or slow
         slow.read_until(lambda b: b[-1].events and b[-1].events[-1].origin.source_sequence == N_MORE_THAN_BUFFERS
                         or b[-1].HasField("gap") and b[-1].gap.to.sequence >= first + N_MORE_THAN_BUFFERS)
         gaps = [b.gap for b in slow.batches if b.HasField("gap")]
@@ -105,6 +107,7 @@ def test_slow_reader_with_disconnect_is_told_where_to_resume():
         broker.wait_newest(1)
         slow = SlowReader(broker, slow_reader_policy=events_pb2.SLOW_READER_POLICY_DISCONNECT, lag_limit=1000)
         published_events(agent)
+        wait_until(lambda: broker.counters()["sensebus_subscriptions_too_slow_total"] == 1, "it to be too slow")
         with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slowly", "resume from"):
             slow.read_rest()
         closed = slow.batches[-1].closed
