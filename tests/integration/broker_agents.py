@@ -74,6 +74,7 @@ def test_resend_of_only_known_records_is_acknowledged():
         with FakeAgent(broker, epoch=5) as agent:
             agent.publish_range(1, 10)
             agent.wait_acked(10)
+        wait_until(lambda: listed_agent(broker).state == ADMIN.AGENT_STATE_LOST, "its loss")
         with FakeAgent(broker, epoch=5) as agent:
             check_equal(agent.welcome().committed_source_sequence, 10)
             agent.publish_range(5, 10)
@@ -87,6 +88,7 @@ def test_another_epoch_is_another_numbering():
                 check_equal(agent.welcome().committed_source_sequence, 0)
                 agent.publish_range(1, 3)
                 agent.wait_acked(3)
+            wait_until(lambda: listed_agent(broker).state == ADMIN.AGENT_STATE_LOST, "its loss")
         events = [e for e in broker.read_all() if e.code == code_pb2.LUN_RESET]
         check_equal([(e.origin.agent_epoch, e.origin.source_sequence) for e in events],
                     [(5, 1), (5, 2), (5, 3), (6, 1), (6, 2), (6, 3)])

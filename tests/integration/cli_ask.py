@@ -241,6 +241,8 @@ def test_wait_for_agents():
                 agent.send(armed)
                 synced.end(0)
             agent.heartbeat(newest=7)
+            wait_until(lambda: any(a.host == "db-07" and a.newest_source_sequence == 7 for a in broker.admin().ListAgents(
+                admin_pb2.ListAgentsRequest(), timeout=LIMIT_S).agents), "the heartbeat")
             out_of_time("wait", "--for", "synced", "--agent", "db-07", broker=broker, word="7 events behind")
             agent.publish_range(1, 7)
             sensebus("wait", "--for", "synced", "--agent", "db-07", "--timeout", "60s", broker=broker)

@@ -105,6 +105,7 @@ def wait_source(broker, name, *states):
 def watching(*options, tree):
     with Broker() as broker, Agent(broker, "--source", "all=off", "--sysfs", tree.root, *options) as agent, \
             Subscription(broker) as subscription:
+        subscription.wait_control("opened")
         yield broker, agent, subscription
 
 

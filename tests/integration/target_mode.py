@@ -40,6 +40,7 @@ def watched():
     with Target() as target, Broker("--agent-heartbeat", "1s") as broker:
         options = ["--tgtd", target.management_socket, "--target-poll", "100ms"]
         with Agent(broker, *options) as agent, Subscription(broker) as subscription:
+            subscription.wait_control("opened")  # what comes from now on is seen by it
             wait_coverage(broker, "tgtd", "ARMED")
             yield target, broker, agent, subscription
 
@@ -220,6 +221,7 @@ def test_data_arrives_in_buffers_with_the_correlator():
 
 def test_held_buffers_hold_off_and_half_of_them_free_go_on():  # rule 22, rule 23, A12
     with fed() as (target, broker, _, stream), Subscription(broker) as subscription:
+        subscription.wait_control("opened")
         session = check_result(stream.start_target(REMOTE, "feed0", buffer_bytes=512, n_buffers=16)).start
         check_result(stream.register(session, TARGET, correlator=b"x"))
         data = random.randbytes(64 * 512)
@@ -294,6 +296,7 @@ def test_a_feed_that_breaks_the_protocol_is_left_and_tried_again():
 
 def test_what_the_feed_serves_comes_and_goes():
     with fed() as (target, broker, _, stream), Subscription(broker) as subscription:
+        subscription.wait_control("opened")
         target.serve(SERVED, SERVED + ".two")
         (added,) = expect(subscription, ("ADAPTER_ADDED", None))
         check_equal((added.address.adapter, added.synthetic, added.native.name), ("feed1", False, "target-feed"))
