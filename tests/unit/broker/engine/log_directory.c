@@ -39,6 +39,35 @@ void log_open(struct journal *j, const struct log_directory *d, uint64_t map_byt
     cr_assert_eq(rc, 0, "%s", err);
 }
 
+size_t log_copy_value(struct journal *j, uint64_t first, uint8_t *out, size_t cap)
+{
+    struct store_txn t;
+    struct store_value value;
+    cr_assert_eq(store_begin(&j->store, false, &t), 0);
+    cr_assert_eq(store_get(&t, j->log_table, &first, sizeof first, &value), 0);
+    size_t len = value.len;
+    cr_assert_leq(len, cap);
+    memcpy(out, value.data, len);
+    store_abort(&t);
+    return len;
+}
+
+void log_put_value(struct journal *j, uint64_t first, const uint8_t *bytes, size_t len)
+{
+    struct store_txn t;
+    cr_assert_eq(store_begin(&j->store, true, &t), 0);
+    cr_assert_eq(store_put(&t, j->log_table, &first, sizeof first, bytes, len, 0), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
+void log_remove_value(struct journal *j, uint64_t first)
+{
+    struct store_txn t;
+    cr_assert_eq(store_begin(&j->store, true, &t), 0);
+    cr_assert_eq(store_delete(&t, j->log_table, &first, sizeof first), 0);
+    cr_assert_eq(store_commit(&t), 0);
+}
+
 size_t event_write(uint8_t out[EVENT_MAX], uint64_t n, size_t padding)
 {
     static char text[EVENT_MAX];

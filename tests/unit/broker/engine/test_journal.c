@@ -311,17 +311,10 @@ Test(journal, damaged_description_is_refused)
 /* Put what is stored at `first` at `other`, as a damaged key would. */
 static void move_value(uint64_t first, uint64_t other)
 {
-    struct store_txn t;
-    struct store_value value;
     static uint8_t bytes[8192];
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
-    size_t len = value.len;
-    cr_assert_leq(len, sizeof bytes);
-    memcpy(bytes, value.data, len);
-    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
-    cr_assert_eq(store_put(&t, j.log_table, &other, sizeof other, bytes, len, 0), 0);
-    cr_assert_eq(store_commit(&t), 0);
+    size_t len = log_copy_value(&j, first, bytes, sizeof bytes);
+    log_remove_value(&j, first);
+    log_put_value(&j, other, bytes, len);
     reopen(0);
 }
 
@@ -366,17 +359,10 @@ Test(journal, value_that_stands_inside_of_another_costs_only_its_own_records)
 /* Overwrite a byte of the stored value that begins at `first`. */
 static void damage(uint64_t first, size_t at)
 {
-    struct store_txn t;
-    struct store_value value;
     uint8_t bytes[8192];
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
-    cr_assert_leq(value.len, sizeof bytes);
-    size_t len = value.len;
-    memcpy(bytes, value.data, len);
+    size_t len = log_copy_value(&j, first, bytes, sizeof bytes);
     bytes[at < len ? at : len - 1] ^= 0x10;
-    cr_assert_eq(store_put(&t, j.log_table, &first, sizeof first, bytes, len, 0), 0);
-    cr_assert_eq(store_commit(&t), 0);
+    log_put_value(&j, first, bytes, len);
 }
 
 Test(journal, any_damaged_byte_is_found_and_only_its_value_is_lost)
@@ -487,21 +473,13 @@ Test(journal, reading_ahead_takes_what_is_whole_although_another_stands_inside)
     expect_run(1, ALL, SIZE_MAX, 8);
 }
 
-static void remove_value(uint64_t first)
-{
-    struct store_txn t;
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
-    cr_assert_eq(store_commit(&t), 0);
-}
-
 Test(journal, missing_value_is_a_damaged_range_up_to_the_next)
 {
     struct journal_run run;
     commit(1, 5);
     commit(6, 8);
     commit(9, 12);
-    remove_value(6);
+    log_remove_value(&j, 6);
     reopen(0);
     cr_assert_eq(journal_read(&j, 6, ALL, SIZE_MAX, &run), JOURNAL_DAMAGED);
     cr_assert_eq(run.first, 6);
@@ -700,7 +678,7 @@ static void damage_some(struct chance *luck, uint64_t first, uint64_t next)
 {
     switch (chance_below(luck, 6)) {
     case 0: damage(first, chance_below(luck, 8192)); break;
-    case 1: remove_value(first); break;
+    case 1: log_remove_value(&j, first); break;
     case 2:
         if (next > first + 1)
             move_value(first, first + 1 + chance_below64(luck, next - first - 1));

@@ -357,35 +357,6 @@ static void change_value(unsigned table, const void *key, size_t key_len, size_t
     cr_assert_eq(store_commit(&t), 0);
 }
 
-static void remove_value(uint64_t first)
-{
-    struct store_txn t;
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_delete(&t, j.log_table, &first, sizeof first), 0);
-    cr_assert_eq(store_commit(&t), 0);
-}
-
-static size_t copy_value(uint64_t first, uint8_t *out, size_t cap)
-{
-    struct store_txn t;
-    struct store_value value;
-    cr_assert_eq(store_begin(&j.store, false, &t), 0);
-    cr_assert_eq(store_get(&t, j.log_table, &first, sizeof first, &value), 0);
-    size_t len = value.len;
-    cr_assert_leq(len, cap);
-    memcpy(out, value.data, len);
-    store_abort(&t);
-    return len;
-}
-
-static void put_value(uint64_t first, const uint8_t *bytes, size_t len)
-{
-    struct store_txn t;
-    cr_assert_eq(store_begin(&j.store, true, &t), 0);
-    cr_assert_eq(store_put(&t, j.log_table, &first, sizeof first, bytes, len, 0), 0);
-    cr_assert_eq(store_commit(&t), 0);
-}
-
 Test(check, names_records_whose_checksum_does_not_match)
 {
     for (int i = 0; i < 3; i++)
@@ -409,9 +380,9 @@ Test(check, names_records_that_are_missing_in_the_middle_at_the_end_and_at_the_b
 {
     for (int i = 0; i < 4; i++)
         commit(10, 50, NULL);
-    remove_value(21);
+    log_remove_value(&j, 21);
     expect_hole(21, 30, "nothing is stored");
-    remove_value(31);
+    log_remove_value(&j, 31);
     expect_hole(21, 40, "nothing is stored");
 }
 
@@ -420,9 +391,9 @@ Test(check, a_damaged_value_behind_the_newest_lengthens_no_hole)
     static uint8_t bytes[65536];
     for (int i = 0; i < 3; i++)
         commit(10, 50, NULL);
-    size_t len = copy_value(21, bytes, sizeof bytes);
-    remove_value(21);
-    put_value(1000, bytes, len);
+    size_t len = log_copy_value(&j, 21, bytes, sizeof bytes);
+    log_remove_value(&j, 21);
+    log_put_value(&j, 1000, bytes, len);
     journal_close(&j);
     cr_assert_eq(check(directory.path, true), 0);
     cr_assert(found.n_holes == 1 && found.holes[0].first == 21 && found.holes[0].last == 30);
@@ -436,14 +407,14 @@ Test(check, notices_that_the_oldest_records_are_missing)
 {
     for (int i = 0; i < 4; i++)
         commit(10, 50, NULL);
-    remove_value(1);
+    log_remove_value(&j, 1);
     expect_fault("values are missing before 11");
 }
 
 Test(check, names_a_log_that_is_gone)
 {
     commit(10, 50, NULL);
-    remove_value(1);
+    log_remove_value(&j, 1);
     journal_close(&j);
     cr_assert_eq(check(directory.path, true), 0);
     cr_assert_eq(found.n_holes, 1);
@@ -457,7 +428,7 @@ static void store_value(uint64_t first, uint8_t *bytes, size_t len, uint32_t n_r
 {
     struct journal_value_header header = {.n_records = n_records, .newest_time_ns = 20000};
     journal_value_seal(first, &header, bytes, len);
-    put_value(first, bytes, len);
+    log_put_value(&j, first, bytes, len);
 }
 
 Test(check, scans_every_record)
@@ -465,7 +436,7 @@ Test(check, scans_every_record)
     static uint8_t bytes[65536];
     for (int i = 0; i < 3; i++)
         commit(10, 50, NULL);
-    size_t len = copy_value(11, bytes, sizeof bytes);
+    size_t len = log_copy_value(&j, 11, bytes, sizeof bytes);
 
     store_value(11, bytes, len, 12); /* says more than it has */
     journal_close(&j);
@@ -490,7 +461,7 @@ Test(check, scans_every_record)
     cr_assert_eq(summary.n_records, 29);
     bytes[JOURNAL_HEADER_BYTES + 2] = saved;
 
-    size_t other = copy_value(1, bytes, sizeof bytes);
+    size_t other = log_copy_value(&j, 1, bytes, sizeof bytes);
     store_value(11, bytes, other, 10); /* those of another place */
     journal_close(&j);
     cr_assert_eq(check(directory.path, true), 0);
