@@ -102,7 +102,7 @@ static void on_commit_done(uv_work_t *work, int status)
     struct spool_commit *c = work->data;
     struct spool *s = (struct spool *)((char *)work - offsetof(struct spool, work));
     int rc = status < 0 ? status : c->rc;
-    bool more_held = false, lean = c->lean;
+    bool more_held = false;
 
     s->commit = NULL;
     if (rc < 0) {
@@ -113,7 +113,7 @@ static void on_commit_done(uv_work_t *work, int status)
         more_held = c->state.last_key > s->held.last_key;
         s->held = c->state;
         entries_free(c->first);
-        if (lean)
+        if (c->lean)
             s->n_lean = c->more_to_free ? LEAN_COMMITS : s->n_lean - 1;
         else if (!s->first || s->batch_bytes >= s->options.max_memory_bytes)
             s->batch_bytes = UINT64_MAX; /* all that can wait has room */
@@ -122,15 +122,8 @@ static void on_commit_done(uv_work_t *work, int status)
         s->dirty |= c->more_to_free;
     }
     free(c);
-    if (lean && rc == 0 && s->first) { /* says nothing of the disk: those that wait may not fit */
-        if (s->closing) {
-            s->disk_error = 0; /* they are tried once: a failure ends it */
-            close_step(s);
-        } else {
-            commit_start(s);
-        }
-        return;
-    }
+    /* That something had room, or only freed, says nothing of the disk: what waits may have none. At the end it is
+     * tried all the same; a failure ends that. */
     if (rc < 0 || !s->first || s->closing || s->batch_bytes == UINT64_MAX)
         disk_result(s, rc);
     if (s->closing) {
@@ -166,7 +159,7 @@ static void take_pending(struct spool *s, struct spool_commit *c)
     s->n_pending_bytes -= c->n_bytes;
 }
 
-/* Hand all that waits to the pool, unless a commit runs or the disk failed a moment ago. */
+/* Hand what waits to the pool, or what may go first, unless a commit runs or the disk failed a moment ago. */
 static void commit_start(struct spool *s)
 {
     struct spool_commit *c;

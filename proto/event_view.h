@@ -57,6 +57,12 @@ struct event_view {
     uint32_t sense_key, asc, ascq;
 };
 
+/* The AIX bits of an event, and of what it says was lost: that counts like what it reports (semantics.md rule 16). */
+static inline uint32_t event_aix_bits(const struct event_view *event)
+{
+    return event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0);
+}
+
 struct event_limits {
     size_t max_event_bytes;   /* 0 = 65,536; with broker fields, what the broker adds on top */
     bool allow_broker_fields; /* false for what agents send: fields 1..3 are the broker's */

@@ -28,7 +28,7 @@ static void fill_note(struct status_note *note, const struct event_view *event, 
     note->sequence = sequence;
     note->count = event->count ? event->count : 1;
     note->code = event->code;
-    note->aix_bits = event->aix_bits | (event->loss.present ? event->loss.aix_bits : 0);
+    note->aix_bits = event_aix_bits(event);
     note->has_device = event->device.present;
     note->has_address = event->address.present;
     note->key_len = key_len;

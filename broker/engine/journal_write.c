@@ -87,6 +87,12 @@ static int write_batch(const struct journal *j, struct store_txn *txn, const str
     return rc;
 }
 
+/* The count may be damaged: it does not go below nothing. */
+static void log_shrinks(struct journal_state *state, uint64_t bytes)
+{
+    state->log_bytes -= state->log_bytes < bytes ? state->log_bytes : bytes;
+}
+
 /* Nothing was ever written behind the newest record: what stands there has a damaged key, and is of no use. */
 static int remove_behind(const struct journal *j, struct store_txn *txn, struct journal_state *state)
 {
@@ -99,7 +105,7 @@ static int remove_behind(const struct journal *j, struct store_txn *txn, struct 
         memcpy(&first, cursor.key.data, sizeof first);
         if (first <= state->newest)
             break;
-        state->log_bytes -= state->log_bytes < cursor.value.len ? state->log_bytes : cursor.value.len;
+        log_shrinks(state, cursor.value.len);
         rc = store_cursor_delete(&cursor);
     }
     store_cursor_close(&cursor);
@@ -201,7 +207,7 @@ static int trim_step(const struct journal *j, struct store_txn *txn, struct jour
         rc = trim_judge(&cursor, w, state, RETENTION_STEP_BATCHES, t);
     for (; !rc && i < t->n && t->oldest[i].first_sequence + t->oldest[i].n_records - 1 <= t->through; i++) {
         rc = store_delete(txn, j->log_table, &t->oldest[i].first_sequence, sizeof t->oldest[i].first_sequence);
-        state->log_bytes -= state->log_bytes < t->oldest[i].bytes ? state->log_bytes : t->oldest[i].bytes;
+        log_shrinks(state, t->oldest[i].bytes);
         state->trimmed_bits |= t->bits[i];
         w->n_trimmed += t->oldest[i].n_records;
     }

@@ -123,8 +123,8 @@ static int fold_committed(struct broker *b, uint64_t until_ns)
 }
 
 /* Add the devices that changed to the transaction, if it is time, or retention waits for it: what it removes nobody can
- * fold again. Without memory for all of them none is added, until
- * it is time again: records do not wait for them, and a try that failed leaves nothing behind. */
+ * fold again. Without memory for all of them none is added, until it is time again: records do not wait for them, and a
+ * try that failed leaves nothing behind. */
 static void checkpoint(struct broker *b, struct journal_write *w)
 {
     struct journal_write part = {0};

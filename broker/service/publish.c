@@ -143,7 +143,7 @@ static int refuse(struct agent_session *s, uint64_t previous, uint64_t sequence,
 static int append(struct agent_session *s, const struct event_view *view, uint64_t now_ns, uint64_t *out_sequence)
 {
     uint64_t generation = 0;
-    uint32_t bits = view->aix_bits | (view->loss.present ? view->loss.aix_bits : 0);
+    uint32_t bits = event_aix_bits(view);
 
     if (view->session_id.len > 0)
         generation = adapter_service_generation(s->agents->adapter, view->host, view->session_id);

@@ -95,8 +95,7 @@ void delivery_offer(struct adapter_session *s, const struct event_view *view, st
         s->adapter->counters.records_wrong_mode++;
         return;
     }
-    /* What an EVENTS_LOST of an agent stands for counts like what it reports. */
-    uint32_t events = (view->aix_bits | (view->loss.present ? view->loss.aix_bits : 0)) & AIX_BITS;
+    uint32_t events = event_aix_bits(view) & AIX_BITS;
     if (s->mode == SENSEBUS__V1__MODE__MODE_INITIATOR && !MUTANT(19))
         events &= ~AIX_BUFS_EXHAUSTED; /* rule 22 */
     s->seen |= events;
