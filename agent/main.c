@@ -26,6 +26,8 @@
 #include "agent/spool.h"
 #include "agent/target/target_mode.h"
 #include "agent/targets.h"
+#include "proto/event_view.h"
+#include "runtime/clock.h"
 #include "runtime/log.h"
 #include "runtime/tls_renewal.h"
 #include "sensebus/v1/agents.pb-c.h"
@@ -307,6 +309,29 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ------------------------------------------------------------------------------------------------ start */
 
+/* The spool's file could not be read: how much it held is not known. */
+static void tell_spool_lost(struct agent *a, const char *directory)
+{
+    static const struct record_gap gap = {.stage = SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_AGENT,
+                                          .at_least = true,
+                                          .aix_bits = AIX_ALL_BITS,
+                                          .reason = "the agent's spool was damaged, and is set aside"};
+    struct record record = {
+        .code = SENSEBUS__V1__CODE__EVENTS_LOST,
+        .source = SENSEBUS__V1__SOURCE__SOURCE_AGENT,
+        .scope = SENSEBUS__V1__SCOPE__SCOPE_HOST,
+        .mode = SENSEBUS__V1__MODE__MODE_BOTH,
+        .place = {.controller = -1, .target = -1, .lun = -1},
+        .wall_ns = clock_wall_ns(),
+        .boot_ns = clock_boot_ns(),
+        .gap = &gap,
+    };
+
+    log_error("spool.started_over", "directory=%s reason=\"data.mdb was damaged; it is data.mdb.damaged now\"",
+              directory);
+    on_record(a, &record);
+}
+
 static int open_spool(struct agent *a)
 {
     static const struct spool_ops ops = {.on_held = on_held, .on_disk = on_disk};
@@ -330,6 +355,8 @@ static int open_spool(struct agent *a)
     else
         log_info("spool.open", "directory=%s epoch=%016" PRIx64 " newest=%" PRIu64 " records=%" PRIu64, directory,
                  spool_epoch(&a->spool), spool_newest(&a->spool), a->spool.held.n_records);
+    if (rc == 0 && a->spool.store.started_over)
+        tell_spool_lost(a, directory);
     return rc;
 }
 

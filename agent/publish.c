@@ -249,16 +249,11 @@ static void on_heartbeat(uv_timer_t *timer)
 
 static bool wait_for_new_epoch(struct publish *p, uint64_t committed)
 {
-    uint64_t epoch;
     int rc;
 
     if (committed <= p->known)
         return false;
-    do {
-        rc = uv_random(NULL, NULL, &epoch, sizeof epoch, 0, NULL);
-    } while (rc == 0 && epoch == 0);
-    if (rc == 0)
-        rc = spool_renew(p->options.spool, epoch);
+    rc = spool_renew(p->options.spool);
     log_error("publish.epoch",
               "the broker has events up to %" PRIu64 " and this spool sent only up to %" PRIu64
               ": it is older than the broker remembers, a new epoch begins%s%s",
@@ -428,6 +423,11 @@ static void attach(struct publish *p)
 
     if (!channel) {
         p->state = PUBLISH_DOWN;
+        return;
+    }
+    if (spool_renewing(p->options.spool)) {
+        p->state = PUBLISH_WAITING;
+        uv_timer_start(&p->timer, on_attach_again, RETRY_MIN_MS, 0);
         return;
     }
     rc = grpc_call_start(channel, ATTACH_PATH, 0, &ops, p, &p->call);

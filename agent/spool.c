@@ -12,7 +12,10 @@
 #include <string.h>
 
 #include "agent/spool_commit.h"
+#include "agent/spool_format.h"
+#include "proto/event_view.h"
 #include "runtime/chunk.h"
+#include "runtime/clock.h"
 #include "runtime/log.h"
 #include "sensebus/v1/event.pb-c.h"
 
@@ -22,7 +25,10 @@
 #define LEAN_BYTES           4096 /* of events that go into the first commit after them; then twice as much, and so on */
 #define DEFAULT_MEMORY_BYTES (16u << 20)
 #define ORIGIN_BYTES         512 /* at most, with the prefixes */
-#define LOSS_REASON          "the agent's spool was full, the oldest events were dropped"
+
+static const char dropped_reason[] = "the agent's spool was full, the oldest events were dropped";
+static const char missing_reason[] =
+    "missing in the agent's spool: its disk damaged them, or there was no memory for them";
 
 /* ------------------------------------------------------------------------------------------------ commits */
 
@@ -112,6 +118,8 @@ static void on_commit_done(uv_work_t *work, int status)
     } else {
         more_held = c->state.last_key > s->held.last_key;
         s->held = c->state;
+        if (s->next_epoch == s->held.epoch)
+            s->next_epoch = 0;
         entries_free(c->first);
         if (c->lean)
             s->n_lean = c->more_to_free ? LEAN_COMMITS : s->n_lean - 1;
@@ -179,8 +187,12 @@ static void commit_start(struct spool *s)
     c->lean = s->n_lean > 0;
     if (!c->lean)
         take_pending(s, c);
-    c->free_key = s->free_key;
     c->state = s->held;
+    c->state.free_key = s->free_key;
+    if (s->next_epoch) {
+        c->state.epoch = s->next_epoch;
+        c->state.base = s->free_key;
+    }
     c->n_dropped_memory = s->n_dropped_memory;
     c->state.n_dropped += s->n_dropped_memory;
 
@@ -215,7 +227,7 @@ static void append_as_lost(struct spool *s, const struct spool_header *header)
         e = s->spare;
         s->spare = NULL;
         if (!e)
-            return; /* the number stays unused; the broker reports the hole as a loss on the wire */
+            return; /* the number stays unused, which is told like a damaged record */
         e->header = *header;
         e->header.loss_first_key = s->last_key;
         e->header.aix_bits = 0;
@@ -292,61 +304,40 @@ bool spool_settled(const struct spool *s)
     return !s->first && !s->commit && !s->dirty && s->disk_error == 0;
 }
 
-/* First key that the oldest record stands for; last_key + 1 when there is no record. */
-static int oldest_key(struct spool *s, uint64_t *out_key)
+uint64_t spool_oldest(const struct spool *s)
 {
-    struct store_txn txn;
-    struct store_cursor cursor;
-    struct spool_header header;
-    uint64_t key = s->free_key + 1;
-    int rc = store_begin(&s->store, false, &txn);
-
-    if (rc < 0)
-        return rc;
-    rc = store_cursor_open(&txn, s->records_table, &cursor);
-    if (rc == 0) {
-        rc = store_cursor_seek(&cursor, &key, sizeof key);
-        if (rc == 0)
-            rc = spool_header_read(&cursor, &key, &header);
-        store_cursor_close(&cursor);
-    }
-    store_abort(&txn);
-    if (rc == UV_ENOENT)
-        *out_key = s->held.last_key + 1;
-    else if (rc == 0)
-        *out_key = spool_first_key(&header, key);
-    return rc == UV_ENOENT ? 0 : rc;
+    return s->free_key + 1 - s->held.base;
 }
 
-uint64_t spool_oldest(struct spool *s)
-{
+/* A record as it is on disk, or the loss that stands for those that are not there. */
+struct spool_record {
     uint64_t key;
+    struct spool_header header;
+    const uint8_t *event;
+    size_t len;
+    const char *reason; /* of a loss */
+};
 
-    return oldest_key(s, &key) == 0 ? key - s->held.base : spool_newest(s) + 1;
-}
-
-/* The record under the cursor, as an element of Publish.events: `out` NULL only counts. 0 = no memory. */
-static size_t write_record(const struct spool *s, uint64_t key, uint64_t from_key, const struct spool_header *header,
-                           const struct store_value *value, uint8_t *out)
+/* As an element of Publish.events: `out` NULL only counts. 0 = no memory. */
+static size_t write_record(const struct spool *s, const struct spool_record *r, uint64_t from_key, uint8_t *out)
 {
     struct record_origin origin = {.host = s->options.host,
-                                   .boot_id = header->boot_id,
+                                   .boot_id = r->header.boot_id,
                                    .epoch = s->held.epoch,
-                                   .source = header->source,
-                                   .sequence = key - s->held.base};
-    uint64_t first = header->loss_first_key > from_key ? header->loss_first_key : from_key;
+                                   .source = r->header.source,
+                                   .sequence = r->key - s->held.base};
+    uint64_t first = r->header.loss_first_key > from_key ? r->header.loss_first_key : from_key;
     struct record_loss loss = {.first = first - s->held.base,
-                               .last = key - s->held.base,
-                               .aix_bits = header->aix_bits,
-                               .wall_ns = header->wall_ns,
-                               .boot_ns = header->boot_ns,
-                               .reason = LOSS_REASON};
+                               .last = r->key - s->held.base,
+                               .aix_bits = r->header.aix_bits,
+                               .wall_ns = r->header.wall_ns,
+                               .boot_ns = r->header.boot_ns,
+                               .reason = r->reason};
     struct record_bytes event;
     size_t n;
 
-    if (!header->loss_first_key)
-        return record_element_write(out, (const uint8_t *)value->data + sizeof *header, value->len - sizeof *header,
-                                    &origin);
+    if (!r->header.loss_first_key)
+        return record_element_write(out, r->event, r->len, &origin);
     if (record_encode_loss(&loss, &event) < 0)
         return 0;
     origin.source = SENSEBUS__V1__SOURCE__SOURCE_AGENT;
@@ -364,29 +355,74 @@ static size_t chunk_room(const struct spool *s, size_t first, size_t max_bytes)
     return room > first ? room : first;
 }
 
+/* The loss of these, noticed now. */
+static struct spool_record missing_record(const struct spool *s, uint64_t first_key, uint64_t last_key)
+{
+    struct spool_record r = {
+        .key = last_key,
+        .header = {.loss_first_key = first_key,
+                   .aix_bits = AIX_ALL_BITS,
+                   .wall_ns = clock_wall_ns(),
+                   .boot_ns = clock_boot_ns()},
+        .reason = missing_reason,
+    };
+
+    snprintf(r.header.boot_id, sizeof r.header.boot_id, "%s", s->options.boot_id);
+    return r;
+}
+
+/* What stands for `next_key`, and perhaps some behind it. `*at` is 0 while the cursor is on a record, which it leaves
+ * when that had its turn. Returns 0, UV_ENOENT when there is nothing more, or another negative errno. */
+static int next_record(const struct spool *s, struct store_cursor *cursor, int *at, uint64_t next_key,
+                       struct spool_record *out)
+{
+    uint64_t first_missing = next_key > s->free_key ? next_key : s->free_key + 1;
+    uint64_t last_missing = s->held.last_key;
+
+    while (*at == 0 && (!spool_record_read(cursor, &out->key, &out->header) || out->key < next_key))
+        *at = store_cursor_next(cursor);
+    if (*at < 0 && *at != UV_ENOENT)
+        return *at;
+    if (*at == 0)
+        last_missing = spool_first_key(&out->header, out->key) - 1;
+    if (first_missing <= last_missing) {
+        *out = missing_record(s, first_missing, last_missing);
+        return 0;
+    }
+    if (*at == 0) {
+        out->event = (const uint8_t *)cursor->value.data + sizeof out->header;
+        out->len = cursor->value.len - sizeof out->header;
+        out->reason = dropped_reason;
+    }
+    return *at;
+}
+
 static int read_records(struct spool *s, struct store_cursor *cursor, uint64_t from_key, size_t max_bytes,
                         uint64_t max_events, struct chunk **records, uint64_t *last_key, uint64_t *n)
 {
-    uint64_t key = from_key;
-    int rc = store_cursor_seek(cursor, &key, sizeof key);
+    uint64_t next_key = from_key;
+    int at = store_cursor_seek(cursor, &from_key, sizeof from_key), rc = 0;
 
-    for (*n = 0; rc == 0 && *n < max_events; (*n)++) {
-        struct spool_header header;
+    for (*n = 0; *n < max_events; (*n)++) {
+        struct spool_record record;
         size_t size;
 
-        rc = spool_header_read(cursor, &key, &header);
+        rc = next_record(s, cursor, &at, next_key, &record);
         if (rc < 0)
-            return rc;
-        size = write_record(s, key, from_key, &header, &cursor->value, NULL);
+            break;
+        size = write_record(s, &record, next_key, NULL);
         if (size == 0)
             return UV_ENOMEM;
         if (*n == 0 && !(*records = chunk_new(chunk_room(s, size, max_bytes))))
             return UV_ENOMEM;
         if ((*records)->cap - (*records)->len < size)
             break;
-        (*records)->len += write_record(s, key, from_key, &header, &cursor->value, (*records)->bytes + (*records)->len);
-        *last_key = key;
-        rc = store_cursor_next(cursor);
+        (*records)->len += write_record(s, &record, next_key, (*records)->bytes + (*records)->len);
+        if (record.reason == missing_reason)
+            log_error("spool.missing", "first=%" PRIu64 " last=%" PRIu64 " reason=\"damaged on disk, or no memory\"",
+                      record.header.loss_first_key - s->held.base, record.key - s->held.base);
+        *last_key = record.key;
+        next_key = record.key + 1;
     }
     return *n > 0 && (rc == 0 || rc == UV_ENOENT) ? 0 : rc;
 }
@@ -440,62 +476,70 @@ void spool_free_upto(struct spool *s, uint64_t sequence)
         uv_timer_start(&s->tidy, on_tidy, TIDY_MS, 0);
 }
 
-int spool_renew(struct spool *s, uint64_t epoch)
+static int random_epoch(uint64_t *out_epoch)
 {
-    uint64_t key = 0;
     int rc;
 
-    assert(epoch != 0);
-    if (!spool_settled(s))
-        return UV_EAGAIN;
-    rc = oldest_key(s, &key);
-    if (rc < 0)
+    do {
+        rc = uv_random(NULL, NULL, out_epoch, sizeof *out_epoch, 0, NULL);
+    } while (rc == 0 && *out_epoch == 0);
+    return rc;
+}
+
+int spool_renew(struct spool *s)
+{
+    int rc = random_epoch(&s->next_epoch);
+
+    if (rc < 0) {
+        s->next_epoch = 0;
         return rc;
-    s->held.epoch = epoch;
-    s->held.base = key - 1;
+    }
     s->dirty = true;
     commit_start(s);
     return 0;
 }
 
+bool spool_renewing(const struct spool *s)
+{
+    return s->next_epoch != 0;
+}
+
 /* ------------------------------------------------------------------------------------------------ open, close */
 
-/* The state on disk, or that of a new spool. */
+/* A new epoch for the records that are there: there are none in a new spool. */
+static int state_make(struct spool *s)
+{
+    struct store_txn txn;
+    int rc = store_begin(&s->store, true, &txn);
+
+    if (rc < 0)
+        return rc;
+    rc = spool_state_infer(&txn, s->records_table, &s->held);
+    if (rc == 0)
+        rc = random_epoch(&s->held.epoch);
+    if (rc == 0)
+        rc = spool_state_write(&txn, s->meta_table, &s->held);
+    if (rc == 0)
+        return store_commit(&txn);
+    store_abort(&txn);
+    return rc;
+}
+
 static int state_load(struct spool *s)
 {
-    struct store_value value;
     struct store_txn txn;
     int rc = store_begin(&s->store, false, &txn);
 
     if (rc < 0)
         return rc;
-    rc = store_get(&txn, s->meta_table, SPOOL_STATE_KEY, strlen(SPOOL_STATE_KEY), &value);
-    if (rc == 0 && value.len != sizeof s->held)
-        rc = UV_EIO;
-    if (rc == 0)
-        memcpy(&s->held, value.data, sizeof s->held);
+    rc = spool_state_read(&txn, s->meta_table, &s->held);
     store_abort(&txn);
-    return rc;
-}
-
-static int state_make(struct spool *s)
-{
-    struct store_txn txn;
-    int rc;
-
-    do {
-        rc = uv_random(NULL, NULL, &s->held.epoch, sizeof s->held.epoch, 0, NULL);
-    } while (rc == 0 && s->held.epoch == 0);
-    if (rc == 0)
-        rc = store_begin(&s->store, true, &txn);
-    if (rc < 0)
+    if (rc != UV_ENOENT && rc != UV_EIO)
         return rc;
-    rc = spool_state_write(&txn, s->meta_table, &s->held);
-    if (rc < 0) {
-        store_abort(&txn);
-        return rc;
-    }
-    return store_commit(&txn);
+    if (rc == UV_EIO)
+        log_error("spool.damaged", "directory=%s reason=\"its state: a new epoch begins, events may come twice\"",
+                  s->options.directory);
+    return state_make(s);
 }
 
 static int store_prepare(struct spool *s)
@@ -504,6 +548,7 @@ static int store_prepare(struct spool *s)
         .directory = s->options.directory,
         .map_bytes = (size_t)(3 * s->options.max_bytes + (64u << 20)),
         .n_tables = 2,
+        .start_over = true,
     };
     int rc = store_open(&s->store, &options);
 
@@ -513,8 +558,6 @@ static int store_prepare(struct spool *s)
         rc = store_table(&s->store, "records", STORE_INTEGER_KEYS, &s->records_table);
     if (rc == 0)
         rc = state_load(s);
-    if (rc == UV_ENOENT)
-        rc = state_make(s);
     return rc;
 }
 
@@ -541,6 +584,7 @@ int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *opt
     }
     s->options.directory = NULL; /* was borrowed for the opening alone */
     s->last_key = s->held.last_key;
+    s->free_key = s->held.free_key;
     s->batch_bytes = UINT64_MAX;
     uv_timer_init(loop, &s->retry);
     uv_timer_init(loop, &s->tidy);

@@ -9,7 +9,11 @@
  * Bounds: when bytes or records exceed them, the oldest events are dropped and one EVENTS_LOST record takes the source
  * sequence of the last dropped one. It covers first..last, with the OR of the AIX bits, and grows when dropping goes
  * on. When the disk fails or is full, events wait in memory, under a bound of their own with the same rule, and the
- * commit is tried again every second. */
+ * commit is tried again every second.
+ *
+ * A record that is damaged on disk, and one that never found memory, is told as EVENTS_LOST in its place, with all AIX
+ * bits. When the state is damaged a new epoch begins with all records that are there: some of them may come twice. A
+ * file whose structure is damaged is set aside (store_options.start_over), and what it held is lost. */
 #pragma once
 
 #include <stdbool.h>
@@ -45,6 +49,7 @@ struct spool_state {
     uint64_t epoch;
     uint64_t base;     /* sequence = key - base: keys go on growing when a new epoch begins */
     uint64_t last_key; /* of the newest record that ever was held */
+    uint64_t free_key; /* up to here all was acknowledged; such records may be there still */
     uint64_t n_records, n_bytes;
     uint64_t n_dropped; /* events, since the spool was made */
 };
@@ -59,6 +64,7 @@ struct spool {
     struct spool_state held;   /* as of the last commit */
     uint64_t last_key;         /* of the newest event appended */
     uint64_t free_key;         /* everything up to here was acknowledged */
+    uint64_t next_epoch;       /* not yet on disk, 0 = none */
     uint64_t n_dropped_memory; /* dropped before they were held, not yet in `held` */
 
     struct spool_entry *first, *last; /* appended, not in the commit that runs */
@@ -92,9 +98,9 @@ void spool_append(struct spool *s, const struct record_bytes *event, uint32_t so
 uint64_t spool_epoch(const struct spool *s);
 /* Sequence of the newest event appended, held or not. */
 uint64_t spool_appended(const struct spool *s);
-/* Newest held sequence, 0 = nothing ever. Oldest held, newest + 1 when empty. */
+/* Newest held sequence, 0 = nothing ever. Oldest not acknowledged, newest + 1 when there is none. */
 uint64_t spool_newest(const struct spool *s);
-uint64_t spool_oldest(struct spool *s);
+uint64_t spool_oldest(const struct spool *s);
 uint64_t spool_n_dropped(const struct spool *s);
 /* Everything appended is held, and the disk is fine. What was acknowledged may not be freed yet. */
 bool spool_settled(const struct spool *s);
@@ -107,5 +113,7 @@ int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_ev
 /* Acknowledged: free everything up to this sequence, with a later commit. */
 void spool_free_upto(struct spool *s, uint64_t sequence);
 /* Begin a new epoch, numbered from 1 at the oldest event: for a broker that has seen sequences of this epoch that the
- * spool does not know (its directory was restored from a copy). `epoch` is random, not 0. Wait for spool_settled. */
-int spool_renew(struct spool *s, uint64_t epoch);
+ * spool does not know (its directory was restored from a copy). It begins when it is on disk: nothing may be sent while
+ * it is not, as after a crash the spool would know nothing of it. Returns 0 or a negative errno. */
+int spool_renew(struct spool *s);
+bool spool_renewing(const struct spool *s);

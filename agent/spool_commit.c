@@ -4,6 +4,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "proto/event_view.h"
+
 #define LEAN_RECORDS  1024
 #define RESERVE_BYTES (512u << 10) /* on the disk, for commits that only free: those need pages as well */
 
@@ -12,48 +14,69 @@ size_t spool_value_size(const struct spool_entry *e)
     return sizeof e->header + e->len;
 }
 
-uint64_t spool_first_key(const struct spool_header *h, uint64_t key)
+/* Is there a damaged record under this key? */
+static bool is_damaged(struct store_txn *txn, unsigned table, uint64_t key)
 {
-    return h->loss_first_key ? h->loss_first_key : key;
+    struct spool_header header;
+    struct store_cursor cursor;
+    uint64_t found;
+    bool damaged;
+
+    if (store_cursor_open(txn, table, &cursor) < 0)
+        return false;
+    damaged = store_cursor_seek(&cursor, &key, sizeof key) == 0 && !spool_record_read(&cursor, &found, &header);
+    store_cursor_close(&cursor);
+    return damaged;
+}
+
+/* Behind all others. A damaged key may seem to stand there: then in front of it, or in its place. */
+static int reserve_last(struct store_txn *txn, unsigned table, uint64_t key, size_t len, void **space)
+{
+    int rc = store_reserve(txn, table, &key, sizeof key, len, STORE_APPEND, space);
+
+    if (rc == UV_EEXIST)
+        rc = store_reserve(txn, table, &key, sizeof key, len, STORE_NO_OVERWRITE, space);
+    if (rc == UV_EEXIST && is_damaged(txn, table, key))
+        rc = store_reserve(txn, table, &key, sizeof key, len, 0, space);
+    return rc;
 }
 
 static int write_entry(struct store_txn *txn, struct spool_commit *c, const struct spool_entry *e)
 {
+    struct spool_header header = e->header;
     void *space;
-    int rc = store_reserve(txn, c->records_table, &e->key, sizeof e->key, spool_value_size(e), STORE_APPEND, &space);
+    int rc = reserve_last(txn, c->records_table, e->key, spool_value_size(e), &space);
 
     if (rc < 0)
         return rc;
-    memcpy(space, &e->header, sizeof e->header);
-    memcpy((uint8_t *)space + sizeof e->header, e->bytes, e->len);
+    spool_header_seal(&header, e->key, e->bytes, e->len);
+    memcpy(space, &header, sizeof header);
+    memcpy((uint8_t *)space + sizeof header, e->bytes, e->len);
     c->state.n_records++;
     c->state.n_bytes += spool_value_size(e);
     c->state.last_key = e->key;
     return 0;
 }
 
+static void forget_counts(struct spool_commit *c)
+{
+    c->state.n_records = c->state.n_bytes = 0;
+}
+
+/* The length of a damaged record may not be what was counted. */
 static int delete_first(struct store_cursor *cursor, struct spool_commit *c)
 {
     size_t len = cursor->value.len;
     int rc = store_cursor_delete(cursor);
 
-    if (rc == 0) {
-        c->state.n_records--;
-        c->state.n_bytes -= len;
-    }
-    return rc;
-}
-
-int spool_header_read(const struct store_cursor *cursor, uint64_t *out_key, struct spool_header *out_header)
-{
-    if (cursor->key.len != sizeof *out_key || cursor->value.len < sizeof *out_header)
-        return UV_EIO;
-    memcpy(out_key, cursor->key.data, sizeof *out_key);
-    memcpy(out_header, cursor->value.data, sizeof *out_header);
+    if (rc < 0)
+        return rc;
+    c->state.n_records -= c->state.n_records > 0;
+    c->state.n_bytes -= len < c->state.n_bytes ? len : c->state.n_bytes;
     return 0;
 }
 
-/* Delete what was acknowledged. */
+/* Delete what was acknowledged, and damaged ones in front: their place is told as a loss without them. */
 static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c)
 {
     struct spool_header header;
@@ -61,9 +84,8 @@ static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c
     int rc;
 
     for (unsigned n = 0; (rc = store_cursor_first(cursor)) == 0; n++) {
-        rc = spool_header_read(cursor, &key, &header);
-        if (rc < 0 || key > c->free_key)
-            return rc;
+        if (spool_record_read(cursor, &key, &header) && key > c->state.free_key)
+            return 0;
         if (c->lean && n == LEAN_RECORDS) {
             c->more_to_free = true;
             return 0;
@@ -72,6 +94,8 @@ static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c
         if (rc < 0)
             return rc;
     }
+    if (rc == UV_ENOENT)
+        forget_counts(c);
     return rc == UV_ENOENT ? 0 : rc;
 }
 
@@ -81,34 +105,51 @@ static bool over_bounds(const struct spool_commit *c, bool with_loss)
            c->state.n_bytes + (with_loss ? sizeof(struct spool_header) : 0) > c->max_bytes;
 }
 
+/* Take the first record away, into the loss that ends with `*key` then. */
+static int drop_first(struct store_cursor *cursor, struct spool_commit *c, struct spool_header *loss, uint64_t *key)
+{
+    struct spool_header header;
+    uint64_t expected = *key + 1, dropped;
+    bool whole = spool_record_read(cursor, &dropped, &header);
+    int rc = delete_first(cursor, c);
+
+    if (rc < 0 || !whole || dropped < expected)
+        return rc;
+    if (!loss->loss_first_key)
+        loss->loss_first_key = expected;
+    if (!header.loss_first_key)
+        c->state.n_dropped++;
+    loss->aix_bits |= spool_first_key(&header, dropped) > expected ? AIX_ALL_BITS : header.aix_bits;
+    loss->wall_ns = header.wall_ns;
+    loss->boot_ns = header.boot_ns;
+    memcpy(loss->boot_id, header.boot_id, sizeof loss->boot_id);
+    *key = dropped;
+    return 0;
+}
+
 /* Drop the oldest until the bounds hold, counting the loss record that takes their place. */
 static int drop_oldest(struct store_txn *txn, struct store_cursor *cursor, struct spool_commit *c)
 {
-    struct spool_header header, loss = {0};
-    uint64_t key = 0;
+    struct spool_header loss = {0};
+    uint64_t key = c->state.free_key;
     int rc;
 
     while (over_bounds(c, loss.loss_first_key != 0)) {
         rc = store_cursor_first(cursor);
+        if (rc == UV_ENOENT) { /* there were fewer than was thought */
+            forget_counts(c);
+            break;
+        }
         if (rc == 0)
-            rc = spool_header_read(cursor, &key, &header);
-        if (rc == 0)
-            rc = delete_first(cursor, c);
+            rc = drop_first(cursor, c, &loss, &key);
         if (rc < 0)
             return rc;
-        if (!loss.loss_first_key)
-            loss.loss_first_key = spool_first_key(&header, key);
-        if (!header.loss_first_key)
-            c->state.n_dropped++;
-        loss.aix_bits |= header.aix_bits;
-        loss.wall_ns = header.wall_ns;
-        loss.boot_ns = header.boot_ns;
-        memcpy(loss.boot_id, header.boot_id, sizeof loss.boot_id);
     }
     if (!loss.loss_first_key)
         return 0;
     c->state.n_records++;
     c->state.n_bytes += sizeof loss;
+    spool_header_seal(&loss, key, NULL, 0);
     return store_put(txn, c->records_table, &key, sizeof key, &loss, sizeof loss, STORE_NO_OVERWRITE);
 }
 
@@ -130,11 +171,6 @@ static int commit_records(struct store_txn *txn, struct spool_commit *c)
         rc = drop_oldest(txn, &cursor, c);
     store_cursor_close(&cursor);
     return rc;
-}
-
-int spool_state_write(struct store_txn *txn, unsigned table, const struct spool_state *state)
-{
-    return store_put(txn, table, SPOOL_STATE_KEY, strlen(SPOOL_STATE_KEY), state, sizeof *state, 0);
 }
 
 int spool_commit_run(struct spool_commit *c)

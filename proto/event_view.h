@@ -57,6 +57,8 @@ struct event_view {
     uint32_t sense_key, asc, ascq;
 };
 
+#define AIX_ALL_BITS 0x0fu /* where it is not known which ones were lost: the OR of bits is never lost (rule 16) */
+
 /* The AIX bits of an event, and of what it says was lost: that counts like what it reports (semantics.md rule 16). */
 static inline uint32_t event_aix_bits(const struct event_view *event)
 {

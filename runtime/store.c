@@ -99,7 +99,7 @@ static int check_mark(struct store *s)
     enum store_files_mark mark;
     int rc = store_files_mark(s->path, &mark);
     if (rc == 0 && mark == STORE_MARK_UNSAFE) {
-        rc = store_files_set_aside(s->path);
+        rc = store_files_set_aside(s->path, "data.mdb.unsafe");
         s->started_over = rc == 0;
     }
     return rc == 0 && s->relaxed ? store_files_set_mark(s->path) : rc;
@@ -250,6 +250,15 @@ static int open_again(struct store *s)
 
 /* ---- the store */
 
+static int start_over(struct store *s)
+{
+    int rc = store_files_set_aside(s->path, "data.mdb.damaged");
+    if (rc == 0)
+        rc = make_data(s);
+    s->started_over = rc == 0;
+    return rc == 0 ? open_env(s) : rc;
+}
+
 int store_open(struct store *s, const struct store_options *options)
 {
     memset(s, 0, sizeof *s);
@@ -277,6 +286,8 @@ int store_open(struct store *s, const struct store_options *options)
         rc = make_data(s);
     if (rc == 0)
         rc = open_env(s);
+    if (rc == UV_EIO && options->start_over)
+        rc = start_over(s);
     if (rc == 0)
         rc = store_files_sync_directory(s->path);
     if (rc == 0 && !s->relaxed)

@@ -27,7 +27,8 @@ struct store {
     char *path;
     bool relaxed;
     bool started_over; /* relaxed, and the machine went down while it was open: the file could not be trusted and was
-                        * set aside as data.mdb.unsafe; this one began empty */
+                        * set aside as data.mdb.unsafe; or damaged, and set aside as data.mdb.damaged. This one began
+                        * empty */
     uint64_t limit_bytes;
     unsigned n_tables, max_tables;
     struct store_table_name *tables; /* to open them again */
@@ -41,7 +42,8 @@ struct store_options {
     const char *directory; /* made when missing, mode 0700 */
     size_t map_bytes;      /* upper bound of the data; address space only until used */
     unsigned n_tables;
-    bool relaxed; /* commits survive a crash of the process, not of the machine */
+    bool relaxed;    /* commits survive a crash of the process, not of the machine */
+    bool start_over; /* where the file is damaged; false: UV_EIO */
 };
 
 struct store_txn {

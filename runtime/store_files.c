@@ -147,10 +147,10 @@ int store_files_clear_mark(const char *directory)
     return rc ? rc : store_files_sync_directory(directory);
 }
 
-int store_files_set_aside(const char *directory)
+int store_files_set_aside(const char *directory, const char *name)
 {
     int rc = UV_ENOMEM;
-    char *data = store_files_path(directory, "data.mdb"), *aside = store_files_path(directory, "data.mdb.unsafe"),
+    char *data = store_files_path(directory, "data.mdb"), *aside = store_files_path(directory, name),
          *readers = store_files_path(directory, "lock.mdb");
     if (data && aside && readers) {
         bool is_moved = rename(data, aside) == 0 || errno == ENOENT;

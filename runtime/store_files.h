@@ -28,5 +28,5 @@ int store_files_mark(const char *directory, enum store_files_mark *out_mark);
 int store_files_set_mark(const char *directory);
 int store_files_clear_mark(const char *directory);
 
-/* Rename data.mdb to data.mdb.unsafe, and forget who was reading it. */
-int store_files_set_aside(const char *directory);
+/* Rename data.mdb to `name`, and forget who was reading it. */
+int store_files_set_aside(const char *directory, const char *name);

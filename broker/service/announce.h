@@ -17,8 +17,6 @@ struct broker;
  * failures are counted and logged here. */
 int announce(struct broker *b, Sensebus__V1__Code code, const char *host, const char *summary);
 
-#define AIX_ALL_BITS 0x0fu /* where it is not known which ones were lost: the OR of bits is never lost (rule 16) */
-
 struct announce_loss {
     uint64_t count;
     uint64_t first, last; /* source sequences, 0 when not known */

@@ -206,6 +206,67 @@ def test_a_restored_spool_that_has_overtaken_the_broker_loses_nothing():
     shutil.rmtree(copy)
 
 
+def damage(state, find, replace):
+    """Replace bytes in the file of a spool that nobody has open, wherever they are."""
+    path = os.path.join(state, "spool", "data.mdb")
+    with open(path, "rb") as file:
+        bytes_ = file.read()
+    check(find in bytes_, "it is not in the spool")
+    with open(path, "wb") as file:
+        file.write(bytes_.replace(find, replace))
+
+
+def with_damaged_spool(damaging, judge):
+    """An agent holds 20 events, is killed, and finds its spool damaged."""
+    address = reserve_address()
+    state = tempfile.mkdtemp(prefix="sensebus-agent.")
+    with ScriptedTarget() as target:
+        with agent_for(target, address, state=state) as agent:
+            for n in range(20):
+                target.queue_sense(0, numbered(n))
+            wait_held(agent, 21)
+            agent.kill()
+        damaging(state)
+        with Broker(listen=address) as broker, agent_for(target, address, state=state) as agent:
+            agent.wait_log("publish.attached")
+            target.queue_sense(0, numbered(500))
+            wait_until(lambda: 500 in [number_of(e) for e in broker.read_all()], "what came after the damage")
+            judge(broker.read_all(), agent)
+    shutil.rmtree(state)
+
+
+def test_a_damaged_record_of_the_spool_is_told_in_its_place():
+    def damaging(state):
+        damage(state, numbered(7), numbered(8))
+
+    def judge(events, agent):
+        numbers = [number_of(e) for e in of_targets(events)]
+        check_equal([n for n in numbers if 0 <= n < 20], [n for n in range(20) if n != 7], "events")
+        losses = [e for e in events if e.code == code_pb2.EVENTS_LOST]
+        check_equal([(e.loss.count, e.loss.aix_bits) for e in losses], [(1, 15)], "losses")
+        before, after = (next(e for e in of_targets(events) if number_of(e) == n) for n in (6, 8))
+        check_equal(losses[0].loss.first_source_sequence, before.origin.source_sequence + 1, "its place")
+        check_equal(losses[0].loss.last_source_sequence, after.origin.source_sequence - 1, "its place")
+        agent.wait_log("spool.missing")
+
+    with_damaged_spool(damaging, judge)
+
+
+def test_a_spool_that_cannot_be_read_is_set_aside_and_told():
+    def damaging(state):
+        with open(os.path.join(state, "spool", "data.mdb"), "r+b") as file:
+            file.write(b"\0" * 8192)  # both meta pages
+
+    def judge(events, agent):
+        losses = [e for e in events if e.code == code_pb2.EVENTS_LOST]
+        check_equal([(e.loss.at_least, e.loss.aix_bits, e.loss.stage) for e in losses],
+                    [(True, 15, event_pb2.LOSS_STAGE_AGENT)], "losses")
+        agent.wait_log("spool.started_over")
+        check(os.path.exists(os.path.join(agent.state, "spool", "data.mdb.damaged")), "it is not there")
+
+    with_damaged_spool(damaging, judge)
+
+
 class FakeBroker(agents_pb2_grpc.AgentsServicer):
     """A broker that says what a test wants: `script` gets each message and gives the replies."""
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/spool_format.h"
 #include "proto/event_view.h"
 #include "runtime/chunk.h"
 #include "sensebus/v1/agents.pb-c.h"
@@ -323,7 +324,7 @@ Test(spool, a_read_respects_both_limits_and_gives_one_event_at_least)
 
 Test(spool, a_new_epoch_begins_at_one_with_what_is_left)
 {
-    uint64_t old;
+    uint64_t old, renewed;
 
     open_with(defaults());
     append_many(1, 10);
@@ -331,14 +332,18 @@ Test(spool, a_new_epoch_begins_at_one_with_what_is_left)
     spool_free_upto(&s, 6);
     tidy();
     old = spool_epoch(&s);
-    cr_assert_eq(spool_renew(&s, 0x1234), 0);
+    cr_assert_eq(spool_renew(&s), 0);
+    cr_assert(spool_renewing(&s));
+    cr_assert_eq(spool_epoch(&s), old, "the new one is not on disk yet");
     settle();
-    cr_assert_neq(spool_epoch(&s), old);
+    cr_assert_not(spool_renewing(&s));
+    renewed = spool_epoch(&s);
+    cr_assert_neq(renewed, old);
     cr_assert_str_eq(contents(1), "1 2 3 4");
     append(5, 0);
     close_spool();
     open_with(defaults());
-    cr_assert_eq(spool_epoch(&s), 0x1234);
+    cr_assert_eq(spool_epoch(&s), renewed);
     cr_assert_str_eq(contents(1), "1 2 3 4 5");
     close_spool();
 }
@@ -593,4 +598,192 @@ Test(spool, kill_9_during_overflow_leaves_no_hole)
 {
     for (unsigned i = 1; i <= 6; i++)
         kill_at(i * 3, 10);
+}
+
+/* ------------------------------------------------------------------------------------------------ damage */
+
+static uint8_t image[1u << 20], whole[sizeof image]; /* of the closed spool's file, and as it was before a flip */
+static size_t image_len;
+
+static void image_move(const char *mode, bool write)
+{
+    char path[128];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/data.mdb", directory);
+    f = fopen(path, mode);
+    cr_assert_not_null(f);
+    if (write)
+        cr_assert_eq(fwrite(image, 1, image_len, f), image_len);
+    else
+        image_len = fread(image, 1, sizeof image, f);
+    cr_assert_lt(image_len, sizeof image);
+    cr_assert_eq(fclose(f), 0);
+}
+
+/* A closed spool with six events, of which it has acknowledged none. */
+static void make_image(void)
+{
+    open_with(defaults());
+    append_many(1, 6);
+    settle();
+    close_spool();
+    image_move("re", false);
+    memcpy(whole, image, image_len);
+}
+
+static void flip_back(void)
+{
+    memcpy(image, whole, image_len);
+}
+
+/* Where in the image a record with this key stands, `at` or behind it; SIZE_MAX when none does. In front of a key LMDB
+ * has the length of the value (4 bytes), flags (2) and the length of the key (2). */
+static size_t find_key(uint64_t key, size_t at)
+{
+    uint8_t node[4 + sizeof key] = {[2] = sizeof key};
+    uint32_t value_len;
+
+    memcpy(node + 4, &key, sizeof key);
+    for (; at + 4 + sizeof node <= image_len; at++) {
+        memcpy(&value_len, image + at, sizeof value_len);
+        if (memcmp(image + at + 4, node, sizeof node) == 0 && value_len > sizeof(struct spool_header) &&
+            value_len < 1000)
+            return at + 8;
+    }
+    return SIZE_MAX;
+}
+
+/* Flip a bit so many bytes behind the beginning of the key, also in pages that are not used any more. */
+static void flip(uint64_t key, size_t offset, unsigned bit)
+{
+    size_t at = 0;
+    unsigned n = 0;
+
+    for (; (at = find_key(key, at)) != SIZE_MAX; n++)
+        image[at + offset] ^= (uint8_t)(1u << bit);
+    cr_assert_gt(n, 0);
+    image_move("we", true);
+}
+
+/* What is sent of the spool on disk when a seventh event is appended, from the first one and from each. */
+static void expect_sent(const char *expected)
+{
+    open_with(defaults());
+    append(7, 0);
+    settle();
+    cr_assert_str_eq(contents(1), expected);
+    for (uint64_t from = 2; expected[0] == '1' && from <= 7; from++) { /* a search finds its way */
+        const char *all = contents(from);
+        cr_assert_str_eq(all, expected + strlen(expected) - strlen(all), "from %lu: %s", from, all);
+        cr_assert(strchr(all, '0' + (char)from), "from %lu: %s", from, all);
+    }
+    spool_free_upto(&s, 7);
+    close_spool();
+    open_with(defaults());
+    cr_assert_eq(s.held.n_records, 0);
+    append(8, 0);
+    settle();
+    cr_assert_str_eq(contents(8), "8");
+    close_spool();
+}
+
+static const char *without(uint64_t key)
+{
+    static char out[64];
+    size_t used = 0;
+
+    for (uint64_t k = 1; k <= 7; k++)
+        used += (size_t)snprintf(out + used, sizeof out - used, k == key ? "%s[%lu-%lu bits=15]" : "%s%lu",
+                                 k > 1 ? " " : "", k, k);
+    return out;
+}
+
+Test(spool, a_bit_that_flips_in_a_record_costs_this_record_and_is_told)
+{
+    size_t value = sizeof(uint64_t);
+
+    make_image();
+    for (size_t offset = 0; offset < sizeof(struct spool_header) + 16; offset++) {
+        flip(3, value + offset, offset % 8);
+        expect_sent(without(3));
+        flip_back();
+    }
+}
+
+Test(spool, a_bit_that_flips_in_a_key_costs_its_record_and_is_told)
+{
+    static const unsigned bits[] = {0, 3, 20, 63};
+
+    make_image();
+    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
+        flip(6, bits[i] / 8, bits[i] % 8);
+        expect_sent(without(6));
+        flip_back();
+    }
+    flip(1, 0, 0);
+    expect_sent(without(1));
+}
+
+Test(spool, a_file_whose_order_is_damaged_is_set_aside)
+{
+    char path[128];
+
+    make_image();
+    flip(3, 0, 4);
+    open_with(defaults());
+    cr_assert(s.store.started_over);
+    append(1, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "1");
+    close_spool();
+    snprintf(path, sizeof path, "%s/data.mdb.damaged", directory);
+    cr_assert_eq(access(path, R_OK), 0);
+    open_with(defaults());
+    cr_assert_not(s.store.started_over);
+    cr_assert_str_eq(contents(1), "1");
+    close_spool();
+}
+
+Test(spool, a_damaged_state_begins_a_new_epoch_with_all_that_is_there)
+{
+    struct store_value value;
+    struct store_txn txn;
+    uint64_t epoch;
+
+    open_with(defaults());
+    append_many(1, 6);
+    settle();
+    spool_free_upto(&s, 2);
+    tidy();
+    epoch = spool_epoch(&s);
+    for (size_t offset = 0; offset < sizeof(struct spool_state) + 8; offset++) {
+        uint8_t bytes[128];
+
+        cr_assert_eq(store_begin(&s.store, true, &txn), 0);
+        cr_assert_eq(store_get(&txn, s.meta_table, "state", 5, &value), 0);
+        cr_assert_leq(value.len, sizeof bytes);
+        memcpy(bytes, value.data, value.len);
+        bytes[offset] ^= 0x10;
+        cr_assert_eq(store_put(&txn, s.meta_table, "state", 5, bytes, value.len, 0), 0);
+        cr_assert_eq(store_commit(&txn), 0);
+        close_spool();
+        open_with(defaults());
+        cr_assert_neq(spool_epoch(&s), epoch);
+        cr_assert_str_eq(contents(1), "1 2 3 4");
+        cr_assert_eq(spool_oldest(&s), 1);
+        epoch = spool_epoch(&s);
+    }
+    append(7, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "1 2 3 4 5");
+    close_spool();
+}
+
+Test(spool, where_all_is_damaged_all_is_told)
+{
+    make_image();
+    for (uint64_t key = 1; key <= 6; key++)
+        flip(key, sizeof(uint64_t), 0);
+    expect_sent("[1-6 bits=15] 7");
 }

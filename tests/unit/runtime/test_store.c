@@ -484,6 +484,35 @@ Test(store, relaxed_survives_a_killed_process)
     cr_assert(has_number(1, 100));
 }
 
+/* Both meta pages are of no version of LMDB's. */
+static void damage_file(void)
+{
+    FILE *f = fopen(file("data.mdb"), "r+e");
+    cr_assert_not_null(f);
+    for (long page = 0; page < 2; page++)
+        cr_assert_eq(fseek(f, page * 4096 + 16, SEEK_SET) == 0 && fputs("none", f) >= 0, true);
+    fclose(f);
+}
+
+Test(store, a_damaged_file_is_set_aside_if_that_is_asked_for)
+{
+    struct store_options options = {.directory = directory, .map_bytes = MIB, .n_tables = 1};
+
+    cr_assert_eq(put_number(1, 100, 0), 0);
+    store_close(&s);
+    damage_file();
+    cr_assert_eq(store_open(&s, &options), UV_EIO);
+    cr_assert_neq(access(file("data.mdb.damaged"), F_OK), 0);
+    options.start_over = true;
+    cr_assert_eq(store_open(&s, &options), 0);
+    cr_assert(s.started_over);
+    cr_assert_eq(access(file("data.mdb.damaged"), F_OK), 0);
+    store_close(&s);
+    cr_assert_eq(open_store(MIB, false), 0);
+    cr_assert_not(s.started_over);
+    cr_assert_not(has_number(1, 100));
+}
+
 Test(store, relaxed_starts_over_after_the_machine_went_down)
 {
     cr_assert_eq(put_number(1, 100, 0), 0);
