@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uv.h>
 
 #include "proto/event_view.h"
@@ -270,6 +271,11 @@ static struct text host_of(const char *identity)
     return (struct text){slash + 1, len - (size_t)(slash + 1 - path)};
 }
 
+static bool same_host(const char *a, const char *b, size_t len, bool fold)
+{
+    return fold ? strncasecmp(a, b, len) == 0 : memcmp(a, b, len) == 0;
+}
+
 static bool rule_gives_host(const struct access_rule *r, const struct access_identity *identity, const char *host)
 {
     size_t len = strlen(host);
@@ -280,8 +286,9 @@ static bool rule_gives_host(const struct access_rule *r, const struct access_ide
         if (glob_matches(r->hosts[i], host, len, false))
             return true;
     for (size_t i = 0; r->host_from_identity && i < identity->n; i++) {
-        struct text own = host_of(identity->texts[i]);
-        if (own.len == len && len > 0 && matches(r, identity->texts[i]) && memcmp(own.ptr, host, len) == 0)
+        const char *text = identity->texts[i];
+        struct text own = host_of(text);
+        if (own.len == len && len > 0 && matches(r, text) && same_host(own.ptr, host, len, folds(text)))
             return true;
     }
     return false;

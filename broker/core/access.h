@@ -39,8 +39,8 @@ struct access_rule {
     unsigned roles;
     char **hosts; /* globs; which hosts an agent may speak for */
     size_t n_hosts;
-    bool host_from_identity; /* an agent may speak for the host that its identity ends in: the DNS name, or the last
-                                segment of the URI's path */
+    bool host_from_identity; /* an agent may speak for the host that its identity ends in: the DNS name, whose case
+                                means nothing, or the last segment of the URI's path, byte by byte */
 };
 
 struct access {

@@ -194,6 +194,12 @@ Test(access, an_agent_speaks_for_the_host_in_its_identity)
         {"uri:urn:host:db-07", NULL, "db-07", false},
         {"dns:db-07.example", NULL, "db-07.example", true},
         {"dns:db-07.example", NULL, "db-07", false},
+        {"dns:DB-07.Example", NULL, "db-07.example", true}, /* the case of a DNS name means nothing … */
+        {"dns:db-07.example", NULL, "DB-07.example", true},
+        {"dns:db-07.example", NULL, "DB-08.example", false},
+        {"dns:db-07.example", NULL, "DB\r07.example", false}, /* … of its letters, that is */
+        {"uri:sensebus://agent/DB-07", NULL, "db-07", false}, /* the path of a URI has case */
+        {"uri:sensebus://agent/db-07", "dns:other.example", "DB-07", false},
         {"uri:other://agent/db-07", "dns:db-09.example", "db-09.example", true},
         {"uri:other://agent/db-07", "dns:db-09.example", "db-07", false}, /* only of the text that the rule matches */
     };
