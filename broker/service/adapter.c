@@ -512,7 +512,8 @@ static void start_list_sessions(struct grpc_call *call, void *service)
 
 /* ------------------------------------------------------------------------------------------------ the log */
 
-/* An EVENTS_LOST record that is not in the log, for the sessions of one host. */
+/* An EVENTS_LOST record that is not in the log, for the sessions of one host. How many of what was lost were its events
+ * nobody knows: 0 at least. */
 static void tell_lost(struct adapter_service *f, const char *host, const Sensebus__V1__Loss *loss, uint64_t sequence)
 {
     static const struct event_limits limits = {.allow_broker_fields = true};
@@ -551,6 +552,7 @@ void adapter_service_lost(struct adapter_service *f, uint64_t first, uint64_t la
 {
     const struct directory *d = f->outside.directory;
     Sensebus__V1__Loss loss = SENSEBUS__V1__LOSS__INIT;
+    char told[REASON_MAX];
 
     if (!f->core || last <= f->delivered)
         return;
@@ -559,9 +561,10 @@ void adapter_service_lost(struct adapter_service *f, uint64_t first, uint64_t la
         return;
     f->n_lost_ranges++;
     loss.stage = (Sensebus__V1__LossStage)stage;
-    loss.count = last - first + 1;
+    loss.at_least = true;
     loss.aix_bits = bits;
-    loss.reason = (char *)reason;
+    loss.reason = told;
+    snprintf(told, sizeof told, "%s: %" PRIu64 " records of all hosts", reason, last - first + 1);
     log_error("session.records_not_told", "first=%" PRIu64 " last=%" PRIu64 " reason=\"%s\"", first, last, reason);
     for (size_t i = 0; i < d->n; i++) /* sessions are of agents that are attached */
         if (d->agents[i]->state == DIRECTORY_ATTACHED)
@@ -572,20 +575,16 @@ void adapter_service_record(struct adapter_service *f, const struct event_view *
 {
     if (!f->core || view->sequence <= f->delivered)
         return;
-    struct chunk *record = NULL;
-    if (adapter_service_listens(f)) {
-        record = chunk_new(view->len);
-        if (!record) {
-            adapter_service_lost(f, view->sequence, view->sequence, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION,
-                                 view->aix_bits, "out of memory");
-            return;
-        }
-    }
     f->delivered = view->sequence;
-    if (!record)
+    if (!adapter_service_listens(f))
         return;
-    memcpy(record->bytes, view->bytes, view->len);
-    record->len = view->len;
+    struct chunk *record = chunk_new(view->len);
+    if (record) {
+        memcpy(record->bytes, view->bytes, view->len);
+        record->len = view->len;
+    } else {
+        log_error("session.record_not_told", "sequence=%" PRIu64 " reason=\"out of memory\"", view->sequence);
+    }
     adapter_record(f->core, view, record, now());
     chunk_unref(record);
     pump(f);

@@ -6,7 +6,8 @@
  * the log   committed records go in, in order, each once; started, stopped and cancelled sessions are announced
  *
  * Invariants: after each input every action is carried out before the next input. What cannot be read back from the log
- * reaches the sessions as an EVENTS_LOST record with every bit that may have been in it.
+ * reaches the sessions as an EVENTS_LOST record with every bit that may have been in it; a record that there is no
+ * memory for, those that it is about.
  *
  * Bounds: while a stream does not take its replies its requests are not read: what was on the way is held, at most
  * ADAPTER_MAX_HELD_BYTES (and ADAPTER_MAX_HELD_PRINCIPAL on all streams of one principal), and replies that are owed

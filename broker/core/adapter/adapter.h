@@ -121,9 +121,9 @@ void adapter_target_received(struct adapter *a, const char *host, const Sensebus
 void adapter_agent_gone(struct adapter *a, const char *host, bool in_order, uint64_t now_ns);
 
 /* A committed record, in the order of the log. `record` holds the Event's bytes, broker's fields included (a reference
- * is taken where it is queued). Sets pending words, is handed to registered sessions of the place it is about, ends
- * sessions whose device it says is gone. `view` is of `record`. False when no session is open: nothing was looked at.
- */
+ * is taken where it is queued), or is NULL: there was no memory for them, and whoever it would be handed to is told
+ * that it is lost. Sets pending words, is handed to registered sessions of the place it is about, ends sessions whose
+ * device it says is gone. `view` is of the same event. False when no session is open: nothing was looked at. */
 bool adapter_record(struct adapter *a, const struct event_view *view, struct chunk *record, uint64_t now_ns);
 /* Everything in the log through `sequence` went through adapter_record. */
 void adapter_delivered(struct adapter *a, uint64_t sequence, uint64_t now_ns);

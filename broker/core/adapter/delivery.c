@@ -45,7 +45,7 @@ static void deliver(struct adapter_session *s, const struct event_view *view, ui
 {
     uint64_t time_ns = view->wall_time_ns ? view->wall_time_ns : view->broker_time_ns;
     /* Behind an EVENTS_LOST that still waits everything is lost: it must not overtake. */
-    bool is_lost = s->send_lost.queue || is_full(s, record->len);
+    bool is_lost = !record || s->send_lost.queue || is_full(s, record->len);
     struct action *action = is_lost ? NULL : malloc(sizeof *action);
     if (!action) {
         delivery_lose(s, events, time_ns);

@@ -305,8 +305,8 @@ static const char *registered(void)
     return session;
 }
 
-/* A committed reset of the unit. */
-static void tell(uint64_t sequence)
+/* A committed event of the unit. */
+static void tell_of(uint64_t sequence, const char *host, Sensebus__V1__Code code)
 {
     static uint8_t bytes[512];
     static const struct event_limits stored = {.allow_broker_fields = true};
@@ -317,9 +317,9 @@ static void tell(uint64_t sequence)
     char err[256];
 
     address.adapter = (char *)"a";
-    origin.host = (char *)"h";
+    origin.host = (char *)host;
     event.sequence = sequence;
-    event.code = SENSEBUS__V1__CODE__LUN_RESET;
+    event.code = code;
     event.scope = SENSEBUS__V1__SCOPE__SCOPE_LUN;
     event.aix_bits = 4;
     event.origin = &origin;
@@ -327,6 +327,11 @@ static void tell(uint64_t sequence)
     size_t len = sensebus__v1__event__pack(&event, bytes);
     cr_assert_eq(event_scan(bytes, len, &stored, &view, err, sizeof err), 0, "%s", err);
     adapter_service_record(&service, &view);
+}
+
+static void tell(uint64_t sequence)
+{
+    tell_of(sequence, "h", SENSEBUS__V1__CODE__LUN_RESET);
 }
 
 static const char *told(void)
@@ -363,12 +368,16 @@ Test(adapter_service, what_cannot_be_read_is_told_with_every_bit_it_may_have_had
 {
     registered();
     tell(11);
-    adapter_service_lost(&service, 12, 14, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE, 0xf, "a damaged range");
-    adapter_service_lost(&service, 12, 14, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE, 0xf, "a damaged range");
+    adapter_service_lost(&service, 12, 14, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE, 0xf,
+                         "a damaged range of the log");
+    adapter_service_lost(&service, 12, 14, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE, 0xf,
+                         "a damaged range of the log");
     cr_assert_str_eq(told(), " reset lost");
     const Sensebus__V1__AdapterEvent *event = newest()->event;
     cr_assert_eq(event->events, 7); /* rule 22: not BUFFERS_EXHAUSTED, of an initiator */
-    cr_assert_eq(event->record->loss->count, 3);
+    cr_assert_eq(event->record->loss->count, 0, "of which hosts they were is not known");
+    cr_assert(event->record->loss->at_least);
+    cr_assert_str_eq(event->record->loss->reason, "a damaged range of the log: 3 records of all hosts");
     cr_assert_eq(event->record->loss->stage, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE);
     cr_assert_eq(service.n_lost_ranges, 1);
     tell(13);
@@ -385,6 +394,29 @@ Test(adapter_service, a_record_without_memory_is_told_as_lost)
     cr_assert_str_eq(told(), " lost");
     cr_assert_eq(newest()->event->events, 4);
     cr_assert_eq(newest()->event->record->loss->count, 1);
+    cr_assert(!newest()->event->record->loss->at_least);
+    cr_assert_eq(newest()->event->record->loss->stage, SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIPTION);
+}
+
+Test(adapter_service, a_record_without_memory_is_nobody_elses_loss)
+{
+    const char *session = registered();
+    failing_alloc_after(0);
+    tell_of(11, "other", SENSEBUS__V1__CODE__LUN_RESET);
+    cr_assert(failing_alloc_stop());
+    cr_assert_str_eq(told(), "");
+    ask_tm_event(3, session);
+    cr_assert_eq(newest()->result->tm_event->events, 0);
+}
+
+Test(adapter_service, a_removal_without_memory_ends_the_session)
+{
+    registered();
+    failing_alloc_after(0);
+    tell_of(11, "h", SENSEBUS__V1__CODE__DEVICE_REMOVED);
+    cr_assert(failing_alloc_stop());
+    cr_assert_str_eq(told(), " lost cancelled");
+    cr_assert(!adapter_service_listens(&service));
 }
 
 Test(adapter_service, nothing_is_looked_at_while_no_session_is_open)
