@@ -604,8 +604,11 @@ void adapter_service_result(struct adapter_service *f, const char *host, const S
                             bool after_events)
 {
     uint64_t newest = f->outside.commit->newest;
+    const Sensebus__V1__DeviceAddress *found =
+        result->value_case == SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN ? result->open->address : NULL;
+    unsigned capabilities = found ? place_capabilities(f->outside.directory, host, found->adapter) : 0;
 
-    adapter_result(f->core, host, result, after_events ? newest : 0, newest, now());
+    adapter_result(f->core, host, result, capabilities, after_events ? newest : 0, newest, now());
     pump(f);
 }
 

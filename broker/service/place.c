@@ -35,6 +35,13 @@ static unsigned capability_bits(const struct capabilities_adapter *adapter)
     return bits;
 }
 
+unsigned place_capabilities(const struct directory *d, const char *host, const char *adapter)
+{
+    const struct directory_agent *agent = directory_find(d, host);
+
+    return agent ? capability_bits(capabilities_find(&agent->adapters, adapter)) : 0;
+}
+
 /* It is here: fill in what the adapter is and can. */
 static void settle(struct place *p, const struct directory_agent *agent, const char *adapter)
 {

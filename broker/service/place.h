@@ -21,3 +21,6 @@ struct place {
  * (found.state says so); 1 when the request names none; UV_ENOMEM. */
 int place_of_request(const struct directory *d, const Sensebus__V1__AdapterRequest *request, struct place *out);
 void place_deinit(struct place *p);
+
+/* ADAPTER_CAN_… of the adapter, as its agent said last; 0 when it has none of that name. */
+unsigned place_capabilities(const struct directory *d, const char *host, const char *adapter);

@@ -89,7 +89,7 @@ static void result(struct run *r, const uint8_t *bytes, size_t len)
     struct ProtobufCMessage *m = message_unpack(&sensebus__v1__operation_result__descriptor, bytes, len, 0);
     if (m) {
         const Sensebus__V1__OperationResult *result = (const Sensebus__V1__OperationResult *)m;
-        adapter_result(r->a, "h", result, result->after_source_sequence, r->sequence, r->now_ns);
+        adapter_result(r->a, "h", result, 0xff, result->after_source_sequence, r->sequence, r->now_ns);
         message_free(m);
     }
 }

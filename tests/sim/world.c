@@ -157,6 +157,17 @@ const char *world_any_session(struct world *w)
 /* ------------------------------------------------------------------------------------------------ the broker's inputs
  */
 
+static bool is_served(const char *adapter)
+{
+    return strcmp(adapter, "tgt1") == 0;
+}
+
+static unsigned capabilities_of(const char *adapter)
+{
+    return ADAPTER_CAN_EVENT | ADAPTER_CAN_HALT | ADAPTER_CAN_RESET_LUN | ADAPTER_CAN_RESET_TARGET |
+           (is_served(adapter) ? ADAPTER_CAN_TARGET_MODE : 0);
+}
+
 /* The inventory of the simulated hosts: two targets with two units each, and one target that is served there. */
 static void resolve(struct world *w, const Sensebus__V1__DeviceAddress *asked, Sensebus__V1__DeviceAddress *full,
                     Sensebus__V1__Device *device, struct adapter_place *out)
@@ -168,7 +179,7 @@ static void resolve(struct world *w, const Sensebus__V1__DeviceAddress *asked, S
         out->state = ADAPTER_PLACE_NO_AGENT;
         return;
     }
-    bool served = strcmp(asked->adapter, "tgt1") == 0;
+    bool served = is_served(asked->adapter);
     if (!served && (asked->target < 0 || asked->target >= N_TARGETS || asked->lun < 0 || asked->lun >= N_LUNS))
         return;
     *full = *asked;
@@ -181,8 +192,7 @@ static void resolve(struct world *w, const Sensebus__V1__DeviceAddress *asked, S
     out->state = ADAPTER_PLACE_OK;
     out->address = full;
     out->device = device;
-    out->capabilities = ADAPTER_CAN_EVENT | ADAPTER_CAN_HALT | ADAPTER_CAN_RESET_LUN | ADAPTER_CAN_RESET_TARGET |
-                        (served ? ADAPTER_CAN_TARGET_MODE : 0);
+    out->capabilities = capabilities_of(asked->adapter);
     out->own_id = served ? "iqn.served" : "iqn.own";
 }
 
@@ -256,7 +266,10 @@ static void on_result(struct world *w, const struct timed *e)
     struct history_entry *h = history_add(&w->history, HISTORY_RESULT, w->now_ns, 0, a->host, e->bytes, e->len);
     h->a = w->n_log;
     h->b = after;
-    adapter_result(w->adapter, a->host, result, after, w->n_log, w->now_ns);
+    const Sensebus__V1__DeviceAddress *found =
+        result->value_case == SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN ? result->open->address : NULL;
+    adapter_result(w->adapter, a->host, result, found ? capabilities_of(found->adapter) : 0, after, w->n_log,
+                   w->now_ns);
     sensebus__v1__operation_result__free_unpacked(result, NULL);
 }
 

@@ -108,11 +108,12 @@ int adapter_fault(struct adapter *a, struct adapter_stream *stream, uint64_t id,
 /* The same for one that is well made, and too large for the memory there is. */
 int adapter_no_room(struct adapter *a, struct adapter_stream *stream, uint64_t id, const char *message);
 
-/* The agent of `host` answered; `log_newest` as above. A result for an operation that nobody waits for any more is
- * counted. When `after_sequence` is not 0 the reply waits until the log is delivered so far (the caller knows the
- * sequence of the result's after_source_sequence; see adapter_delivered). */
+/* The agent of `host` answered; `log_newest` as above. `capabilities` are those of the adapter in `result`'s address,
+ * when it is of a START and has one: the session is there then, and can what that one can. A result for an operation
+ * that nobody waits for any more is counted. When `after_sequence` is not 0 the reply waits until the log is delivered
+ * so far (the caller knows the sequence of the result's after_source_sequence; see adapter_delivered). */
 void adapter_result(struct adapter *a, const char *host, const Sensebus__V1__OperationResult *result,
-                    uint64_t after_sequence, uint64_t log_newest, uint64_t now_ns);
+                    unsigned capabilities, uint64_t after_sequence, uint64_t log_newest, uint64_t now_ns);
 /* Data for a target-mode session. */
 void adapter_target_received(struct adapter *a, const char *host, const Sensebus__V1__TargetReceived *message,
                              uint64_t now_ns);

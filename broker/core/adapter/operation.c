@@ -332,7 +332,7 @@ static error_detail known_detail(Sensebus__V1__EinvalDetail detail)
 }
 
 void adapter_result(struct adapter *a, const char *host, const Sensebus__V1__OperationResult *result,
-                    uint64_t after_sequence, uint64_t log_newest, uint64_t now_ns)
+                    unsigned capabilities, uint64_t after_sequence, uint64_t log_newest, uint64_t now_ns)
 {
     a->now_ns = now_ns;
     struct operation *op = table_get(&a->operations, &result->id, sizeof result->id);
@@ -346,7 +346,7 @@ void adapter_result(struct adapter *a, const char *host, const Sensebus__V1__Ope
             op->kind = CASE(TM_EVENT);
         operation_fail(op, known_error(result->error), known_detail(result->detail), "%s", result->message);
     } else if (is_start) {
-        session_started(op, result, log_newest);
+        session_started(op, result, capabilities, log_newest);
     } else if (is_event) {
         registration_made(op, log_newest);
     } else {

@@ -222,7 +222,7 @@ static int write_started(struct reply *reply, const struct adapter_session *s, S
 }
 
 /* Where the agent says the session is. False: the operation was ended. */
-static bool move_to(struct operation *op, const Sensebus__V1__DeviceAddress *address)
+static bool move_to(struct operation *op, const Sensebus__V1__DeviceAddress *address, unsigned capabilities)
 {
     struct adapter_session *s = op->session;
     struct session_place place;
@@ -243,10 +243,12 @@ static bool move_to(struct operation *op, const Sensebus__V1__DeviceAddress *add
         operation_undo(op, ERRNO_(ENOMEM), DETAIL_(NONE), "no memory for the session");
         return false;
     }
+    s->capabilities = capabilities;
     return true;
 }
 
-void session_started(struct operation *op, const Sensebus__V1__OperationResult *result, uint64_t log_newest)
+void session_started(struct operation *op, const Sensebus__V1__OperationResult *result, unsigned capabilities,
+                     uint64_t log_newest)
 {
     struct adapter *a = op->adapter;
     struct adapter_session *s = op->session;
@@ -256,7 +258,7 @@ void session_started(struct operation *op, const Sensebus__V1__OperationResult *
         operation_undo(op, ERRNO_(EIO), DETAIL_(NONE), "the agent's answer lacks its value");
         return;
     }
-    if (!move_to(op, result->open->address))
+    if (!move_to(op, result->open->address, capabilities))
         return;
     set_device(s, result->open->reached);
     s->controller = result->open->controller;

@@ -180,7 +180,7 @@ struct adapter_session {
     uint32_t major, minor;
     char vendor[9], product[17];
     Sensebus__V1__Transport transport;
-    unsigned capabilities;
+    unsigned capabilities; /* of the adapter it is on */
     uint64_t since_unix_ns;
     uint64_t since_sequence; /* sees records behind it */
 
@@ -363,7 +363,8 @@ const char *request_session_id(const Sensebus__V1__AdapterRequest *request);
 struct adapter_session *session_find(const struct adapter *a, const char *id, size_t len); /* OPEN ones */
 bool session_is_of_host(const struct adapter_session *s, struct text host);
 void session_start(struct ask *ask, struct reply *reply);
-void session_started(struct operation *op, const Sensebus__V1__OperationResult *result, uint64_t log_newest);
+void session_started(struct operation *op, const Sensebus__V1__OperationResult *result, unsigned capabilities,
+                     uint64_t log_newest);
 void session_stop(struct ask *ask, struct reply *reply);
 enum end_kind {
     END_STOP,   /* the subscriber's own */

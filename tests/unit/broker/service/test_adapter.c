@@ -165,7 +165,9 @@ static void add_agent(void)
 {
     static char *can[] = {(char *)"event", (char *)"halt"};
     static int stream;
-    Sensebus__V1__AdapterCapabilities adapter = SENSEBUS__V1__ADAPTER_CAPABILITIES__INIT, *adapters[] = {&adapter};
+    Sensebus__V1__AdapterCapabilities adapter = SENSEBUS__V1__ADAPTER_CAPABILITIES__INIT,
+                                      other = SENSEBUS__V1__ADAPTER_CAPABILITIES__INIT,
+                                      *adapters[] = {&adapter, &other};
     Sensebus__V1__InventoryDevice device = SENSEBUS__V1__INVENTORY_DEVICE__INIT, *devices[] = {&device};
     Sensebus__V1__Address address = SENSEBUS__V1__ADDRESS__INIT;
     Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
@@ -176,7 +178,11 @@ static void add_agent(void)
 
     hello.host = (char *)"h";
     hello.adapters = adapters;
-    hello.n_adapters = inventory.n_devices = 1;
+    hello.n_adapters = 2;
+    inventory.n_devices = 1;
+    other.adapter = (char *)"b";
+    other.capabilities = can;
+    other.n_capabilities = 1;
     adapter.adapter = address.adapter = (char *)"a";
     adapter.capabilities = can;
     adapter.n_capabilities = 2;
@@ -237,19 +243,25 @@ static const Sensebus__V1__AdapterReply *newest(void)
     return call.replies[call.n - 1];
 }
 
-static void answer_ok(void)
+/* START is answered: it is on that adapter. */
+static void answer_found(const char *adapter)
 {
     Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
     Sensebus__V1__OpenResult open = SENSEBUS__V1__OPEN_RESULT__INIT;
     Sensebus__V1__DeviceAddress address = SENSEBUS__V1__DEVICE_ADDRESS__INIT;
 
     address.host = (char *)"h";
-    address.adapter = (char *)"a";
+    address.adapter = (char *)adapter;
     open.address = &address;
     result.id = operation_id;
     result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
     result.open = &open;
     adapter_service_result(&service, "h", &result, false);
+}
+
+static void answer_ok(void)
+{
+    answer_found("a");
 }
 
 static void ask_start(uint64_t id)
@@ -278,6 +290,23 @@ static void ask_tm_event(uint64_t id, const char *session)
     request.operation_case = SENSEBUS__V1__ADAPTER_REQUEST__OPERATION_TM_EVENT;
     request.tm_event = &tm_event;
     say(&request);
+}
+
+static Sensebus__V1__Errno ask_halt(uint64_t id, const char *session)
+{
+    Sensebus__V1__AdapterRequest request = SENSEBUS__V1__ADAPTER_REQUEST__INIT;
+    Sensebus__V1__Halt halt = SENSEBUS__V1__HALT__INIT;
+    Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
+
+    halt.session_id = (char *)session;
+    request.version = 1;
+    request.id = id;
+    request.operation_case = SENSEBUS__V1__ADAPTER_REQUEST__OPERATION_HALT;
+    request.halt = &halt;
+    say(&request);
+    result.id = operation_id;
+    adapter_service_result(&service, "h", &result, false);
+    return newest()->result->error;
 }
 
 /* START and EVENT, answered; the id of the session. */
@@ -427,6 +456,23 @@ Test(adapter_service, nothing_is_looked_at_while_no_session_is_open)
     cr_assert(!failing_alloc_stop());
     cr_assert_eq(service.n_lost_ranges, 0);
     cr_assert_eq(service.delivered, 14);
+}
+
+/* ------------------------------------------------------------------------------------------------ capabilities */
+
+/* Rule 12: of the adapter that the agent found it on, wherever it was asked for. */
+Test(adapter_service, a_session_can_what_the_adapter_can_that_it_is_on)
+{
+    char session[64];
+
+    ask_start(1);
+    answer_found("b");
+    snprintf(session, sizeof session, "%s", newest()->result->start->session_id);
+    cr_assert_eq(ask_halt(2, session), SENSEBUS__V1__ERRNO__ERRNO_ENXIO);
+    ask_start(3);
+    answer_found("a");
+    snprintf(session, sizeof session, "%s", newest()->result->start->session_id);
+    cr_assert_eq(ask_halt(4, session), SENSEBUS__V1__ERRNO__ERRNO_OK);
 }
 
 /* ------------------------------------------------------------------------------------------------ full queues */

@@ -232,6 +232,13 @@ Test(place, carries_what_the_adapter_can_do)
     cr_assert(place.found.diagnostics);
 }
 
+Test(place, capabilities_are_those_of_the_adapter_of_that_name)
+{
+    cr_assert_eq(place_capabilities(&d, "h", "tgt1"), ADAPTER_CAN_EVENT | ADAPTER_CAN_TARGET_MODE);
+    cr_assert_eq(place_capabilities(&d, "h", "iscsi1"), 0);
+    cr_assert_eq(place_capabilities(&d, "x", "tgt1"), 0);
+}
+
 /* Rule 13: IOCINFO needs no device. */
 Test(place, an_adapter_is_found_by_its_name_or_as_the_only_one)
 {

@@ -161,6 +161,29 @@ Test(operation, halt_whose_asker_is_gone_stays)
 
 /* ---- RESET, rule 15 */
 
+/* rule 12: of the adapter that it is on, wherever it was asked for */
+Test(operation, what_a_session_can_is_what_the_adapter_can_where_the_agent_found_it)
+{
+    Sensebus__V1__OperationResult result = SENSEBUS__V1__OPERATION_RESULT__INIT;
+    Sensebus__V1__OpenResult open = SENSEBUS__V1__OPEN_RESULT__INIT;
+    Sensebus__V1__DeviceAddress found = w.full;
+    found.adapter = (char *)"b";
+    found.lun = 1;
+    open.address = &found;
+    open.controller = 3;
+    result.value_case = SENSEBUS__V1__OPERATION_RESULT__VALUE_OPEN;
+    result.open = &open;
+    w.place.capabilities = ADAPTER_CAN_HALT;
+    ask_start(&w, a, 1, false);
+    w.place.capabilities = ADAPTER_CAN_RESET_LUN; /* of the other */
+    result.id = w.last_operation;
+    agent_result(&w, "h", &result, 0);
+    w.text[0] = '\0';
+    ask_halt(&w, a, "s2");
+    ask_reset(&w, a, "s2", true);
+    story(&w, "A #3 ENXIO/NOT_SUPPORTED\n> h reset 3 s2 lun\n");
+}
+
 Test(operation, reset_needs_what_the_adapter_can)
 {
     w.place.capabilities = ADAPTER_CAN_RESET_TARGET;

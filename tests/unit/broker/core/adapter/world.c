@@ -411,7 +411,7 @@ void ask_release(struct world *w, struct adapter_stream *stream, const char *id,
 
 void agent_result(struct world *w, const char *host, Sensebus__V1__OperationResult *result, uint64_t after_sequence)
 {
-    adapter_result(w->a, host, result, after_sequence, w->next_sequence, w->now_ns);
+    adapter_result(w->a, host, result, w->place.capabilities, after_sequence, w->next_sequence, w->now_ns);
     world_take(w);
 }
 
