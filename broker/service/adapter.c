@@ -623,12 +623,13 @@ uint64_t adapter_service_generation(const struct adapter_service *f, struct text
     return adapter_generation_at(f->core, host, session_id);
 }
 
-void adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)
+size_t adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)
 {
     if (!f->core)
-        return;
-    adapter_agent_gone(f->core, host, in_order, now());
+        return 0;
+    size_t n = adapter_agent_gone(f->core, host, in_order, now());
     pump(f);
+    return n;
 }
 
 int adapter_service_end_session(struct adapter_service *f, const char *session_id, const char *reason,

@@ -97,7 +97,8 @@ void adapter_service_result(struct adapter_service *f, const char *host, const S
 void adapter_service_received(struct adapter_service *f, const char *host, const Sensebus__V1__TargetReceived *message);
 /* Generation of an open session of the host; 0 when there is none. */
 uint64_t adapter_service_generation(const struct adapter_service *f, struct text host, struct text session_id);
-void adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order);
+/* As adapter_agent_gone. */
+size_t adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order);
 
 /* ---- from operators (admin.h) */
 

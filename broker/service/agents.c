@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/core/adapter/adapter.h"
 #include "broker/core/mutant.h"
 #include "broker/service/adapter.h"
 #include "broker/service/agent_session.h"
@@ -218,14 +217,11 @@ static void connected(struct agent_session *s, bool unbroken)
     agent_roll_store(&a->roll, s->agent, SENSEBUS__V1__AGENT_STATE__AGENT_STATE_ATTACHED);
 }
 
-/* Returns whether sessions of the Adapter face ended with the stream. */
-static bool supersede(struct agent_session *old)
+/* Returns how many sessions of the Adapter face ended with the stream. */
+static size_t supersede(struct agent_session *old)
 {
-    struct adapter_counters before, after;
+    size_t n = operations_agent_gone(old, false);
 
-    adapter_counters(old->agents->adapter->core, &before);
-    operations_agent_gone(old, false);
-    adapter_counters(old->agents->adapter->core, &after);
     old->agent = NULL;
     if (old->source) {
         old->source->session = NULL;
@@ -233,7 +229,7 @@ static bool supersede(struct agent_session *old)
         old->source = NULL;
     }
     session_fail(old, GRPC_ABORTED, "superseded: the same agent attached again");
-    return after.sessions_open < before.sessions_open;
+    return n;
 }
 
 static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello)
@@ -267,7 +263,7 @@ static void take_hello(struct agent_session *s, const Sensebus__V1__Hello *hello
                      verdict == DIRECTORY_NO_MEMORY ? "out of memory" : err);
         return;
     }
-    bool unbroken = verdict == DIRECTORY_REPLACE && !supersede(old);
+    bool unbroken = verdict == DIRECTORY_REPLACE && supersede(old) == 0;
     s->source = source_open(s->agents, hello, &rc);
     if (!s->source) {
         directory_leave(&b->directory, s->agent, s, false, clock_wall_ns());

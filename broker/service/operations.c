@@ -157,9 +157,9 @@ void operations_records_taken(struct agent_session *s)
     }
 }
 
-void operations_agent_gone(struct agent_session *s, bool in_order)
+size_t operations_agent_gone(struct agent_session *s, bool in_order)
 {
     while (!TAILQ_EMPTY(&s->results.held))
         drop(&s->results, TAILQ_FIRST(&s->results.held));
-    adapter_service_agent_gone(s->agents->adapter, s->agent->host, in_order);
+    return adapter_service_agent_gone(s->agents->adapter, s->agent->host, in_order);
 }

@@ -46,5 +46,5 @@ void operations_take_received(struct agent_session *s, const Sensebus__V1__Targe
 /* Records were taken from the stream: results that waited for them go on. */
 void operations_records_taken(struct agent_session *s);
 /* Its stream is over: sessions on it end (AGENT_LOST, or AGENT_DETACHED when `in_order`). Call once for each agent that
- * was attached, while its name is known. */
-void operations_agent_gone(struct agent_session *s, bool in_order);
+ * was attached, while its name is known. Returns how many open sessions ended. */
+size_t operations_agent_gone(struct agent_session *s, bool in_order);

@@ -93,22 +93,26 @@ uint64_t adapter_next_ns(const struct adapter *a)
 
 /* ---- ends */
 
-void adapter_agent_gone(struct adapter *a, const char *host_name, bool in_order, uint64_t now_ns)
+size_t adapter_agent_gone(struct adapter *a, const char *host_name, bool in_order, uint64_t now_ns)
 {
+    size_t n = 0;
     a->now_ns = now_ns;
     struct host *host = host_find(a, host_name, strlen(host_name));
     if (!host)
-        return;
+        return 0;
     host_ref(host);
     while (!TAILQ_EMPTY(&host->operations))
         operation_fail(TAILQ_FIRST(&host->operations), ERRNO_(EIO), DETAIL_(NONE), "the agent of host %s is gone",
                        host_name);
     for (struct adapter_session *s = TAILQ_FIRST(&host->sessions), *next; s; s = next) {
         next = TAILQ_NEXT(s, host_next);
-        if (!MUTANT(13) || s->registration != REGISTRATION_LIVE)
-            session_end(s, in_order ? END_AGENT_DETACHED : END_AGENT_LOST, NULL, NULL);
+        if (MUTANT(13) && s->registration == REGISTRATION_LIVE)
+            continue;
+        session_end(s, in_order ? END_AGENT_DETACHED : END_AGENT_LOST, NULL, NULL);
+        n++;
     }
     host_unref(a, host);
+    return n;
 }
 
 void adapter_stop(struct adapter *a, const char *reason, uint64_t now_ns)

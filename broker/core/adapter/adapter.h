@@ -118,8 +118,8 @@ void adapter_result(struct adapter *a, const char *host, const Sensebus__V1__Ope
 void adapter_target_received(struct adapter *a, const char *host, const Sensebus__V1__TargetReceived *message,
                              uint64_t now_ns);
 /* The agent of `host` is gone, lost or in order: its sessions end (AGENT_LOST or AGENT_DETACHED), what was on its way
- * to it fails with EIO. */
-void adapter_agent_gone(struct adapter *a, const char *host, bool in_order, uint64_t now_ns);
+ * to it fails with EIO. Returns how many sessions that were open ended. */
+size_t adapter_agent_gone(struct adapter *a, const char *host, bool in_order, uint64_t now_ns);
 
 /* A committed record, in the order of the log. `record` holds the Event's bytes, broker's fields included (a reference
  * is taken where it is queued), or is NULL: there was no memory for them, and whoever it would be handed to is told

@@ -39,7 +39,7 @@ __attribute__((format(printf, 3, 4))) void __wrap_session_fail(struct agent_sess
                                                                ...);
 void __wrap_adapter_service_result(struct adapter_service *f, const char *host,
                                    const Sensebus__V1__OperationResult *result, bool after_events);
-void __wrap_adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order);
+size_t __wrap_adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order);
 
 int __wrap_grpc_call_send(struct grpc_call *call, const struct slice *parts, size_t n)
 {
@@ -77,9 +77,10 @@ void __wrap_adapter_service_result(struct adapter_service *f, const char *host,
         __wrap_session_fail(&session, GRPC_RESOURCE_EXHAUSTED, "it follows from the result");
 }
 
-void __wrap_adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)
+size_t __wrap_adapter_service_agent_gone(struct adapter_service *f, const char *host, bool in_order)
 {
     (void)f, (void)host, (void)in_order;
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------ an agent */

@@ -186,10 +186,10 @@ Test(session, sessions_end_with_their_agent)
     ask_tur(&w, a, "s1", false);
     ask_start(&w, b, 1, false);
     w.text[0] = '\0';
-    adapter_agent_gone(w.a, "other", false, w.now_ns);
+    cr_assert_eq(adapter_agent_gone(w.a, "other", false, w.now_ns), 0);
     world_take(&w);
     story(&w, "");
-    adapter_agent_gone(w.a, "h", false, w.now_ns);
+    cr_assert_eq(adapter_agent_gone(w.a, "h", false, w.now_ns), 1, "the other one was not open yet");
     world_take(&w);
     story(&w, "A #3 EIO\nB #4 EIO\nsdi 3 s1\nlog REGISTRATION_CANCELLED s1\nlog SESSION_STOPPED s1\n"
               "A event s1 REGISTRATION_CANCELLED AGENT_LOST corr ab\n");
@@ -199,7 +199,7 @@ Test(session, sessions_end_with_their_agent)
     story(&w, "A #5 EINVAL/NOT_STARTED\n");
     started(&w, a, 0);
     registered(&w, a, "s3");
-    adapter_agent_gone(w.a, "h", true, w.now_ns);
+    cr_assert_eq(adapter_agent_gone(w.a, "h", true, w.now_ns), 1);
     world_take(&w);
     story(&w, "sdi 2 s3\nlog REGISTRATION_CANCELLED s3\nlog SESSION_STOPPED s3\n"
               "A event s3 REGISTRATION_CANCELLED AGENT_DETACHED corr ab\n");
