@@ -465,6 +465,18 @@ int status_fold(struct status *s, const struct event_view *event)
     return status_fold_noted(s, &note, event->bytes, event->len);
 }
 
+void status_caught_up(struct status *s, uint64_t sequence)
+{
+    assert(s->n_late == 0);
+    if (sequence > s->passed)
+        s->passed = sequence;
+}
+
+uint64_t status_done(const struct status *s)
+{
+    return s->passed > s->through ? s->passed : s->through;
+}
+
 /* ---- looking */
 
 const struct status_device *status_find(const struct status *s, const char *key, size_t key_len)
@@ -511,7 +523,8 @@ size_t status_checkpoint_begin(struct status *s, size_t max, uint64_t *out_throu
     }
     const struct status_device *left = TAILQ_FIRST(&s->dirty);
     /* A run that failed left changes behind that are newer than what is folded. */
-    *out_through = left && left->dirty_since <= s->through ? left->dirty_since - 1 : s->through;
+    uint64_t done = status_done(s);
+    *out_through = left && left->dirty_since <= done ? left->dirty_since - 1 : done;
     s->in_flight = true;
     return n;
 }

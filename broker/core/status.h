@@ -69,6 +69,7 @@ struct status {
     size_t n, cap;
     size_t max_devices, max_bytes, bytes;
     uint64_t through;
+    uint64_t passed; /* what is behind `through` up to here cannot be read; less than `through`: nothing */
     uint64_t n_evicted;
     size_t n_gone, max_gone;
     struct status_list ages;   /* quiet longest first */
@@ -96,6 +97,11 @@ int status_fold_noted(struct status *s, const struct status_note *note, const ui
  * are to be folded again later. */
 int status_fold_late(struct status *s, const struct status_note *note, const uint8_t *event, size_t len);
 int status_settle(struct status *s);
+/* Everything through `sequence` was folded or cannot be read, which nobody needs to try again. `through` stays: who
+ * reads on behind it hears what is missing. */
+void status_caught_up(struct status *s, uint64_t sequence);
+/* Where there may be more to fold: everything through this one is done with. */
+uint64_t status_done(const struct status *s);
 
 const struct status_device *status_find(const struct status *s, const char *key, size_t key_len);
 /* Devices by key: index of the first one behind `after` ("" = all); status_at gives NULL at the end. */

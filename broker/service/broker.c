@@ -92,14 +92,16 @@ static int fold_run(struct broker *b, const struct journal_run *run, uint64_t un
  * UV_EAGAIN: so many sessions heard of so many records that `until_ns` has come; there may be more. */
 static int fold_committed(struct broker *b, uint64_t until_ns)
 {
-    uint64_t at = b->status.through + 1;
+    uint64_t at = status_done(&b->status) + 1;
     struct journal_run run;
     int rc = 0;
 
     while (!rc) {
         int result = journal_read(&b->journal, at, UINT64_MAX, SIZE_MAX, &run);
-        if (result == JOURNAL_CAUGHT_UP)
+        if (result == JOURNAL_CAUGHT_UP) {
+            status_caught_up(&b->status, at - 1);
             return 0;
+        }
         if (result == JOURNAL_TRIMMED) {
             log_warn("status.not_seen", "first=%" PRIu64 " last=%" PRIu64 " reason=\"removed by retention\"", at,
                      b->journal.oldest - 1);
@@ -157,9 +159,12 @@ static void checkpoint(struct broker *b, struct journal_write *w)
     if (rc) {
         journal_write_deinit(&part);
         status_checkpoint_end(&b->status, false);
-        log_warn("status.not_stored", "reason=\"%s\" action=\"tried again in a second\"", uv_strerror(rc));
+        if (rc != b->checkpoint_error) /* once: where retention waits for it, every transaction tries again */
+            log_warn("status.not_stored", "reason=\"%s\" action=\"tried again\"", uv_strerror(rc));
+        b->checkpoint_error = rc;
         return;
     }
+    b->checkpoint_error = 0;
     journal_write_join(w, &part);
     b->checkpoint_through = w->status_through = through;
 }

@@ -98,6 +98,7 @@ struct broker {
     uv_idle_t folding; /* active while committed records wait for sessions and status to hear of them */
     uint64_t stop_by_ms, n_ticks;
     uint64_t checkpoint_ms, checkpoint_through; /* of the status, as in the newest transaction */
+    int checkpoint_error;                       /* why the last one was not made; 0: it was */
     bool tick_open, commit_open, log_open;
     void (*on_closed)(void *data);
     void *on_closed_data;

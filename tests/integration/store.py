@@ -34,6 +34,10 @@ def fill(broker, n=10):
             agent.publish(make_event(agent.host, agent.epoch, i, lun=i % 3, summary=f"MARKER-{i:04d}-" + "d" * 100))
             agent.wait_acked(i)
         agent.detach()
+    acknowledge(broker)
+
+
+def acknowledge(broker):
     position = broker.info().newest
     broker.events().Acknowledge(events_pb2.AcknowledgeRequest(cursor="reader", position=position), timeout=LIMIT_S)
 
@@ -102,6 +106,44 @@ def test_a_hole_is_named_as_subscribers_are_told_it():
             gap, = s.controls("gap")
             check_equal((getattr(gap, "from").sequence + 1, gap.to.sequence),
                         (int(holes[0]["first"]), int(holes[0]["last"])))
+
+
+def killed_before_the_status(broker):
+    """Kill it while the newest values of the store, two of one record each, are not in the stored status; give the
+    markers of the two."""
+    for attempt in range(1, 100):
+        with FakeAgent(broker) as agent:
+            markers = [f"MARKER-{attempt:02d}-{k}-" for k in "ab"]
+            for i, marker in enumerate(markers, 1):
+                agent.publish(make_event(agent.host, agent.epoch, i, summary=marker + "d" * 100))
+                agent.wait_acked(i)
+                wait_until(lambda: marker.encode() in content_of(broker), "the value in the store")
+            broker.kill()
+        found = Answer("info", "--data", broker.data, "-o", "json").json()
+        if int(found["aheadTransactions"]) == 0 and int(found["statusThrough"]) <= int(found["newest"]) - 2:
+            return markers, int(found["newest"])
+        broker.restart()  # it was stored meanwhile
+    raise AssertionError("the status was always faster")
+
+
+def content_of(broker):
+    with open(os.path.join(broker.data, "data.mdb"), "rb") as file:
+        return file.read()
+
+
+def test_retention_goes_on_when_the_newest_values_are_damaged():
+    # The status has not seen them, and nobody can show them to it any more.
+    with Broker("--checkpoint-interval", "1ms", config=Broker.EVERYBODY + "agent_grace: 1h\n") as broker:
+        markers, newest = killed_before_the_status(broker)
+        for marker in markers:
+            damage(broker, marker.encode())
+        broker.arguments += ["--retain-records", "1"]
+        broker.restart()
+        with Subscription(broker, snapshot=True) as s:  # what the status is without is told
+            s.wait_control("gap")
+        acknowledge(broker)  # something to store: retention looks at the log again
+        wait_until(lambda: broker.info().oldest.sequence == newest - 1, "retention")
+        check_equal(broker.info().newest.sequence, newest)
 
 
 def test_a_log_that_the_machine_left_behind_in_relaxed_mode():

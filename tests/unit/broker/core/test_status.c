@@ -498,6 +498,26 @@ Test(status, checkpoint_of_everything_reaches_the_newest)
     status_checkpoint_end(&s, true);
 }
 
+/* Else retention would wait for it for ever. `through` does not hide it from who reads on behind a snapshot. */
+Test(status, checkpoint_goes_past_what_cannot_be_read)
+{
+    uint64_t through;
+    fold(.sequence = 1, .code = 201, .lun = 1);
+    fold(.sequence = 2, .code = 201, .lun = 2);
+    status_caught_up(&s, 5);
+    cr_assert_eq(s.through, 2);
+    cr_assert_eq(status_done(&s), 5);
+    cr_assert_eq(status_checkpoint_begin(&s, 1, &through), 1);
+    cr_assert_eq(through, 1);
+    status_checkpoint_end(&s, true);
+    cr_assert_eq(status_checkpoint_begin(&s, 1, &through), 1);
+    cr_assert_eq(through, 5);
+    status_checkpoint_end(&s, true);
+    fold(.sequence = 6, .code = 201, .lun = 1);
+    status_caught_up(&s, 5);
+    cr_assert_eq(status_done(&s), 6);
+}
+
 Test(status, checkpoint_is_bounded_in_bytes)
 {
     char summary[257];
