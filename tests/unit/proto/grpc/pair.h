@@ -5,6 +5,11 @@
 #include "proto/grpc/grpc.h"
 #include "tests/lib/loop.h"
 
+/* No name: one of its labels has 64 letters (RFC 1035 section 2.3.4), so nobody is asked. Any other name a resolver may
+ * know, or be silent about for longer than a channel waits. */
+#define X16          "xxxxxxxxxxxxxxxx"
+#define UNKNOWN_NAME X16 X16 X16 X16 ".invalid"
+
 /* One side of a call, and what it saw. */
 struct probe {
     struct grpc_call *call; /* NULL after on_close */

@@ -90,7 +90,7 @@ Test(channel, missing_socket_file_is_named)
 
 Test(channel, unknown_name_is_named)
 {
-    expect_down("name.invalid:7070", 0, "name.invalid:7070", "cannot resolve");
+    expect_down(UNKNOWN_NAME ":7070", 0, UNKNOWN_NAME ":7070", "cannot resolve");
 }
 
 Test(channel, silent_peer_is_given_up)
@@ -110,7 +110,7 @@ Test(channel, bad_address_is_refused_at_once)
 
 Test(channel, may_be_closed_at_any_moment)
 {
-    static const char *const addresses[] = {"127.0.0.1:1", "localhost:1", "unix:/nonexistent/s", "name.invalid:1"};
+    static const char *const addresses[] = {"127.0.0.1:1", "localhost:1", "unix:/nonexistent/s", UNKNOWN_NAME ":1"};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
         struct outcome o = {0};
         struct grpc_channel *channel;
