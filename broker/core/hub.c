@@ -75,13 +75,19 @@ void hub_begin(struct hub_reader *r, enum hub_policy policy, uint64_t lag_limit,
     };
 }
 
+/* It asked for no more than was there when it began, and has looked at all of it. */
+static bool is_through(const struct hub_reader *r)
+{
+    return r->stop_at_newest && (r->synced || r->cursor >= r->sync_at);
+}
+
 /* ns until it is late if it reads nothing more, 0 = it is; UINT64_MAX: never. Notes whether it is within its limit. */
 static uint64_t late_wait_ns(struct hub_reader *r, uint64_t lag, bool has_room, uint64_t now_ns)
 {
     if (lag <= r->lag_limit || r->is_level)
         r->within_ns = now_ns;
     r->is_level = lag == 0 && has_room;
-    if (r->policy == HUB_LAG || !r->synced || lag <= r->lag_limit)
+    if (r->policy == HUB_LAG || !r->synced || r->stop_at_newest || lag <= r->lag_limit)
         return UINT64_MAX;
     uint64_t late_ns = now_ns - r->within_ns;
     return late_ns >= HUB_LATE_NS ? 0 : HUB_LATE_NS - late_ns;
@@ -98,6 +104,8 @@ static uint64_t gap_wait_ns(const struct hub_reader *r, uint64_t now_ns)
 static struct hub_step gap_step(const struct hub_reader *r, const struct hub_log *log, uint64_t to,
                                 enum hub_stage stage, const char *reason)
 {
+    if (r->stop_at_newest && to > r->sync_at) /* it misses nothing of what came later */
+        to = r->sync_at;
     return (struct hub_step){
         .action = HUB_GAP,
         .lag = log->newest - r->cursor,
@@ -113,7 +121,7 @@ static struct hub_step gap_step(const struct hub_reader *r, const struct hub_log
 struct hub_step hub_next(struct hub_reader *r, const struct hub_log *log, bool has_room, uint64_t now_ns)
 {
     struct hub_step step = {.action = HUB_IDLE, .lag = log->newest - r->cursor, .wait_ns = UINT64_MAX};
-    bool is_trimmed = r->cursor + 1 < log->oldest;
+    bool is_trimmed = r->cursor + 1 < log->oldest && !is_through(r);
     uint64_t until_late_ns = late_wait_ns(r, step.lag, has_room, now_ns);
     bool is_late = until_late_ns == 0;
     if (r->policy == HUB_DISCONNECT && (is_late || (is_trimmed && r->synced))) {

@@ -64,7 +64,7 @@ struct hub_reader {
     uint64_t cursor;     /* last record looked at */
     uint64_t sync_at;    /* newest when it began */
     bool synced;         /* Synced was sent */
-    bool stop_at_newest; /* end when synced */
+    bool stop_at_newest; /* end when synced; what happens to records behind sync_at is nothing to it */
     bool is_level;       /* had room and nothing to look at when asked last: what is new came since */
     uint64_t within_ns;  /* when it was known to be within its limit, the last time */
     bool had_gap;

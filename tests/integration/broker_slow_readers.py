@@ -75,6 +75,29 @@ def test_slow_reader_that_retention_passes_gets_a_gap():
         slow.call.cancel()
 
 
+def test_slow_reader_that_stops_at_newest_misses_nothing_that_came_later():
+    """Retention passes it, and goes on beyond what it asked for: the gap is of its own records alone."""
+    for policy in events_pb2.SlowReaderPolicy.values():
+        with Broker("--retain-records", "1000") as broker, FakeAgent(broker) as agent:
+            published_events(agent, 500)  # more than it is sent unread
+            slow = SlowReader(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True, slow_reader_policy=policy)
+            at, newest = 0, slow.batches[0].opened.newest.sequence
+            agent.publish_range(501, N_MORE_THAN_BUFFERS, native=event_pb2.Native(name="unit-attention", raw=bytes(2000)))
+            agent.wait_acked(N_MORE_THAN_BUFFERS)
+            wait_until(lambda: broker.info().oldest.sequence > newest, "retention")
+            slow.read_rest()
+            for batch in slow.batches:
+                if batch.HasField("gap"):
+                    check_equal((getattr(batch.gap, "from").sequence, batch.gap.to.sequence, batch.gap.count),
+                                (at, newest, newest - at), "the gap")
+                    at = newest
+                for event in batch.events:
+                    check_equal(event.sequence, at + 1)
+                    at = event.sequence
+            check(any(batch.HasField("gap") for batch in slow.batches), "retention did not pass the reader")
+            check_equal(slow.batches[-1].synced.position.sequence, newest)
+
+
 def test_slow_reader_with_live_skips_with_an_exact_gap():
     with Broker() as broker, FakeAgent(broker) as agent:
         broker.wait_newest(1)

@@ -155,6 +155,38 @@ Test(hub, stop_at_newest_ends_where_the_log_was)
     cr_assert_str_eq(story, "3..5\nsynced 5\ndone\n");
 }
 
+/* Who had all that was there when it began misses nothing, and is not too slow, whatever becomes of the log. */
+Test(hub, stop_at_newest_has_no_part_in_what_comes_later)
+{
+    static const enum hub_policy policies[] = {HUB_LAG, HUB_LIVE, HUB_DISCONNECT};
+
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        begin(policies[i], 10, 0, 5);
+        reader.stop_at_newest = true;
+        hub_looked(&reader, 5, true, now_ns); /* and then there was no room for Synced */
+        log_now = (struct hub_log){.epoch = LOG, .oldest = 51, .newest = 100};
+        now_ns += 10 * SECOND;
+        run(100);
+        cr_assert_str_eq(story, "synced 5\ndone\n", "%zu: %s", i, story);
+
+        begin(policies[i], 10, 0, 5);
+        reader.stop_at_newest = true;
+        hub_looked(&reader, 3, true, now_ns);
+        log_now = (struct hub_log){.epoch = LOG, .oldest = 51, .newest = 100};
+        now_ns += 10 * SECOND;
+        run(100);
+        cr_assert_str_eq(story, "gap 4..5 trimmed\nsynced 5\ndone\n", "%zu: %s", i, story);
+
+        begin(policies[i], 10, 5, 5);
+        reader.stop_at_newest = true;
+        reader.synced = true; /* by a snapshot */
+        log_now = (struct hub_log){.epoch = LOG, .oldest = 51, .newest = 100};
+        now_ns += 10 * SECOND;
+        run(100);
+        cr_assert_str_eq(story, "done\n", "%zu: %s", i, story);
+    }
+}
+
 Test(hub, snapshot_takes_the_place_of_synced)
 {
     begin(HUB_LAG, 0, 5, 5);
