@@ -310,5 +310,45 @@ def test_marks_never_run_ahead_of_what_was_sent():
             check_equal([e.origin.source_sequence for e in s.events()], wanted)
 
 
+def test_marks_come_on_the_way_through_a_log_in_which_nothing_matches():
+    """The broker stands still where it looks through an old log for somebody who wants nothing of it: he hears how far it
+    is."""
+    request = events_pb2.SubscribeRequest(oldest=events_pb2.StartOldest(), filter=Filter(hosts=["nobody"]),
+                                          mark_interval_ms=100)
+    with Broker() as broker, FakeAgent(broker) as agent:
+        stub, tries = broker.events(), []
+
+        def publish_more():
+            last = agent.acked() + 20000
+            agent.publish_range(last - 19999, last, summary="y" * 200)
+            agent.wait_acked(last)
+
+        def hold_up():
+            """Gives the marks of one who was on his way when it stood still for longer than the interval; else None."""
+            stream = stub.Subscribe(request, timeout=LIMIT_S)
+            next(stream)  # Opened
+            broker.process.send_signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            timer = threading.Timer(0.3, broker.process.send_signal, [signal.SIGCONT])
+            timer.start()
+            batches = [next(stream)]
+            while not batches[-1].HasField("synced"):
+                batches.append(next(stream))
+            is_on_its_way = time.monotonic() - stopped >= 0.3
+            timer.join()
+            stream.cancel()
+            marks = [batch.mark.position.sequence for batch in batches[:-1]]
+            check(marks == sorted(marks) and all(0 < m <= batches[-1].synced.position.sequence for m in marks), str(marks))
+            return marks if is_on_its_way else None
+
+        def enough():
+            publish_more()  # the more there is to look through, the more likely
+            tries.append(hold_up())
+            return any(tries) or sum(marks is not None for marks in tries) == 3
+
+        wait_until(enough, "one who was on his way")
+        check(any(tries), "nothing was told on the way")
+
+
 if __name__ == "__main__":
     run_tests(globals())

@@ -162,6 +162,16 @@ static size_t follow_send(struct subscription *s, const struct hub_step *step, u
     return len;
 }
 
+/* Say how far it has looked, if it has heard nothing for so long. Returns whether that was due. */
+static bool follow_mark(struct subscription *s, uint64_t now_ns)
+{
+    if (hub_mark_wait_ns(&s->reader, now_ns) > 0)
+        return false;
+    if (batch_mark(s, s->reader.cursor + MUTANT(209)) == 0)
+        hub_mark_sent(&s->reader, now_ns);
+    return true;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     subscription_ready(timer->data);
@@ -171,13 +181,9 @@ static void on_timer(uv_timer_t *timer)
  * sent. */
 static bool follow_idle(struct subscription *s, const struct hub_step *step, uint64_t now_ns)
 {
-    uint64_t mark_ns = hub_mark_wait_ns(&s->reader, now_ns);
-
-    if (mark_ns == 0) {
-        if (batch_mark(s, s->reader.cursor + MUTANT(209)) == 0)
-            hub_mark_sent(&s->reader, now_ns);
+    if (follow_mark(s, now_ns))
         return false;
-    }
+    uint64_t mark_ns = hub_mark_wait_ns(&s->reader, now_ns);
     uint64_t wait_ns = mark_ns < step->wait_ns ? mark_ns : step->wait_ns;
     if (wait_ns != UINT64_MAX)
         uv_timer_start(&s->timer, on_timer, wait_ns / 1000000 + 1, 0);
@@ -193,7 +199,11 @@ static bool follow_do(struct subscription *s, const struct hub_step *step, size_
 
     switch (step->action) {
     case HUB_IDLE: return !follow_idle(s, step, now_ns);
-    case HUB_SEND: *used += follow_send(s, step, now_ns); break;
+    case HUB_SEND:
+        *used += follow_send(s, step, now_ns);
+        if (s->state == SUBSCRIPTION_FOLLOW)
+            follow_mark(s, now_ns);
+        break;
     case HUB_GAP: follow_gap(s, &step->gap, now_ns); break;
     case HUB_SYNCED:
         if (batch_synced(s, s->reader.cursor) == 0)
