@@ -236,15 +236,47 @@ Test(call, cancel_by_the_server_reaches_the_client)
     cr_assert_eq(client.status, GRPC_CANCELLED);
 }
 
+static uint64_t came_with_ms[PAIR_CALLS]; /* what was left of the deadline when the server had the call */
+
+static void look_and_accept(struct pair *pair_of, struct probe *served)
+{
+    came_with_ms[served - pair_of->served] = grpc_call_remaining_ms(served->call);
+    grpc_call_accept(served->call, &pair_of->server_ops, served);
+}
+
+static bool is_open_or_over(void *served)
+{
+    return ((const struct probe *)served)->opened || client.closed;
+}
+
+/* The index of the server's side. A deadline that was over before the call was sent is tried again, twice as long. */
+static unsigned call_with_deadline(uint32_t *out_ms)
+{
+    static struct probe behind[PAIR_CALLS];
+    for (*out_ms = 200;; *out_ms *= 2) {
+        unsigned n = p->n_served;
+        cr_assert_lt(n, PAIR_CALLS - 2, "the server never has a call with a deadline");
+        pair_start(p, &client, "/test/Call", *out_ms);
+        cr_assert_leq(grpc_call_remaining_ms(client.call), *out_ms);
+        cr_assert(test_loop_until_true(&p->loop, is_open_or_over, &p->served[n]));
+        if (p->served[n].opened)
+            return n;
+        pair_call(p, &behind[n], 0); /* had it been sent it would have come before this */
+        if (p->n_served == n + 2)
+            return n;
+    }
+}
+
 Test(call, deadline_ends_both_sides)
 {
-    struct probe *served = pair_call(p, &client, 200);
-    cr_assert_leq(grpc_call_remaining_ms(served->call), 200);
-    cr_assert_leq(grpc_call_remaining_ms(client.call), 200);
+    uint32_t deadline_ms;
+    p->on_serve = look_and_accept;
+    unsigned n = call_with_deadline(&deadline_ms);
+    cr_assert_leq(came_with_ms[n], deadline_ms);
     pair_until(p, &client.closed);
-    pair_until(p, &served->closed);
+    pair_until(p, &p->served[n].closed);
     cr_assert_eq(client.status, GRPC_DEADLINE_EXCEEDED);
-    cr_assert(served->status == GRPC_DEADLINE_EXCEEDED || served->status == GRPC_CANCELLED);
+    cr_assert(p->served[n].status == GRPC_DEADLINE_EXCEEDED || p->served[n].status == GRPC_CANCELLED);
 }
 
 Test(call, without_a_deadline_there_is_none)
