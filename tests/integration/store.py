@@ -163,21 +163,34 @@ def redo_of(broker):
     return os.path.join(broker.data, "redo")
 
 
+@contextlib.contextmanager
+def broker_killed_ahead_of_its_store(n_records, n):
+    """The last n of its commits, or more, are in the write-ahead log: gives it with what `info` says. A second after a
+    device changed all goes to the store, so where the machine was slower another one is taken."""
+    for _ in range(50):
+        with Broker("--checkpoint-interval", "1m") as broker:
+            fill(broker, n_records)
+            broker.kill()
+            found = Answer("info", "--data", broker.data, "-o", "json").json()
+            if int(found["aheadTransactions"]) >= n:
+                yield broker, found
+                return
+    raise AssertionError("the store was always faster")
+
+
 def test_what_is_not_in_the_store_yet():
     """A broker that is killed leaves its last records in the write-ahead log: they count, and damage to it is told."""
-    with Broker("--checkpoint-interval", "1m") as broker:
-        fill(broker)
-        broker.kill()
+    with broker_killed_ahead_of_its_store(5, 6) as (broker, info):
         answer = verify(broker, "-o", "json")
         check_equal(answer.code, 0, answer.out)
         found = answer.json()
-        check(int(found["newest"]) >= 10 and int(found["aheadTransactions"]) >= 10, found)
+        check(int(found["newest"]) >= 5 and int(found["aheadTransactions"]) >= 6, found)
         check_equal(found["records"], found["newest"])
-        check_equal(Answer("info", "--data", broker.data, "-o", "json").json()["newest"], found["newest"])
+        check_equal(info["newest"], found["newest"])
 
         with open(redo_of(broker), "rb") as file:
             sound = file.read()
-        at = sound.index(b"MARKER-0005-")
+        at = sound.index(b"MARKER-0003-")
         for place, kind in ((at, "hole"), (at // 4096 * 4096, "hole"), (at // 4096 * 4096 + 9, "hole"), (0, "fault"),
                             (17, "fault")):
             with open(redo_of(broker), "wb") as file:
