@@ -29,6 +29,7 @@
 #include "proto/event_view.h"
 #include "runtime/clock.h"
 #include "runtime/log.h"
+#include "runtime/standard_files.h"
 #include "runtime/tls_renewal.h"
 #include "sensebus/v1/agents.pb-c.h"
 
@@ -597,6 +598,7 @@ int main(int argc, char **argv)
     static struct agent agent;
     char err[512];
 
+    standard_files_ensure();
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not become longer is a full disk */

@@ -13,6 +13,7 @@
 #include "broker/settings.h"
 #include "runtime/log.h"
 #include "runtime/notify.h"
+#include "runtime/standard_files.h"
 #include "runtime/tls_renewal.h"
 
 #define EXIT_USAGE 2
@@ -169,6 +170,7 @@ int main(int argc, char **argv)
     char err[1024] = "";
     int rc;
 
+    standard_files_ensure();
     switch (settings_read(&process.settings, argc, argv, err, sizeof err)) {
     case SETTINGS_RUN: break;
     case SETTINGS_DONE: settings_deinit(&process.settings); return EXIT_SUCCESS;

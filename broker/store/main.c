@@ -8,6 +8,7 @@
 #include "broker/store/check.h"
 #include "broker/store/report.h"
 #include "runtime/options.h"
+#include "runtime/standard_files.h"
 
 #define DEFAULT_DATA "/var/lib/sensebus/broker"
 
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
     char err[256];
     int n_operands;
 
+    standard_files_ensure();
     switch (options_parse(options, N_OPTIONS, argc, argv, &n_operands, err, sizeof err)) {
     case OPTIONS_OK: break;
     case OPTIONS_HELP: options_print_help(stdout, USAGE, options, N_OPTIONS); return EXIT_OK;

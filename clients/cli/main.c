@@ -8,6 +8,7 @@
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
 #include "runtime/spelling.h"
+#include "runtime/standard_files.h"
 
 static const struct cli_command COMMANDS[] = {
     {"watch", "show events as they come", watch_run},
@@ -72,6 +73,7 @@ static const char *nearest(const char *name)
 int main(int argc, char **argv)
 {
     static struct cli cli; /* large: two output buffers */
+    standard_files_ensure();
     /* A reader that goes away is seen as EPIPE by who writes. */
     signal(SIGPIPE, SIG_IGN);
     writer_init(&cli.out, STDOUT_FILENO, false);

@@ -53,6 +53,14 @@ def test_start_is_refused_in_words():
         check(broker.data in output and "damaged, cut off" in output, output)
 
 
+def test_standard_files_may_be_closed():
+    for closed in (["<&-"], [">&-"], ["2>&-"], ["<&-", ">&-", "2>&-"]):
+        with Broker().without(*closed) as broker, FakeAgent(broker) as agent:
+            agent.publish_range(1, 3)
+            agent.wait_acked(3)
+            check_equal(len(broker.read_all()), 4)
+
+
 def test_unix_socket():
     with tempfile.TemporaryDirectory(prefix="sensebus-unix.") as directory:
         with Broker(listen=f"unix:{directory}/broker.sock") as broker:

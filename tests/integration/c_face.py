@@ -133,6 +133,11 @@ def test_a_lost_agent_is_told_with_its_reason():
         run("ended", "AGENT_LOST", "AGENT_LOST", broker=broker, end=lambda _: agent.vanish())
 
 
+def test_a_program_without_standard_files():
+    with face() as (broker, _, __):
+        run("daemon", broker=broker)
+
+
 def test_target_mode():
     # rule 23
     with face(adapters={"iscsi0": ALL_CAPABILITIES, "tgt1": ("event", "target-mode")}) as (broker, agent, _):

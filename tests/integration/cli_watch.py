@@ -226,6 +226,26 @@ def test_output_that_cannot_be_written_is_a_failure():
         check("no space left" in done.stderr, done.stderr)
 
 
+def test_standard_files_may_be_closed():
+    with Broker() as broker, FakeAgent(broker, devices=[make_device(0, 0)]) as agent:
+        fill(agent, 3)
+
+        def run(arguments, closed):
+            command = f"exec '{PATH}' {arguments} --broker {broker.address} {closed}"
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment(), timeout=LIMIT_S)
+            return done.returncode, done.stdout, done.stderr
+        for arguments in ("get", "watch --since oldest --count 2 -o json", "status", "metrics --help", "health"):
+            for closed in ("<&-", "2>&-", "<&- 2>&-"):
+                code, out, err = run(arguments, closed)
+                check_equal((code, err), (0, ""), f"{arguments} {closed}")
+                check(out, f"{arguments} {closed} says nothing")
+            for closed in (">&-", "<&- >&-"):
+                code, _, err = run(arguments, closed)
+                check_equal(code, 1, f"exit code of {arguments} {closed}")
+                check("bad file descriptor" in err or arguments in ("metrics --help", "health"), err)
+            check_equal(run(arguments, "<&- >&- 2>&-")[0], 1, f"exit code of {arguments} with everything closed")
+
+
 # ---------------------------------------------------------------------------------------------------- gaps
 
 def damage(broker, marker):

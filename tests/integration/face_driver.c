@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clients/c/sensebus.h"
 
@@ -371,6 +372,19 @@ static void ended(const char *reason, const char *words)
     OK(sb_close(sb));
 }
 
+/* A daemon without standard files: nothing of the library gets their numbers, where others would write. */
+static void daemon_without_files(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        close(fd);
+    struct sb *sb = open_handle();
+    struct sb_started started = start(sb, 1, 0, 0);
+    CHECK(sb_fd(sb) > 2);
+    OK(sb_stop(sb, started.session));
+    OK(sb_close(sb));
+    _exit(0);
+}
+
 /* ------------------------------------------------------------------------------------------------ target mode */
 
 struct received {
@@ -583,6 +597,8 @@ int main(int argc, char **argv)
         lost();
     else if (strcmp(scenario, "ended") == 0 && argc == 5)
         ended(argv[3], argv[4]);
+    else if (strcmp(scenario, "daemon") == 0)
+        daemon_without_files();
     else if (strcmp(scenario, "target") == 0)
         target();
     else if (strcmp(scenario, "sdi") == 0)

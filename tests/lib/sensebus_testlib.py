@@ -163,6 +163,12 @@ class Program:
                                         stderr=subprocess.STDOUT, env=self.env, start_new_session=True)
         return self
 
+    def without(self, *closed):
+        """Before its start: it is to find these of its standard files closed, as the shell says it ("<&-", "2>&-")."""
+        self.arguments = ["-c", 'exec "$0" "$@" ' + " ".join(closed), self.path, *self.arguments]
+        self.path = "/bin/sh"
+        return self
+
     def log(self):
         with open(self.output.name, errors="replace") as file:
             return file.read()

@@ -23,6 +23,7 @@
 #include "proto/grpc/grpc.h"
 #include "proto/message.h"
 #include "runtime/clock.h"
+#include "runtime/standard_files.h"
 
 #define PATH_ADAPTER   "/sensebus.v1.Adapter/Open"
 #define PATH_LISTEN    "/sensebus.v1.Sdi/Listen"
@@ -500,6 +501,7 @@ int sb_open(const char *address, const struct sb_options *options, struct sb **o
     if (!address || !*address)
         address = BROKER_ADDRESS_DEFAULT;
     say(err, err_len, "");
+    standard_files_ensure();
     int rc = check_options(o, err, err_len);
     struct sb *sb = rc < 0 ? NULL : calloc(1, sizeof *sb);
     if (rc == 0 && !sb) {
