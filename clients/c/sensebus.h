@@ -286,7 +286,9 @@ struct sb_registration {
 /* SCIOEVENT, SCIOLEVENT: register for the events of a session, once in its life. There is no deregistration: sb_stop.
  * EPERM (role kernel), EINVAL (NOT_STARTED, NOT_OWNER, MODE, ALREADY_REGISTERED, CORRELATOR), ENXIO (NOT_SUPPORTED: the
  * agent sees no events there), EIO. A failure does not use up the one chance.
- * When the connection is lost each registration hears of it: REGISTRATION_CANCELLED, `last`, sequence 0. */
+ * When the connection is lost each registration hears of it: REGISTRATION_CANCELLED, `last`, sequence 0. Of a session
+ * that another handle started, and that had no event yet, the device is not known then: its texts are "", its numbers
+ * -1, its generation 0. */
 int sb_event(struct sb *sb, const char *session, const struct sb_registration *registration);
 
 /* Correlators of 32 bits (SCIOEVENT) and 64 bits (SCIOLEVENT): as bytes, most significant first. */

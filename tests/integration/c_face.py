@@ -110,6 +110,14 @@ def test_a_killed_broker_is_told_to_every_registration():
         run("lost", broker=broker, kill=kill)
 
 
+def test_the_last_word_names_a_device_that_another_handle_started():
+    # rule 21
+    with face() as (broker, agent, _):
+        def kill(_):
+            broker.kill()
+        run("lost-elsewhere", broker=broker, publish=Numbering(agent).publish, kill=kill)
+
+
 def test_an_orderly_stop_is_told_with_its_reason():
     # rule 5
     with face() as (broker, _, __):

@@ -351,6 +351,27 @@ static void lost(void)
     CHECK(sb_open(address, NULL, &none, err, sizeof err) == -1 && errno == ENOTCONN && *err);
 }
 
+/* The last word names the device also when another handle started it: no other device is meant. */
+static void lost_elsewhere(void)
+{
+    struct sb *owner = open_handle(), *sb = open_handle();
+    struct sb_started a = start(owner, 1, 1, 0), b = start(owner, 2, 0, 0);
+    struct seen told = {0}, never_told = {0};
+    register_for(sb, &told, a.session, "a");
+    register_for(sb, &never_told, b.session, "b");
+    ask("publish");
+    dispatch_until(sb, &told.n, 1);
+    ask("kill the broker");
+    dispatch_until(sb, &told.n, 2);
+    dispatch_until(sb, &never_told.n, 1);
+    CHECK(told.last && strcmp(told.reason, "CONNECTION_LOST") == 0 && strcmp(told.correlator_text, "a") == 0);
+    CHECK(told.lun == 1 && strncmp(told.devno, "agent-1/iscsi0 ", 15) == 0);
+    CHECK(never_told.last && never_told.lun == -1 && strcmp(never_told.correlator_text, "b") == 0);
+    OK(sb_close(sb));
+    sb = owner;
+    OK(sb_close(sb));
+}
+
 /* An orderly stop of the broker, and an operator, are told with their reasons. */
 static void ended(const char *reason, const char *words)
 {
@@ -595,6 +616,8 @@ int main(int argc, char **argv)
         sessions();
     else if (strcmp(scenario, "lost") == 0)
         lost();
+    else if (strcmp(scenario, "lost-elsewhere") == 0)
+        lost_elsewhere();
     else if (strcmp(scenario, "ended") == 0 && argc == 5)
         ended(argv[3], argv[4]);
     else if (strcmp(scenario, "daemon") == 0)

@@ -60,6 +60,7 @@ struct face_session *sessions_add(struct sb *sb, const char *id)
     if (!s)
         return NULL;
     snprintf(s->id, sizeof s->id, "%s", id);
+    s->place = (struct sb_place){.bus = -1, .target = -1, .lun = -1};
     size_t at = place_of(sb, id);
     memmove(sb->sessions + at + 1, sb->sessions + at, (sb->n_sessions++ - at) * sizeof(s));
     sb->sessions[at] = s;
@@ -181,7 +182,11 @@ void sessions_event(struct sb *sb, const Sensebus__V1__AdapterEvent *event, cons
     static const Sensebus__V1__Event no_record = SENSEBUS__V1__EVENT__INIT;
     struct face_session *s = sessions_find(sb, event->session_id);
     if (!s || !s->on_event || (s->generation && s->generation != event->generation))
-        return; /* nobody's here, or of an earlier generation */
+        return;           /* nobody's here, or of an earlier generation */
+    if (!s->generation) { /* started elsewhere: now it is known what it is, for the last word as well */
+        s->generation = event->generation;
+        sessions_place(event->registered, &s->place);
+    }
     struct sb_event_info info = {.session = event->session_id,
                                  .generation = event->generation,
                                  .mode = (enum sb_mode)event->mode,
@@ -240,7 +245,7 @@ static void cancel(struct sb *sb, struct face_session *s, const char *reason)
 {
     char devno[2 * SB_NAME_BYTES], summary[320];
     const struct sb_place *p = &s->place;
-    snprintf(devno, sizeof devno, "%.255s/%.254s", p->host, p->adapter);
+    snprintf(devno, sizeof devno, "%.255s%s%.254s", p->host, *p->host ? "/" : "", p->adapter);
     snprintf(summary, sizeof summary, "registration cancelled: connection lost: %s", reason);
     const struct registry_entry *entry = registry_find(SB_CODE_REGISTRATION_CANCELLED);
     const struct sb_event_info info = {.session = s->id,

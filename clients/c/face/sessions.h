@@ -13,8 +13,9 @@ struct sb;
 
 struct face_session {
     char id[SB_SESSION_BYTES];
-    uint64_t generation; /* 0: not known (started elsewhere) */
     bool started_here;
+    /* Of a session that was started elsewhere they are known from its first event on. */
+    uint64_t generation; /* 0: not known yet */
     struct sb_place place;
     sb_receive_cb receive;
     void *receive_data;
