@@ -2,6 +2,7 @@
 """libsensebus against a real broker: face_driver.c plays the program, a synthetic agent the host. Each scenario checks for
 itself; here is what happens around it."""
 import os
+import signal
 import subprocess
 import sys
 
@@ -165,6 +166,21 @@ def test_driver_events():
     # rules 26 to 31
     with face() as (broker, _, __):
         run("sdi", broker=broker)
+
+
+def test_a_handler_that_was_added_too_late_is_removed():
+    with face() as (broker, _, __):
+        def wait_handlers(n):
+            wait_until(lambda: broker.counters()["sensebus_sdi_handlers"] == n, f"{n} handlers")
+
+        def stop():
+            broker.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, broker.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+        def go(_):
+            broker.process.send_signal(signal.SIGCONT)
+            wait_handlers(1)
+        run("late-handler", broker=broker, stop=stop, go=go, removed=lambda: wait_handlers(0))
 
 
 def test_a_handle_for_each_thread():

@@ -533,6 +533,28 @@ static void sdi(void)
     OK(sb_close(sb));
 }
 
+/* The broker adds the handler when the caller has given up: nobody knows of it, so it must not be asked for long. */
+static void late_handler(void)
+{
+    const struct sb_options hasty = {.deadline_ms = 300};
+    struct sb *notifier = open_handle(), *sb;
+    struct handler h = {0};
+    struct sb_sdi_event event = {.event_type = 0x100, .address = SB_SCSI_ADR_ANY, .handler = on_call, .event_info = &h};
+    const struct sb_notification n = {.event_type = 0x100, .address = SB_SCSI_ADR_ANY};
+    struct sb_verdicts verdicts;
+    uint64_t id;
+    CHECK(sb_open(address, &hasty, &sb, NULL, 0) == 0);
+    ask("stop");
+    FAILS(sb_add_event(sb, &event, &id), ETIMEDOUT, SB_DETAIL_NONE);
+    ask("go on"); /* until it is added */
+    CHECK(sb_dispatch(sb, 60000) == 0);
+    ask("removed");
+    CHECK(sb_notify_event(notifier, &n, &verdicts) == 0 && verdicts.n_called == 0 && h.n == 0);
+    OK(sb_close(sb));
+    sb = notifier;
+    OK(sb_close(sb));
+}
+
 /* ------------------------------------------------------------------------------------------------ threads */
 
 static void *one_thread(void *data)
@@ -626,6 +648,8 @@ int main(int argc, char **argv)
         target();
     else if (strcmp(scenario, "sdi") == 0)
         sdi();
+    else if (strcmp(scenario, "late-handler") == 0)
+        late_handler();
     else if (strcmp(scenario, "threads") == 0)
         threads();
     else if (strcmp(scenario, "wanders") == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An operation: check, encode, hand to the I/O thread, then take items until the own reply is among them.
- *   a reply nobody waits for        an operation that was given up: a session that it opened is closed again
+ *   a reply nobody waits for        an operation that was given up: a session that it opened is closed again, a handler
+ *                                   that it added is removed
  *   a stream ends                   the operation that waits fails with its status. When sessions or handlers hung on
  *                                   it, the handle is lost: they are gone, and nobody must overlook it
  *   the connection ends             the handle is lost
@@ -138,6 +139,20 @@ static void on_adapter_reply(struct sb *sb, const struct io_item *item)
     message_free(&reply->base);
 }
 
+/* The caller does not know of the handler that was added after all: nobody would answer for it. */
+static void remove_unknown(struct sb *sb, const Sensebus__V1__ListenResult *result)
+{
+    if (!result->handler_id)
+        return;
+    Sensebus__V1__ListenRequest request = SENSEBUS__V1__LISTEN_REQUEST__INIT;
+    Sensebus__V1__RemoveEvent remove = SENSEBUS__V1__REMOVE_EVENT__INIT;
+    remove.handler_id = result->handler_id;
+    request.operation_case = SENSEBUS__V1__LISTEN_REQUEST__OPERATION_REMOVE;
+    request.remove = &remove;
+    if (handle_listen_tell(sb, &request) < 0)
+        handle_lose(sb, "out of memory");
+}
+
 static void on_listen_reply(struct sb *sb, const struct io_item *item)
 {
     Sensebus__V1__ListenReply *reply =
@@ -151,7 +166,9 @@ static void on_listen_reply(struct sb *sb, const struct io_item *item)
         answer(sb, &reply->base);
         return;
     }
-    if (reply->body_case == SENSEBUS__V1__LISTEN_REPLY__BODY_CALL)
+    if (reply->body_case == SENSEBUS__V1__LISTEN_REPLY__BODY_RESULT)
+        remove_unknown(sb, reply->result);
+    else if (reply->body_case == SENSEBUS__V1__LISTEN_REPLY__BODY_CALL)
         handlers_call(sb, reply->call);
     message_free(&reply->base);
 }
@@ -363,10 +380,15 @@ int handle_operate(struct sb *sb, Sensebus__V1__AdapterRequest *request, int64_t
     return 0;
 }
 
-int handle_listen(struct sb *sb, Sensebus__V1__ListenRequest *request, Sensebus__V1__ListenReply **out_reply)
+int handle_listen_tell(struct sb *sb, Sensebus__V1__ListenRequest *request)
 {
     request->id = ++sb->n_requests;
-    if (send_on(sb, &sb->listen, &request->base) < 0)
+    return send_on(sb, &sb->listen, &request->base);
+}
+
+int handle_listen(struct sb *sb, Sensebus__V1__ListenRequest *request, Sensebus__V1__ListenReply **out_reply)
+{
+    if (handle_listen_tell(sb, request) < 0)
         return -1;
     struct wait wait = {.kind = WAIT_LISTEN_RESULT, .id = request->id};
     int rc = wait_for(sb, &wait, sb->deadline_ms, false);
@@ -390,10 +412,9 @@ int handle_verdict(struct sb *sb, uint64_t call_id, Sensebus__V1__SdiReturn valu
     Sensebus__V1__Verdict verdict = SENSEBUS__V1__VERDICT__INIT;
     verdict.call_id = call_id;
     verdict.verdict = value;
-    request.id = ++sb->n_requests;
     request.operation_case = SENSEBUS__V1__LISTEN_REQUEST__OPERATION_VERDICT;
     request.verdict = &verdict;
-    return send_on(sb, &sb->listen, &request.base);
+    return handle_listen_tell(sb, &request);
 }
 
 int handle_call(struct sb *sb, const char *path, const ProtobufCMessage *request,

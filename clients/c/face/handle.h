@@ -77,6 +77,8 @@ int handle_tell(struct sb *sb, Sensebus__V1__AdapterRequest *request);
 /* Send a request of Sdi.Listen and wait for its result: its message is the error's when it is not OK (EINVAL, or ENOMEM
  * RESOURCE_EXHAUSTED). */
 int handle_listen(struct sb *sb, Sensebus__V1__ListenRequest *request, Sensebus__V1__ListenReply **out_reply);
+/* Send a request of Sdi.Listen whose result nobody waits for. 0, or ENOMEM. */
+int handle_listen_tell(struct sb *sb, Sensebus__V1__ListenRequest *request);
 int handle_verdict(struct sb *sb, uint64_t call_id, Sensebus__V1__SdiReturn verdict);
 /* One request, one reply. */
 int handle_call(struct sb *sb, const char *path, const ProtobufCMessage *request,
