@@ -128,7 +128,7 @@ static void on_batch_end(void *data)
 {
     struct follow *f = data;
     int rc = presenter_flush(f->presenter);
-    if (rc < 0)
+    if (rc < 0 && !(rc == UV_EPIPE && f->options->heedless))
         stop(f, rc == UV_EPIPE ? EXIT_OK : EXIT_FAILED, false);
 }
 
@@ -293,7 +293,7 @@ static int start(struct follow *f, const Sensebus__V1__SubscribeRequest *request
         return rc;
     init_timer(f, &f->connect_timer, on_connect_timeout, f->options->patient ? 0 : f->cli->connect_ms, 0);
     init_timer(f, &f->deadline_timer, on_deadline, f->options->timeout_ms, 0);
-    init_timer(f, &f->reader_timer, on_reader_check, READER_CHECK_MS, READER_CHECK_MS);
+    init_timer(f, &f->reader_timer, on_reader_check, f->options->heedless ? 0 : READER_CHECK_MS, READER_CHECK_MS);
     rc = subscription_open(&f->loop, &link, request, &ops, f, &f->subscription);
     if (rc < 0) {
         cli_error(f->cli, "cannot subscribe at %s: %s", f->cli->broker, uv_strerror(rc));

@@ -21,6 +21,7 @@ struct follow_options {
     uint64_t count; /* stop after this many events shown; 0 = never */
     bool snapshot, stop_at_newest, until_synced, strict;
 
+    bool heedless;       /* go on when nobody reads the output any more: the exit code is the answer */
     bool patient;        /* keep dialling a broker that is not there yet */
     uint64_t timeout_ms; /* for everything; 0 = none */
 };

@@ -54,7 +54,7 @@ static bool is_event_option_given(const struct event_options *e)
 
 static int wait_event(struct cli *cli, struct wait *w, const char *expression)
 {
-    struct follow_options follow = {.count = 1, .patient = true, .timeout_ms = w->timeout_ms};
+    struct follow_options follow = {.count = 1, .heedless = true, .patient = true, .timeout_ms = w->timeout_ms};
     enum format format;
     int code = -1;
     if (w->agent)

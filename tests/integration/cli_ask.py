@@ -221,6 +221,26 @@ def test_wait_does_not_take_an_old_event_unless_asked():
         out_of_time("wait", "--for", "lun==3", "--since", "oldest", "--not", "--code", "LUN_RESET", broker=broker, word="")
 
 
+def test_wait_goes_on_when_nobody_reads_what_it_prints():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        def start(timeout):
+            read, write = os.pipe()
+            os.close(read)
+            process = subprocess.Popen([PATH, "wait", "--for", "lun==3", "--timeout", timeout, "--broker", broker.address],
+                                       stdin=subprocess.DEVNULL, stdout=write, env=environment())
+            os.close(write)
+            return process
+        for timeout in ("2s", "20s", "60s"):  # on a busy machine it may not even have reached the broker by then
+            code = start(timeout).wait(LIMIT_S)
+            if code != 3:
+                break
+        check_equal(code, 6, "exit code though the event did not come")
+        wait = start("60s")
+        wait_subscribed(broker)
+        agent.publish(make_event(agent.host, agent.epoch, 1, lun=3))
+        check_equal(wait.wait(LIMIT_S), 0, "exit code")
+
+
 def test_wait_for_agents():
     with Broker() as broker:
         out_of_time("wait", "--for", "agent", broker=broker, word="knows no agent")
