@@ -307,10 +307,11 @@ static int finish(struct follow *f)
     int rc = presenter_end(f->presenter);
     if (rc < 0 && rc != UV_EPIPE) {
         cli_error(f->cli, "cannot write the output: %s", uv_strerror(rc));
-        if (f->code == EXIT_OK)
+        if (f->code == EXIT_OK || f->code == EXIT_GAP || f->code == EXIT_INTERRUPTED)
             f->code = EXIT_FAILED;
     }
-    if (f->hint && f->has_position) {
+    /* Who resumed there would miss what was not written. */
+    if (rc == 0 && f->hint && f->has_position) {
         char text[POSITION_TEXT_BYTES];
         cli_error(f->cli, "resume with --since %s", position_text(f->epoch, f->sequence, text));
     }

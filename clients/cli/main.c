@@ -76,6 +76,7 @@ int main(int argc, char **argv)
     standard_files_ensure();
     /* A reader that goes away is seen as EPIPE by who writes. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not become longer is a full disk */
     writer_init(&cli.out, STDOUT_FILENO, false);
     writer_init(&cli.err, STDERR_FILENO, false);
     if (argc < 2) {

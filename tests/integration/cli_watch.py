@@ -218,12 +218,20 @@ def test_a_reader_that_goes_away_ends_it_quietly():
 
 def test_output_that_cannot_be_written_is_a_failure():
     with Broker() as broker, FakeAgent(broker) as agent:
-        fill(agent, 3)
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([PATH, "get", "--broker", broker.address], stdout=full, stderr=subprocess.PIPE,
-                                  text=True, env=environment(), timeout=LIMIT_S)
-        check_equal(done.returncode, 1)
-        check("no space left" in done.stderr, done.stderr)
+        fill(agent, 30)
+        loss = event_pb2.Loss(stage=event_pb2.LOSS_STAGE_AGENT, count=1, first_source_sequence=31,
+                              last_source_sequence=31, reason="spool full")
+        agent.publish(make_event(agent.host, agent.epoch, 31, code="EVENTS_LOST", loss=loss))
+        agent.wait_acked(31)
+        for arguments in ("get", "get --strict"):  # with --strict it ends in the middle of what came
+            command = f"'{PATH}' {arguments} --broker {broker.address}"
+            for where, text in (("> /dev/full", "no space left"), ("> file", "file too large")):
+                with tempfile.TemporaryDirectory(prefix="sensebus-output.") as directory:
+                    done = subprocess.run(["bash", "-c", f"ulimit -f 1; exec {command} {where}"], cwd=directory,
+                                          capture_output=True, text=True, env=environment(), timeout=LIMIT_S)
+                check_equal(done.returncode, 1, f"exit code of {arguments} {where}")
+                check(text in done.stderr, done.stderr)
+                check("resume" not in done.stderr, f"what was not written would be missing: {done.stderr}")
 
 
 def test_standard_files_may_be_closed():
