@@ -168,19 +168,29 @@ def test_driver_events():
         run("sdi", broker=broker)
 
 
+def halt(program):
+    """Until SIGCONT."""
+    program.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, program.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def test_what_is_done_too_late_is_not_lost():
+    # rules 4, 16, 24; A2
+    with face("--agent-heartbeat", "60s") as (broker, agent, _):
+        def go(_):
+            broker.process.send_signal(signal.SIGCONT)
+        run("late-results", broker=broker, publish=Numbering(agent).publish, stop=lambda: halt(broker), go=go)
+
+
 def test_a_handler_that_was_added_too_late_is_removed():
     with face() as (broker, _, __):
         def wait_handlers(n):
             wait_until(lambda: broker.counters()["sensebus_sdi_handlers"] == n, f"{n} handlers")
 
-        def stop():
-            broker.process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, broker.process.pid, os.WSTOPPED | os.WNOWAIT)
-
         def go(_):
             broker.process.send_signal(signal.SIGCONT)
             wait_handlers(1)
-        run("late-handler", broker=broker, stop=stop, go=go, removed=lambda: wait_handlers(0))
+        run("late-handler", broker=broker, stop=lambda: halt(broker), go=go, removed=lambda: wait_handlers(0))
 
 
 def test_a_handle_for_each_thread():

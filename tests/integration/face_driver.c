@@ -533,6 +533,48 @@ static void sdi(void)
     OK(sb_close(sb));
 }
 
+/* Of what the broker does when the caller has given up nothing is lost: neither bits nor the one registration. */
+static void late_results(void)
+{
+    const struct sb_options hasty = {.deadline_ms = 300};
+    struct sb *sb;
+    struct seen seen = {.thread = pthread_self()};
+    uint32_t events;
+    CHECK(sb_open(address, &hasty, &sb, NULL, 0) == 0);
+    seen.sb = sb;
+    struct sb_started a = start(sb, 1, 1, 0), b = start(sb, 1, 0, 0);
+    struct sb_registration r = {
+        .mode = SB_MODE_INITIATOR, .correlator = "b", .correlator_len = 1, .on_event = on_event, .data = &seen};
+    struct sb_pollpri pending[] = {{b.session, 0}, {a.session, 0}};
+    ask("publish 1");
+    OK(sb_poll_pri(sb, pending, 2, -1));
+    ask("stop");
+    FAILS(sb_tm_event(sb, a.session, 0, &events), ETIMEDOUT, SB_DETAIL_NONE);
+    ask("go on");
+    CHECK(sb_dispatch(sb, 60000) == 0); /* it cleared the word */
+    CHECK(sb_poll_pri(sb, pending, 2, 1000) == 1 && pending[1].revents == SB_PRI);
+    OK(sb_tm_event(sb, a.session, SB_PEEK, &events));
+    CHECK(events == SB_SCSI_RESET_EVENT);
+    OK(sb_tm_event(sb, a.session, 0, &events));
+    CHECK(events == SB_SCSI_RESET_EVENT);
+    OK(sb_tm_event(sb, a.session, 0, &events));
+    CHECK(events == 0 && sb_poll_pri(sb, pending, 2, 0) == 0);
+
+    ask("stop");
+    FAILS(sb_event(sb, b.session, &r), ETIMEDOUT, SB_DETAIL_NONE);
+    ask("go on");
+    r.correlator = "c";
+    FAILS(sb_event(sb, b.session, &r), EINVAL, SB_DETAIL_ALREADY_REGISTERED);
+    r.correlator = "b";
+    OK(sb_event(sb, b.session, &r));
+    CHECK(sb_detail(sb) == SB_DETAIL_NONE && !*sb_message(sb));
+    FAILS(sb_event(sb, b.session, &r), EINVAL, SB_DETAIL_ALREADY_REGISTERED);
+    ask("publish 0");
+    dispatch_until(sb, &seen.n, 1);
+    CHECK(strcmp(seen.correlator_text, "b") == 0);
+    OK(sb_close(sb));
+}
+
 /* The broker adds the handler when the caller has given up: nobody knows of it, so it must not be asked for long. */
 static void late_handler(void)
 {
@@ -648,6 +690,8 @@ int main(int argc, char **argv)
         target();
     else if (strcmp(scenario, "sdi") == 0)
         sdi();
+    else if (strcmp(scenario, "late-results") == 0)
+        late_results();
     else if (strcmp(scenario, "late-handler") == 0)
         late_handler();
     else if (strcmp(scenario, "threads") == 0)

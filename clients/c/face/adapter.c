@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clients/c/face/handle.h"
+#include "clients/c/face/late.h"
 #include "clients/c/face/sessions.h"
 #include "proto/message.h"
 
@@ -292,6 +293,26 @@ static int keep_registration(struct sb *sb, const char *session, const struct sb
     return 0;
 }
 
+/* The attempt that was given up is still on its way: this one is the same. 0, or -1 like any. */
+static int register_on(struct sb *sb, uint64_t id)
+{
+    Sensebus__V1__AdapterReply *reply;
+    if (handle_operate_on(sb, id, &reply) < 0)
+        return -1;
+    message_free(&reply->base);
+    return 0;
+}
+
+/* By ourselves, in an attempt that we gave up? Then this one succeeds. */
+static bool registered_late(struct sb *sb, const char *session, const struct sb_registration *r)
+{
+    if (sb->detail != SB_DETAIL_ALREADY_REGISTERED || !late_registered(sb, session, r))
+        return false;
+    sb->detail = SB_DETAIL_NONE;
+    *sb->message = 0;
+    return true;
+}
+
 int sb_event(struct sb *sb, const char *session, const struct sb_registration *registration)
 {
     Sensebus__V1__AdapterRequest request = SENSEBUS__V1__ADAPTER_REQUEST__INIT;
@@ -306,7 +327,11 @@ int sb_event(struct sb *sb, const char *session, const struct sb_registration *r
     }
     request.operation_case = SENSEBUS__V1__ADAPTER_REQUEST__OPERATION_EVENT;
     request.event = &message;
-    return operate(sb, &request) < 0 ? -1 : keep_registration(sb, session, registration);
+    uint64_t id = late_registering(sb, session, registration);
+    int rc = id ? register_on(sb, id) : operate(sb, &request);
+    if (rc < 0 && !registered_late(sb, session, registration))
+        return -1;
+    return keep_registration(sb, session, registration);
 }
 
 int sb_tm_event(struct sb *sb, const char *session, unsigned flags, uint32_t *out_events)
@@ -326,7 +351,7 @@ int sb_tm_event(struct sb *sb, const char *session, unsigned flags, uint32_t *ou
         return -1;
     if (reply->result->value_case != SENSEBUS__V1__RESULT__VALUE_TM_EVENT)
         return bad_reply(sb, reply);
-    *out_events = reply->result->tm_event->events;
+    *out_events = reply->result->tm_event->events | late_events(sb, session, flags & SB_PEEK);
     message_free(&reply->base);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An operation: check, encode, hand to the I/O thread, then take items until the own reply is among them.
  *   a reply nobody waits for        an operation that was given up: a session that it opened is closed again, a handler
- *                                   that it added is removed
+ *                                   that it added is removed; other things are kept for who asks again (late.h)
  *   a stream ends                   the operation that waits fails with its status. When sessions or handlers hung on
  *                                   it, the handle is lost: they are gone, and nobody must overlook it
  *   the connection ends             the handle is lost
@@ -19,6 +19,7 @@
 #include "clients/c/broker_tls.h"
 #include "clients/c/face/handlers.h"
 #include "clients/c/face/io.h"
+#include "clients/c/face/late.h"
 #include "clients/c/face/sessions.h"
 #include "clients/c/link.h"
 #include "proto/grpc/grpc.h"
@@ -130,6 +131,7 @@ static void on_adapter_reply(struct sb *sb, const struct io_item *item)
             answer(sb, &reply->base);
             return;
         }
+        late_answer(sb, reply->result);
         stop_unknown(sb, reply->result);
         break;
     case SENSEBUS__V1__ADAPTER_REPLY__BODY_EVENT: sessions_event(sb, reply->event, item->bytes, item->len); break;
@@ -359,6 +361,22 @@ int handle_tell(struct sb *sb, Sensebus__V1__AdapterRequest *request)
     return send_on(sb, &sb->adapter, &request->base);
 }
 
+/* What was waited for: its result, or how it ended without one. */
+static int take_result(struct sb *sb, const struct wait *wait, Sensebus__V1__AdapterReply **out_reply)
+{
+    if (wait->status != GRPC_OK)
+        return fail_status(sb, wait->status);
+    Sensebus__V1__AdapterReply *reply = (Sensebus__V1__AdapterReply *)wait->reply;
+    const Sensebus__V1__Result *result = reply->result;
+    if (result->error != SENSEBUS__V1__ERRNO__ERRNO_OK) {
+        int rc = errors_set(sb, errors_from_errno((int)result->error), (int)result->detail, "%.500s", result->message);
+        message_free(&reply->base);
+        return rc;
+    }
+    *out_reply = reply;
+    return 0;
+}
+
 int handle_operate(struct sb *sb, Sensebus__V1__AdapterRequest *request, int64_t limit_ms, bool interruptible,
                    Sensebus__V1__AdapterReply **out_reply)
 {
@@ -367,17 +385,21 @@ int handle_operate(struct sb *sb, Sensebus__V1__AdapterRequest *request, int64_t
         return -1;
     struct wait wait = {.kind = WAIT_RESULT, .id = request->id};
     int rc = wait_for(sb, &wait, limit_ms == HANDLE_NO_LIMIT ? limit_ms : limit_ms + HANDLE_GRACE_MS, interruptible);
-    if (rc != 0)
-        return rc < 0 ? rc : fail_status(sb, wait.status);
-    Sensebus__V1__AdapterReply *reply = (Sensebus__V1__AdapterReply *)wait.reply;
-    const Sensebus__V1__Result *result = reply->result;
-    if (result->error != SENSEBUS__V1__ERRNO__ERRNO_OK) {
-        rc = errors_set(sb, errors_from_errno((int)result->error), (int)result->detail, "%.500s", result->message);
-        message_free(&reply->base);
-        return rc;
+    if (rc < 0 && !late_note(sb, request)) {
+        handle_lose(sb, "out of memory");
+        return fail_lost(sb);
     }
-    *out_reply = reply;
-    return 0;
+    return rc < 0 ? rc : take_result(sb, &wait, out_reply);
+}
+
+int handle_operate_on(struct sb *sb, uint64_t id, Sensebus__V1__AdapterReply **out_reply)
+{
+    struct wait wait = {.kind = WAIT_RESULT, .id = id};
+    int rc = wait_for(sb, &wait, (int64_t)sb->deadline_ms + HANDLE_GRACE_MS, false);
+    if (rc < 0)
+        return rc; /* late as before */
+    late_forget(sb, id);
+    return take_result(sb, &wait, out_reply);
 }
 
 int handle_listen_tell(struct sb *sb, Sensebus__V1__ListenRequest *request)
@@ -454,6 +476,7 @@ static void sb_free(struct sb *sb)
     tls_context_unref(sb->tls); /* its count is not atomic: only now the thread is gone */
     sessions_deinit(sb);
     handlers_deinit(sb);
+    late_deinit(sb);
     free(sb);
 }
 

@@ -25,6 +25,7 @@ struct io;
 struct tls_context;
 struct face_session;
 struct face_handler;
+struct late;
 
 /* What an operation waits for. */
 enum wait_kind { WAIT_UP, WAIT_RESULT, WAIT_LISTEN_RESULT, WAIT_CALL };
@@ -53,6 +54,7 @@ struct sb {
     struct face_session **sessions; /* face/sessions.h; in order of their ids */
     size_t n_sessions, cap_sessions;
     struct face_handler *first_handler; /* face/handlers.h */
+    struct late *first_late;            /* face/late.h */
     bool in_callback, lost;
     unsigned n_callbacks; /* run so far */
     char lost_reason[256];
@@ -72,6 +74,8 @@ int handle_check_reserved(struct sb *sb, const void *bytes, size_t len);
  * filled in, and version and deadline when they are 0. */
 int handle_operate(struct sb *sb, Sensebus__V1__AdapterRequest *request, int64_t limit_ms, bool interruptible,
                    Sensebus__V1__AdapterReply **out_reply);
+/* Wait again for the result of a request that was given up. */
+int handle_operate_on(struct sb *sb, uint64_t id, Sensebus__V1__AdapterReply **out_reply);
 /* Send a request of Adapter.Open whose result nobody waits for. 0, or ENOMEM. */
 int handle_tell(struct sb *sb, Sensebus__V1__AdapterRequest *request);
 /* Send a request of Sdi.Listen and wait for its result: its message is the error's when it is not OK (EINVAL, or ENOMEM

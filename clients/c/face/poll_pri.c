@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clients/c/face/handle.h"
+#include "clients/c/face/late.h"
 #include "proto/message.h"
 
 #define MAX_SESSIONS 1024
@@ -18,6 +19,19 @@ static int mark(struct sb_pollpri *sessions, size_t n, char *const *names, size_
                 sessions[i].revents = revents;
                 found++;
             }
+        }
+    }
+    return found;
+}
+
+/* Bits that a query brought too late are pending as well. */
+static int mark_late(struct sb *sb, struct sb_pollpri *sessions, size_t n)
+{
+    int found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!sessions[i].revents && late_events(sb, sessions[i].session, true)) {
+            sessions[i].revents = SB_PRI;
+            found++;
         }
     }
     return found;
@@ -39,7 +53,8 @@ static int ask(struct sb *sb, struct sb_pollpri *sessions, size_t n, char **name
     int ready = 0;
     if (reply->result->value_case == SENSEBUS__V1__RESULT__VALUE_WAIT_PRI) {
         const Sensebus__V1__WaitPriResult *r = reply->result->wait_pri;
-        ready = mark(sessions, n, r->closed, r->n_closed, SB_HUP) + mark(sessions, n, r->ready, r->n_ready, SB_PRI);
+        ready = mark(sessions, n, r->closed, r->n_closed, SB_HUP) + mark(sessions, n, r->ready, r->n_ready, SB_PRI) +
+                mark_late(sb, sessions, n);
     }
     message_free(&reply->base);
     return ready;
@@ -60,6 +75,11 @@ int sb_poll_pri(struct sb *sb, struct sb_pollpri *sessions, size_t n, int64_t ti
         names[i] = (char *)sessions[i].session;
         if (!names[i])
             rc = errors_set(sb, EINVAL, SB_DETAIL_ARGUMENT, "session %zu is NULL", i);
+    }
+    if (rc == 0 && mark_late(sb, sessions, n) > 0) {
+        timeout_ms = 0; /* only for those that are gone, and other sessions */
+        for (size_t i = 0; i < n; i++)
+            sessions[i].revents = 0;
     }
     if (rc == 0)
         rc = ask(sb, sessions, n, names, timeout_ms);
