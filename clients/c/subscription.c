@@ -2,7 +2,9 @@
 /* Link up -> Subscribe -> Opened -> batches …
  *   the call ends with UNAVAILABLE: the channel is about to fall (on_link_up subscribes again), or the broker wants us
  * to come back later (the timer subscribes again); any other status: over. The request of a resumed stream is the first
- * one with its start replaced by the position, and without the snapshot once that was complete. */
+ * one with its start replaced by the position, and without the snapshot. Until a snapshot is complete it is the first
+ * one unchanged: nothing was handed on that it could follow, and the broker gives a snapshot only with the start `now`.
+ */
 #include "clients/c/subscription.h"
 
 #include <inttypes.h>
@@ -109,6 +111,12 @@ static void check_hole(struct subscription *s)
     fault(s, "the broker resumed later than asked, without a gap: records may be missing");
 }
 
+/* Is there something to go on from? */
+static bool goes_on(const struct subscription *s)
+{
+    return s->opened && (!s->request->snapshot || s->snapshot_done);
+}
+
 static void on_opened(struct subscription *s, const Sensebus__V1__Opened *opened)
 {
     const Sensebus__V1__Position *p = opened->position;
@@ -116,14 +124,14 @@ static void on_opened(struct subscription *s, const Sensebus__V1__Opened *opened
         end(s, GRPC_INTERNAL, "the broker opened the stream without a position");
         return;
     }
-    bool resumed = s->opened;
-    if (resumed && p->epoch != s->epoch) {
+    bool resumed = s->opened, follows = goes_on(s);
+    if (follows && p->epoch != s->epoch) {
         end(s, GRPC_OUT_OF_RANGE, "the broker's log is another one than before: its positions mean something else");
         return;
     }
     s->stream_opened = true;
-    s->expects_gap = resumed && p->sequence > s->sequence;
-    if (!resumed) {
+    s->expects_gap = follows && p->sequence > s->sequence;
+    if (!follows) {
         s->opened = true;
         s->epoch = p->epoch;
         s->sequence = p->sequence;
@@ -272,12 +280,12 @@ static void subscribe(struct subscription *s, struct grpc_channel *channel)
     static const struct grpc_call_ops ops = {.on_message = on_message, .on_close = on_close};
     Sensebus__V1__Position position = SENSEBUS__V1__POSITION__INIT;
     Sensebus__V1__SubscribeRequest request = *s->request; /* shares everything with the original */
-    if (s->opened) {
+    if (goes_on(s)) {
         position.epoch = s->epoch;
         position.sequence = s->sequence;
         request.start_case = SENSEBUS__V1__SUBSCRIBE_REQUEST__START_POSITION;
         request.position = &position;
-        request.snapshot = request.snapshot && !s->snapshot_done;
+        request.snapshot = false;
         /* What was trimmed in the meantime comes as a Gap; only the first start is refused. */
         request.resume_at_oldest = true;
     }

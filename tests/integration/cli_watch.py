@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from sensebus_testlib import *  # noqa: E402,F403
@@ -137,6 +139,64 @@ def test_snapshot_comes_first_and_is_marked():
         check("snapshotBegin" in objects[0] and "synced" in objects[-1], objects)
         luns = {o.get("address", {}).get("lun", "0") for o in objects[1:-1] if o["code"] == "LUN_RESET"}
         check_equal(luns, {"0", "1"})
+
+
+class CutOnce:
+    """Stands between a program and the broker. The first connection is cut when the broker has sent so much on it."""
+
+    def __init__(self, broker, n_bytes):
+        self.broker, self.left = broker, n_bytes
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            host, port = self.broker.address.rsplit(":", 1)
+            far = socket.create_connection((host, int(port)))
+            left, self.left = self.left, None
+            for pair in ((near, far, None), (far, near, left)):
+                threading.Thread(target=self._copy, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _copy(source, sink, left):
+        with contextlib.suppress(OSError):
+            while left is None or left > 0:
+                data = source.recv(65536 if left is None else left)
+                if not data:
+                    break
+                sink.sendall(data)
+                left = left and left - len(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def test_a_snapshot_that_is_cut_begins_again():
+    with Broker() as broker, FakeAgent(broker) as agent:
+        for n in range(1, 501):
+            agent.publish(make_event(agent.host, agent.epoch, n, lun=n))
+        agent.wait_acked(500)
+        with CutOnce(broker, 20000) as cut, \
+                Running("watch", "--snapshot", "--until-synced", "-o", "ndjson", address=cut.address) as watch:
+            watch.end(0)
+        objects = [json.loads(line) for line in watch.out]
+        begins = [i for i, o in enumerate(objects) if "snapshotBegin" in o]
+        check_equal(len(begins), 2, "snapshots begun")
+        check(any("trying again" in line for line in watch.err), watch.err)
+        luns = {int(o["address"].get("lun", 0)) for o in objects[begins[1]:] if o.get("code") == "LUN_RESET"}
+        check_equal(luns, set(range(1, 501)))
+        check("synced" in objects[-1], objects[-1])
 
 
 def test_a_killed_broker_costs_no_event_and_repeats_none():

@@ -345,6 +345,13 @@ Test(subscription, a_snapshot_may_have_any_order_and_begins_again_after_a_loss)
     fake_broker_finish(&t.b, GRPC_UNAVAILABLE, "");
     fake_broker_wait_call(&t.b);
     cr_expect(t.b.request->snapshot, "it was not complete");
+    cr_expect_neq(t.b.request->start_case, SENSEBUS__V1__SUBSCRIBE_REQUEST__START_POSITION, "the broker refuses both");
+    fake_broker_opened(&t.b, EPOCH + 1, 4); /* also of another log: nothing of the old one was news */
+    send_snapshot_begin(&t, 4);
+    FAKE_EVENTS(&t.b, 4, 3);
+    fake_broker_finish(&t.b, GRPC_UNAVAILABLE, "");
+    fake_broker_wait_call(&t.b);
+    cr_expect(t.b.request->snapshot, "it was not complete");
     fake_broker_opened(&t.b, EPOCH, 9);
     send_snapshot_begin(&t, 9);
     FAKE_EVENTS(&t.b, 7, 3);
@@ -354,7 +361,9 @@ Test(subscription, a_snapshot_may_have_any_order_and_begins_again_after_a_loss)
     fake_broker_wait_call(&t.b);
     cr_expect_not(t.b.request->snapshot, "it was complete");
     expect_resume_at(&t, 10);
-    expect_heard(&t, "opened 9; snapshot 9; 7; 3; 7; lost; resumed 9; snapshot 9; 7; 3; synced 9; 10; lost; ");
+    expect_heard(&t,
+                 "opened 9; snapshot 9; 7; 3; 7; lost; resumed 4; snapshot 4; 4; 3; lost; resumed 9; snapshot 9; 7; 3; "
+                 "synced 9; 10; lost; ");
     finish(&t);
 }
 
