@@ -80,7 +80,9 @@ int face_loop_run(struct face_loop *l, struct face *face, int (*flush_cb)(void *
     l->face = face;
     l->flush = flush_cb;
     l->data = data;
-    l->code = -1;
+    flush(l); /* what came while this was prepared */
+    if (l->code >= 0)
+        return l->code;
     int rc = uv_loop_init(&l->loop);
     if (rc == 0) {
         rc = begin(l);

@@ -81,6 +81,8 @@ static void print_text(struct listen *l, const struct sb_handler_call *call)
 static int on_call(void *data, const struct sb_handler_call *call)
 {
     struct listen *l = data;
+    if (l->loop.code >= 0)
+        return SB_SDI_ERR; /* nobody is there any more */
     if (format_is_json(l->format))
         print_json(l, call);
     else

@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from adapter_stream import *  # noqa: E402,F403
 from cli_program import Running, out_of_time, sensebus  # noqa: E402
+from sensebus.v1 import sdi_pb2, sdi_pb2_grpc  # noqa: E402
 
 T1 = "iqn.2026-01.example:t1"
 DEVICE = f"agent-1:{T1}:1"
@@ -218,6 +219,21 @@ def test_without_the_role_it_is_exit_5():
 
 
 # ---------------------------------------------------------------------------------------------------- SDI
+
+def test_listen_shows_as_many_as_asked_for():
+    # rule 29: who comes when it is over hears that nobody did it
+    with face() as (broker, _, __), Running("listen", "0x100", "0x101", "--count", "1", broker=broker) as listening:
+        listening.wait_error("listening")
+        listening.process.send_signal(signal.SIGSTOP)
+        stub = sdi_pb2_grpc.SdiStub(broker.channel())
+        calls = [stub.NotifyEvent.future(sdi_pb2.NotifyEventRequest(event_type=event_type, deadline_ms=60000),
+                                         timeout=LIMIT_S) for event_type in (0x100, 0x101)]
+        wait_until(lambda: broker.counters()["sensebus_sdi_calls_total"] == 2, "both calls")
+        listening.process.send_signal(signal.SIGCONT)
+        listening.end(0)
+        check_equal(len(listening.out), 1, "calls shown")
+        check_equal(sorted(call.result().n_failed for call in calls), [0, 1], "failed handlers")
+
 
 def test_listen_answers_notify():
     # rules 26, 29; A13, A17
