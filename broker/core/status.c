@@ -596,3 +596,30 @@ int status_loaded(struct status *s, uint64_t through)
         s->max_gone = s->n_gone; /* as many as the store holds in excess */
     return 0;
 }
+
+/* ---- what could not be read */
+
+void status_pass_over(struct status *s, uint64_t first, uint64_t last)
+{
+    struct status_unread *u = &s->unread;
+
+    if (first <= u->newest_last) {
+        u->newest_last = last > u->newest_last ? last : u->newest_last;
+        return;
+    }
+    if (u->newest_last > 0) {
+        u->first = u->count > 0 ? u->first : u->newest_first;
+        u->count += u->newest_last - u->newest_first + 1;
+    }
+    u->newest_first = first;
+    u->newest_last = last;
+}
+
+uint64_t status_passed_over(const struct status *s, uint64_t *out_first)
+{
+    const struct status_unread *u = &s->unread;
+    bool is_behind = u->newest_last > 0 && u->newest_last < s->through; /* something behind it is folded */
+
+    *out_first = u->count > 0 ? u->first : u->newest_first;
+    return u->count + (is_behind ? u->newest_last - u->newest_first + 1 : 0);
+}

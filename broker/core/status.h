@@ -63,6 +63,12 @@ struct status_late {
     size_t len;
 };
 
+/* Records that could not be read, in ranges; the newest one stands for itself, as it may come again. */
+struct status_unread {
+    uint64_t first, count; /* of those before it; count 0 = none */
+    uint64_t newest_first, newest_last;
+};
+
 struct status {
     struct table by_key;
     struct status_device **sorted; /* by key */
@@ -80,6 +86,7 @@ struct status {
     struct status_late late[STATUS_MAX_LATE];
     size_t n_late;
     uint64_t late_through; /* events up to here are folded once these are; 0 = there are none */
+    struct status_unread unread;
 };
 
 /* `seed`: any random number. 0 for a bound means the default above. */
@@ -102,6 +109,12 @@ int status_settle(struct status *s);
 void status_caught_up(struct status *s, uint64_t sequence);
 /* Where there may be more to fold: everything through this one is done with. */
 uint64_t status_done(const struct status *s);
+
+/* The events first..last, which come next, cannot be read: the fold is without them. Ranges come in order; one may come
+ * again as long as nothing behind it is folded. */
+void status_pass_over(struct status *s, uint64_t first, uint64_t last);
+/* How many events of 1..through the fold was without since status_init, and the first of them; 0 = none. */
+uint64_t status_passed_over(const struct status *s, uint64_t *out_first);
 
 const struct status_device *status_find(const struct status *s, const char *key, size_t key_len);
 /* Devices by key: index of the first one behind `after` ("" = all); status_at gives NULL at the end. */

@@ -41,13 +41,14 @@ bool broker_accepting(const struct broker *b)
 
 /* ------------------------------------------------------------------------------------------------ the status */
 
-/* Records that cannot be read. The status is behind by them; sessions hear of it, with every bit that they may have
+/* Records that cannot be read. The status is without them; sessions hear of it, with every bit that they may have
  * had.
  */
 static void tell_lost(struct broker *b, uint64_t first, uint64_t last, Sensebus__V1__LossStage stage)
 {
     bool trimmed = stage == SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_RETENTION;
 
+    status_pass_over(&b->status, first, last);
     adapter_service_lost(&b->adapter, first, last, stage, trimmed ? b->journal.trimmed_bits : AIX_ALL_BITS,
                          trimmed ? "removed by retention" : "a damaged range of the log");
 }

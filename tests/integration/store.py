@@ -54,6 +54,11 @@ def damage(broker, marker, offset=5):
             at = content.find(marker, at + 1)
 
 
+def stands_in_the_store(broker, marker):
+    with open(os.path.join(broker.data, "data.mdb"), "rb") as file:
+        return marker in file.read()
+
+
 def test_a_sound_log():
     with Broker() as broker:
         fill(broker)
@@ -117,18 +122,13 @@ def killed_before_the_status(broker):
             for i, marker in enumerate(markers, 1):
                 agent.publish(make_event(agent.host, agent.epoch, i, summary=marker + "d" * 100))
                 agent.wait_acked(i)
-                wait_until(lambda: marker.encode() in content_of(broker), "the value in the store")
+                wait_until(lambda: stands_in_the_store(broker, marker.encode()), "the value in the store")
             broker.kill()
         found = Answer("info", "--data", broker.data, "-o", "json").json()
         if int(found["aheadTransactions"]) == 0 and int(found["statusThrough"]) <= int(found["newest"]) - 2:
             return markers, int(found["newest"])
         broker.restart()  # it was stored meanwhile
     raise AssertionError("the status was always faster")
-
-
-def content_of(broker):
-    with open(os.path.join(broker.data, "data.mdb"), "rb") as file:
-        return file.read()
 
 
 def test_retention_goes_on_when_the_newest_values_are_damaged():
@@ -144,6 +144,42 @@ def test_retention_goes_on_when_the_newest_values_are_damaged():
         acknowledge(broker)  # something to store: retention looks at the log again
         wait_until(lambda: broker.info().oldest.sequence == newest - 1, "retention")
         check_equal(broker.info().newest.sequence, newest)
+
+
+def test_a_snapshot_tells_what_could_not_be_read_when_the_status_was_made():
+    """A record is damaged before its device's status was stored: whoever asks for the status alone hears of it."""
+    def try_once():
+        """Gives what a subscriber with a snapshot gets in front of it; None when the status was stored in time."""
+        with Broker("--checkpoint-interval", "1ms") as broker:
+            with FakeAgent(broker) as agent:
+                for i in range(1, 11):  # each a device of its own
+                    agent.publish(make_event(agent.host, agent.epoch, i, lun=i, summary=f"MARKER-{i:04d}-" + "d" * 100))
+                    agent.wait_acked(i)
+                wait_until(lambda: stands_in_the_store(broker, b"MARKER-0010-"), "the store")
+                broker.kill()
+            damage(broker, b"MARKER-0005-")
+            broker.restart()
+            with FakeAgent(broker) as agent, Subscription(broker, snapshot=True) as s:
+                agent.publish(make_event(agent.host, agent.epoch, 11, lun=11))
+                agent.wait_acked(11)
+                s.wait_control("synced")
+                with Subscription(broker, snapshot=True, stop_at_newest=True) as again, \
+                        Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as everything:
+                    status = again.until_end()
+                    everything.until_end()
+                    hole, = everything.controls("gap")
+                    is_stored = any(e.address.lun == 5 for e in status) or "log.damaged_pair" in broker.log()
+                    return None if is_stored else (again.batches, hole)
+
+    found = []
+    wait_until(lambda: found.append(try_once()) or found[-1], "a status that was not stored in time")
+    batches, hole = found[-1]
+    check(batches[1].HasField("gap"), f"in front of the snapshot: {batches[1]}")
+    gap = batches[1].gap
+    check_equal((getattr(gap, "from").sequence, gap.to.sequence, gap.count, gap.at_least),
+                (getattr(hole, "from").sequence, batches[0].opened.position.sequence, hole.count, True), "the gap")
+    check_equal(gap.stage, event_pb2.LOSS_STAGE_STORE)
+    check(batches[2].HasField("snapshot_begin"), "then the snapshot")
 
 
 def test_a_log_that_the_machine_left_behind_in_relaxed_mode():

@@ -91,6 +91,25 @@ static int snapshot_take(struct subscription *s)
     return rc;
 }
 
+/* What could not be read when the status was made: in front of where the stream begins, so the gap ends there.
+ * Something newer may be known of some of the devices, and the filter is not asked: the number is the largest it may
+ * be. */
+static int tell_passed_over(struct subscription *s)
+{
+    struct gap_content content = {
+        .stage = SENSEBUS__V1__LOSS_STAGE__LOSS_STAGE_STORE,
+        .from_epoch = s->events->broker->journal.epoch,
+        .to = s->snapshot->through,
+        .at_least = true,
+        .reason = "could not be read when the status was made",
+    };
+    uint64_t first;
+
+    content.count = status_passed_over(&s->events->broker->status, &first);
+    content.from = first - 1;
+    return content.count > 0 ? batch_gap(s, &content) : 0;
+}
+
 void snapshot_start(struct subscription *s)
 {
     int rc = snapshot_take(s);
@@ -103,7 +122,7 @@ void snapshot_start(struct subscription *s)
         return;
     }
     s->state = SUBSCRIPTION_SNAPSHOT;
-    if (batch_opened(s, s->snapshot->through) == 0)
+    if (batch_opened(s, s->snapshot->through) == 0 && tell_passed_over(s) == 0)
         batch_snapshot_begin(s, s->snapshot->through);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One Subscribe stream, from its request to its end.
  *
- * The order on the stream is the guarantee: Opened, then a Gap if the start was gone, then either the snapshot between
- * SnapshotBegin and Synced or the records up to Synced, then what follows. Every batch comes after all matches before
- * its position. What is sent is decided by core/hub.h; the files of this folder do it: start.h takes the request,
- * snapshot.h and newest.h may come first, then follow.h, with skip.h for what it leaves out; batch.h has the messages.
+ * The order on the stream is the guarantee: Opened, then a Gap if the start was gone or the status is not whole, then
+ * either the snapshot between SnapshotBegin and Synced or the records up to Synced, then what follows. Every batch
+ * comes after all matches before its position. What is sent is decided by core/hub.h; the files of this folder do it:
+ * start.h takes the request, snapshot.h and newest.h may come first, then follow.h, with skip.h for what it leaves out;
+ * batch.h has the messages.
  */
 #pragma once
 

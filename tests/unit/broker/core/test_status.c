@@ -111,6 +111,32 @@ static void describe(const struct status *status, char *out)
     }
 }
 
+Test(status, knows_what_it_was_passed_over_with)
+{
+    static const struct {
+        uint64_t first, last; /* cannot be read; 0: nothing */
+        uint64_t folded;      /* then this one is folded; 0: nothing */
+        uint64_t count, from; /* is said of it */
+    } table[] = {
+        {0, 0, 3, 0}, /* nothing is missing */
+        {4, 6, 0, 0}, /* behind all that is folded: it comes as a record does */
+        {4, 6, 0, 0}, /* again, as nothing was folded */
+        {0, 0, 7, 3, 4},    {10, 10, 0, 3, 4}, {10, 12, 0, 3, 4}, /* more of it */
+        {0, 0, 13, 6, 4},   {4, 6, 0, 6, 4},                      /* folded again, as there was no memory */
+        {14, 14, 15, 7, 4},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        uint64_t first;
+        if (table[i].first)
+            status_pass_over(&s, table[i].first, table[i].last);
+        if (table[i].folded)
+            fold(.sequence = table[i].folded, .code = 201, .lun = 0);
+        cr_assert_eq(status_passed_over(&s, &first), table[i].count, "%zu", i);
+        if (table[i].count)
+            cr_assert_eq(first, table[i].from, "%zu: %" PRIu64, i, first);
+    }
+}
+
 Test(status, folds_events_by_path_and_code)
 {
     fold(.sequence = 1, .code = 201, .lun = 0, .aix_bits = 4);
