@@ -66,6 +66,8 @@ static void drop_pending(struct spool *s)
         }
         if (!old->header.loss_first_key)
             s->n_dropped_memory++;
+        if (spool_first_key(&next->header, next->key) > old->key + 1) /* between them is one that found no memory */
+            next->header.aix_bits = AIX_ALL_BITS;
         next->header.loss_first_key = spool_first_key(&old->header, old->key);
         next->header.aix_bits |= old->header.aix_bits;
         next->len = 0;
@@ -188,6 +190,8 @@ static void commit_start(struct spool *s)
     if (!c->lean)
         take_pending(s, c);
     c->state = s->held;
+    if (!s->first)
+        c->state.last_key = s->last_key;
     c->state.free_key = s->free_key;
     if (s->next_epoch) {
         c->state.epoch = s->next_epoch;
@@ -226,8 +230,10 @@ static void append_as_lost(struct spool *s, const struct spool_header *header)
     if (!e) {
         e = s->spare;
         s->spare = NULL;
-        if (!e)
-            return; /* the number stays unused, which is told like a damaged record */
+        if (!e) {
+            s->dirty = true; /* a number without a record, which is told like a damaged one */
+            return;
+        }
         e->header = *header;
         e->header.loss_first_key = s->last_key;
         e->header.aix_bits = 0;
@@ -318,14 +324,9 @@ struct spool_record {
     const char *reason; /* of a loss */
 };
 
-/* As an element of Publish.events: `out` NULL only counts. 0 = no memory. */
-static size_t write_record(const struct spool *s, const struct spool_record *r, uint64_t from_key, uint8_t *out)
+/* The event that tells of a loss, or of its part from `from_key` on. The caller frees its bytes. */
+static int encode_loss(const struct spool *s, struct spool_record *r, uint64_t from_key, struct record_bytes *out_event)
 {
-    struct record_origin origin = {.host = s->options.host,
-                                   .boot_id = r->header.boot_id,
-                                   .epoch = s->held.epoch,
-                                   .source = r->header.source,
-                                   .sequence = r->key - s->held.base};
     uint64_t first = r->header.loss_first_key > from_key ? r->header.loss_first_key : from_key;
     struct record_loss loss = {.first = first - s->held.base,
                                .last = r->key - s->held.base,
@@ -333,17 +334,26 @@ static size_t write_record(const struct spool *s, const struct spool_record *r, 
                                .wall_ns = r->header.wall_ns,
                                .boot_ns = r->header.boot_ns,
                                .reason = r->reason};
-    struct record_bytes event;
-    size_t n;
+    int rc = record_encode_loss(&loss, out_event);
 
-    if (!r->header.loss_first_key)
-        return record_element_write(out, r->event, r->len, &origin);
-    if (record_encode_loss(&loss, &event) < 0)
-        return 0;
-    origin.source = SENSEBUS__V1__SOURCE__SOURCE_AGENT;
-    n = record_element_write(out, event.bytes, event.len, &origin);
-    free(event.bytes);
-    return n;
+    if (rc < 0)
+        return rc;
+    r->header.source = SENSEBUS__V1__SOURCE__SOURCE_AGENT;
+    r->event = out_event->bytes;
+    r->len = out_event->len;
+    return 0;
+}
+
+/* As an element of Publish.events: `out` NULL only counts. */
+static size_t write_record(const struct spool *s, const struct spool_record *r, uint8_t *out)
+{
+    struct record_origin origin = {.host = s->options.host,
+                                   .boot_id = r->header.boot_id,
+                                   .epoch = s->held.epoch,
+                                   .source = r->header.source,
+                                   .sequence = r->key - s->held.base};
+
+    return record_element_write(out, r->event, r->len, &origin);
 }
 
 /* Room for what can be there, so that a short queue does not take a long buffer. */
@@ -397,6 +407,24 @@ static int next_record(const struct spool *s, struct store_cursor *cursor, int *
     return *at;
 }
 
+/* Returns 0, UV_ENOBUFS when there is no room for it, or another negative errno. */
+static int add_record(const struct spool *s, struct spool_record *r, uint64_t next_key, size_t max_bytes,
+                      struct chunk **records)
+{
+    struct record_bytes loss = {0};
+    int rc = r->header.loss_first_key ? encode_loss(s, r, next_key, &loss) : 0;
+    size_t size = rc == 0 ? write_record(s, r, NULL) : 0;
+
+    if (rc == 0 && !*records && !(*records = chunk_new(chunk_room(s, size, max_bytes))))
+        rc = UV_ENOMEM;
+    if (rc == 0 && (*records)->cap - (*records)->len < size)
+        rc = UV_ENOBUFS;
+    if (rc == 0)
+        (*records)->len += write_record(s, r, (*records)->bytes + (*records)->len);
+    free(loss.bytes);
+    return rc;
+}
+
 static int read_records(struct spool *s, struct store_cursor *cursor, uint64_t from_key, size_t max_bytes,
                         uint64_t max_events, struct chunk **records, uint64_t *last_key, uint64_t *n)
 {
@@ -405,26 +433,19 @@ static int read_records(struct spool *s, struct store_cursor *cursor, uint64_t f
 
     for (*n = 0; *n < max_events; (*n)++) {
         struct spool_record record;
-        size_t size;
 
         rc = next_record(s, cursor, &at, next_key, &record);
+        if (rc == 0)
+            rc = add_record(s, &record, next_key, max_bytes, records);
         if (rc < 0)
             break;
-        size = write_record(s, &record, next_key, NULL);
-        if (size == 0)
-            return UV_ENOMEM;
-        if (*n == 0 && !(*records = chunk_new(chunk_room(s, size, max_bytes))))
-            return UV_ENOMEM;
-        if ((*records)->cap - (*records)->len < size)
-            break;
-        (*records)->len += write_record(s, &record, next_key, (*records)->bytes + (*records)->len);
         if (record.reason == missing_reason)
             log_error("spool.missing", "first=%" PRIu64 " last=%" PRIu64 " reason=\"damaged on disk, or no memory\"",
                       record.header.loss_first_key - s->held.base, record.key - s->held.base);
         *last_key = record.key;
         next_key = record.key + 1;
     }
-    return *n > 0 && (rc == 0 || rc == UV_ENOENT) ? 0 : rc;
+    return *n > 0 && (rc == UV_ENOENT || rc == UV_ENOBUFS) ? 0 : rc;
 }
 
 int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_events, struct chunk **out_records,
@@ -597,11 +618,10 @@ int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *opt
 /* What the disk did not take ends here, and its numbers are given again: nobody but the log can tell. */
 static void tell_unwritten(const struct spool *s)
 {
-    if (s->first)
+    if (s->last_key > s->held.last_key)
         log_error("spool.lost",
                   "first=%" PRIu64 " last=%" PRIu64 " reason=\"stopped, and the disk did not take them: %s\"",
-                  spool_first_key(&s->first->header, s->first->key) - s->held.base, s->last->key - s->held.base,
-                  uv_strerror(s->disk_error ? s->disk_error : UV_ENOMEM));
+                  spool_newest(s) + 1, spool_appended(s), uv_strerror(s->disk_error ? s->disk_error : UV_ENOMEM));
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -54,7 +54,8 @@ static int write_entry(struct store_txn *txn, struct spool_commit *c, const stru
     memcpy((uint8_t *)space + sizeof header, e->bytes, e->len);
     c->state.n_records++;
     c->state.n_bytes += spool_value_size(e);
-    c->state.last_key = e->key;
+    if (c->state.last_key < e->key)
+        c->state.last_key = e->key;
     return 0;
 }
 

@@ -30,7 +30,8 @@ struct spool_commit {
     bool lean;                 /* only frees, and little at a time */
     bool more_to_free;         /* out */
     uint64_t n_dropped_memory; /* counted in `state` */
-    struct spool_state state;  /* in: what is held, and what may go; out: what is held then */
+    struct spool_state state;  /* in: what is held, what may go, and the last number given to one that has no record;
+                                * out: what is held then */
     int rc;
 };
 

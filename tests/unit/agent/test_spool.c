@@ -16,6 +16,7 @@
 #include "proto/event_view.h"
 #include "runtime/chunk.h"
 #include "sensebus/v1/agents.pb-c.h"
+#include "tests/lib/failing_alloc.h"
 
 static char directory[64];
 static uv_loop_t loop;
@@ -299,6 +300,51 @@ Test(spool, an_event_that_finds_no_memory_is_counted)
     settle();
     cr_assert_str_eq(contents(1), "1 [2-3 bits=8] 4");
     cr_assert_eq(spool_n_dropped(&s), 2);
+    close_spool();
+}
+
+Test(spool, one_that_finds_no_memory_at_all_is_held_like_any_other)
+{
+    static const struct record_bytes nothing = {.aix_bits = 8};
+
+    open_with(defaults());
+    spool_append(&s, &nothing, SENSEBUS__V1__SOURCE__SOURCE_ISCSI, 1, 1); /* takes what was kept for it */
+    settle();
+    spool_append(&s, &nothing, SENSEBUS__V1__SOURCE__SOURCE_ISCSI, 2, 2);
+    settle();
+    cr_assert_eq(spool_newest(&s), spool_appended(&s));
+    cr_assert_str_eq(contents(1), "[1-1 bits=8] [2-2 bits=15]");
+    close_spool();
+    open_with(defaults());
+    append(3, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "[1-1 bits=8] [2-2 bits=15] 3", "its number is not given again");
+    cr_assert_eq(spool_n_dropped(&s), 2);
+    close_spool();
+}
+
+Test(spool, a_read_that_finds_no_memory_skips_nothing)
+{
+    struct spool_options o = defaults();
+    struct chunk *records;
+    uint64_t last, n;
+    unsigned n_failed = 0;
+    int rc;
+
+    o.max_records = 3;
+    open_with(o);
+    append_many(1, 10);
+    settle();
+    for (bool failed = true; failed; n_failed += failed) {
+        failing_alloc_after(n_failed);
+        rc = spool_read(&s, 1, 4096, 100, &records, &last, &n);
+        failed = failing_alloc_stop();
+        cr_assert_eq(rc, failed ? UV_ENOMEM : 0, "%u: %s", n_failed, rc < 0 ? uv_strerror(rc) : "something is missing");
+        if (rc == 0)
+            chunk_unref(records);
+    }
+    cr_assert_geq(n_failed, 2);
+    cr_assert_str_eq(contents(1), "[1-8 bits=0] 9 10");
     close_spool();
 }
 
