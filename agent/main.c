@@ -356,7 +356,7 @@ static int open_spool(struct agent *a)
     else
         log_info("spool.open", "directory=%s epoch=%016" PRIx64 " newest=%" PRIu64 " records=%" PRIu64, directory,
                  spool_epoch(&a->spool), spool_newest(&a->spool), a->spool.held.n_records);
-    if (rc == 0 && a->spool.store.started_over)
+    if (rc == 0 && spool_started_over(&a->spool))
         tell_spool_lost(a, directory);
     return rc;
 }

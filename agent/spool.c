@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/spool_commit.h"
 #include "agent/spool_format.h"
@@ -192,6 +193,8 @@ static void commit_start(struct spool *s)
     c->state = s->held;
     if (!s->first)
         c->state.last_key = s->last_key;
+    if (c->first)
+        c->state.is_untold = 0;
     c->state.free_key = s->free_key;
     if (s->next_epoch) {
         c->state.epoch = s->next_epoch;
@@ -284,6 +287,11 @@ void spool_append(struct spool *s, const struct record_bytes *event, uint32_t so
 }
 
 /* ------------------------------------------------------------------------------------------------ send, free */
+
+bool spool_started_over(const struct spool *s)
+{
+    return s->held.is_untold;
+}
 
 uint64_t spool_epoch(const struct spool *s)
 {
@@ -527,8 +535,17 @@ bool spool_renewing(const struct spool *s)
 
 /* ------------------------------------------------------------------------------------------------ open, close */
 
+/* Also when the process ended before anything was held in the new file. */
+static bool was_set_aside(const char *directory)
+{
+    char path[4096];
+
+    return snprintf(path, sizeof path, "%s/" STORE_DAMAGED_FILE, directory) < (int)sizeof path &&
+           access(path, F_OK) == 0;
+}
+
 /* A new epoch for the records that are there: there are none in a new spool. */
-static int state_make(struct spool *s)
+static int state_make(struct spool *s, bool had_state)
 {
     struct store_txn txn;
     int rc = store_begin(&s->store, true, &txn);
@@ -536,6 +553,7 @@ static int state_make(struct spool *s)
     if (rc < 0)
         return rc;
     rc = spool_state_infer(&txn, s->records_table, &s->held);
+    s->held.is_untold = !had_state && s->held.n_records == 0 && was_set_aside(s->options.directory);
     if (rc == 0)
         rc = random_epoch(&s->held.epoch);
     if (rc == 0)
@@ -560,16 +578,17 @@ static int state_load(struct spool *s)
     if (rc == UV_EIO)
         log_error("spool.damaged", "directory=%s reason=\"its state: a new epoch begins, events may come twice\"",
                   s->options.directory);
-    return state_make(s);
+    return state_make(s, rc == UV_EIO);
 }
 
-static int store_prepare(struct spool *s)
+static int prepare_with(struct spool *s, bool set_aside)
 {
     struct store_options options = {
         .directory = s->options.directory,
         .map_bytes = (size_t)(3 * s->options.max_bytes + (64u << 20)),
         .n_tables = 2,
         .start_over = true,
+        .set_aside = set_aside,
     };
     int rc = store_open(&s->store, &options);
 
@@ -580,6 +599,17 @@ static int store_prepare(struct spool *s)
     if (rc == 0)
         rc = state_load(s);
     return rc;
+}
+
+/* The structure of the file may be whole, and a table in it no table of the spool's. */
+static int store_prepare(struct spool *s)
+{
+    int rc = prepare_with(s, false);
+
+    if ((rc != UV_EIO && rc != UV_EINVAL) || !s->store.env)
+        return rc;
+    store_close(&s->store);
+    return prepare_with(s, true);
 }
 
 int spool_open(struct spool *s, uv_loop_t *loop, const struct spool_options *options, const struct spool_ops *ops,

@@ -52,6 +52,7 @@ struct spool_state {
     uint64_t free_key; /* up to here all was acknowledged; such records may be there still */
     uint64_t n_records, n_bytes;
     uint64_t n_dropped; /* events, since the spool was made */
+    uint64_t is_untold; /* 1: begun in place of a damaged file, and no event is held yet */
 };
 
 struct spool {
@@ -95,6 +96,9 @@ void spool_close(struct spool *s, void (*cb)(void *data), void *data);
 void spool_append(struct spool *s, const struct record_bytes *event, uint32_t source, uint64_t wall_ns,
                   uint64_t boot_ns);
 
+/* The file was damaged, and what it held is lost: the first event to append tells that. True until one is held, also
+ * after a crash. */
+bool spool_started_over(const struct spool *s);
 uint64_t spool_epoch(const struct spool *s);
 /* Sequence of the newest event appended, held or not. */
 uint64_t spool_appended(const struct spool *s);

@@ -14,30 +14,51 @@ size_t spool_value_size(const struct spool_entry *e)
     return sizeof e->header + e->len;
 }
 
-/* Is there a damaged record under this key? */
-static bool is_damaged(struct store_txn *txn, unsigned table, uint64_t key)
+static void forget_counts(struct spool_commit *c)
+{
+    c->state.n_records = c->state.n_bytes = 0;
+}
+
+/* The length of a damaged record may not be what was counted. */
+static int delete_at(struct store_cursor *cursor, struct spool_commit *c)
+{
+    size_t len = cursor->value.len;
+    int rc = store_cursor_delete(cursor);
+
+    if (rc < 0)
+        return rc;
+    c->state.n_records -= c->state.n_records > 0;
+    c->state.n_bytes -= len < c->state.n_bytes ? len : c->state.n_bytes;
+    return 0;
+}
+
+/* Make place for a record where a damaged one is. */
+static int delete_damaged(struct store_txn *txn, struct spool_commit *c, uint64_t key)
 {
     struct spool_header header;
     struct store_cursor cursor;
     uint64_t found;
-    bool damaged;
+    int rc = store_cursor_open(txn, c->records_table, &cursor);
 
-    if (store_cursor_open(txn, table, &cursor) < 0)
-        return false;
-    damaged = store_cursor_seek(&cursor, &key, sizeof key) == 0 && !spool_record_read(&cursor, &found, &header);
+    if (rc < 0)
+        return rc;
+    rc = store_cursor_seek(&cursor, &key, sizeof key);
+    if (rc == 0)
+        rc = spool_record_read(&cursor, &found, &header) ? UV_EEXIST : delete_at(&cursor, c);
     store_cursor_close(&cursor);
-    return damaged;
+    return rc;
 }
 
 /* Behind all others. A damaged key may seem to stand there: then in front of it, or in its place. */
-static int reserve_last(struct store_txn *txn, unsigned table, uint64_t key, size_t len, void **space)
+static int reserve_last(struct store_txn *txn, struct spool_commit *c, uint64_t key, size_t len, void **space)
 {
+    unsigned table = c->records_table;
     int rc = store_reserve(txn, table, &key, sizeof key, len, STORE_APPEND, space);
 
     if (rc == UV_EEXIST)
         rc = store_reserve(txn, table, &key, sizeof key, len, STORE_NO_OVERWRITE, space);
-    if (rc == UV_EEXIST && is_damaged(txn, table, key))
-        rc = store_reserve(txn, table, &key, sizeof key, len, 0, space);
+    if (rc == UV_EEXIST && (rc = delete_damaged(txn, c, key)) == 0)
+        rc = store_reserve(txn, table, &key, sizeof key, len, STORE_NO_OVERWRITE, space);
     return rc;
 }
 
@@ -45,7 +66,7 @@ static int write_entry(struct store_txn *txn, struct spool_commit *c, const stru
 {
     struct spool_header header = e->header;
     void *space;
-    int rc = reserve_last(txn, c->records_table, e->key, spool_value_size(e), &space);
+    int rc = reserve_last(txn, c, e->key, spool_value_size(e), &space);
 
     if (rc < 0)
         return rc;
@@ -56,24 +77,6 @@ static int write_entry(struct store_txn *txn, struct spool_commit *c, const stru
     c->state.n_bytes += spool_value_size(e);
     if (c->state.last_key < e->key)
         c->state.last_key = e->key;
-    return 0;
-}
-
-static void forget_counts(struct spool_commit *c)
-{
-    c->state.n_records = c->state.n_bytes = 0;
-}
-
-/* The length of a damaged record may not be what was counted. */
-static int delete_first(struct store_cursor *cursor, struct spool_commit *c)
-{
-    size_t len = cursor->value.len;
-    int rc = store_cursor_delete(cursor);
-
-    if (rc < 0)
-        return rc;
-    c->state.n_records -= c->state.n_records > 0;
-    c->state.n_bytes -= len < c->state.n_bytes ? len : c->state.n_bytes;
     return 0;
 }
 
@@ -91,7 +94,7 @@ static int free_acknowledged(struct store_cursor *cursor, struct spool_commit *c
             c->more_to_free = true;
             return 0;
         }
-        rc = delete_first(cursor, c);
+        rc = delete_at(cursor, c);
         if (rc < 0)
             return rc;
     }
@@ -112,7 +115,7 @@ static int drop_first(struct store_cursor *cursor, struct spool_commit *c, struc
     struct spool_header header;
     uint64_t expected = *key + 1, dropped;
     bool whole = spool_record_read(cursor, &dropped, &header);
-    int rc = delete_first(cursor, c);
+    int rc = delete_at(cursor, c);
 
     if (rc < 0 || !whole || dropped < expected)
         return rc;

@@ -252,7 +252,7 @@ static int open_again(struct store *s)
 
 static int start_over(struct store *s)
 {
-    int rc = store_files_set_aside(s->path, "data.mdb.damaged");
+    int rc = store_files_set_aside(s->path, STORE_DAMAGED_FILE);
     if (rc == 0)
         rc = make_data(s);
     s->started_over = rc == 0;
@@ -284,9 +284,9 @@ int store_open(struct store *s, const struct store_options *options)
         rc = check_mark(s);
     if (rc == 0)
         rc = make_data(s);
-    if (rc == 0)
+    if (rc == 0 && !options->set_aside)
         rc = open_env(s);
-    if (rc == UV_EIO && options->start_over)
+    if ((rc == UV_EIO && options->start_over) || (rc == 0 && options->set_aside))
         rc = start_over(s);
     if (rc == 0)
         rc = store_files_sync_directory(s->path);

@@ -44,6 +44,7 @@ struct store_options {
     unsigned n_tables;
     bool relaxed;    /* commits survive a crash of the process, not of the machine */
     bool start_over; /* where the file is damaged; false: UV_EIO */
+    bool set_aside;  /* whoever used it found the file to be damaged: start over in any case */
 };
 
 struct store_txn {
@@ -54,6 +55,8 @@ struct store_value {
     const void *data;
     size_t len;
 };
+
+#define STORE_DAMAGED_FILE "data.mdb.damaged" /* what start_over set aside */
 
 enum store_table_flag {
     STORE_INTEGER_KEYS = 1, /* keys are native uint64_t, ordered as numbers */

@@ -778,16 +778,72 @@ Test(spool, a_file_whose_order_is_damaged_is_set_aside)
     make_image();
     flip(3, 0, 4);
     open_with(defaults());
-    cr_assert(s.store.started_over);
+    cr_assert(spool_started_over(&s));
+    close_spool();
+    open_with(defaults());
+    cr_assert(spool_started_over(&s), "until an event that tells it is held");
     append(1, 0);
     settle();
+    cr_assert_not(spool_started_over(&s));
     cr_assert_str_eq(contents(1), "1");
     close_spool();
     snprintf(path, sizeof path, "%s/data.mdb.damaged", directory);
     cr_assert_eq(access(path, R_OK), 0);
     open_with(defaults());
-    cr_assert_not(s.store.started_over);
+    cr_assert_not(spool_started_over(&s));
     cr_assert_str_eq(contents(1), "1");
+    close_spool();
+}
+
+Test(spool, a_table_that_is_no_table_of_the_spool_is_set_aside)
+{
+    uint8_t *name;
+    unsigned n = 0;
+
+    make_image();
+    for (size_t at = 4096; (name = memmem(image + at, image_len - at, "records", 7)); n++) { /* its flags are behind */
+        name[7 + 4] ^= 8;                                                                    /* integer keys */
+        at = (size_t)(name - image) + 7;
+    }
+    cr_assert_gt(n, 0);
+    image_move("we", true);
+    open_with(defaults());
+    cr_assert(spool_started_over(&s));
+    append(1, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "1");
+    close_spool();
+}
+
+/* Killed, or the disk was full, before there was a new one. */
+Test(spool, a_file_that_was_set_aside_is_told_by_the_one_that_makes_the_new_one)
+{
+    char path[128], aside[128];
+
+    open_with(defaults());
+    append(1, 0);
+    close_spool();
+    snprintf(path, sizeof path, "%s/data.mdb", directory);
+    snprintf(aside, sizeof aside, "%s/data.mdb.damaged", directory);
+    cr_assert_eq(rename(path, aside), 0);
+    open_with(defaults());
+    cr_assert(spool_started_over(&s));
+    append(1, 0);
+    close_spool();
+    open_with(defaults());
+    cr_assert_not(spool_started_over(&s));
+    close_spool();
+}
+
+Test(spool, a_damaged_key_that_is_in_the_way_is_not_counted_twice)
+{
+    make_image();
+    flip(6, 0, 0); /* 7 */
+    open_with(defaults());
+    append(7, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "1 2 3 4 5 [6-6 bits=15] 7");
+    cr_assert_eq(s.held.n_records, 6);
     close_spool();
 }
 
