@@ -219,8 +219,6 @@ static bool send_events(struct publish *p)
         return false;
     log_debug("publish.sent", "first=%" PRIu64 " last=%" PRIu64 " events=%" PRIu64, p->sent + 1, last, n);
     p->sent = last;
-    if (p->known < last)
-        p->known = last;
     return true;
 }
 
@@ -249,17 +247,16 @@ static void on_heartbeat(uv_timer_t *timer)
 
 static bool wait_for_new_epoch(struct publish *p, uint64_t committed)
 {
+    uint64_t sent = spool_sent(p->options.spool);
     int rc;
 
-    if (committed <= p->known)
+    if (committed <= sent)
         return false;
     rc = spool_renew(p->options.spool);
     log_error("publish.epoch",
               "the broker has events up to %" PRIu64 " and this spool sent only up to %" PRIu64
               ": it is older than the broker remembers, a new epoch begins%s%s",
-              committed, p->known, rc < 0 ? " later: " : "", rc < 0 ? uv_strerror(rc) : "");
-    if (rc == 0)
-        p->known = 0;
+              committed, sent, rc < 0 ? " later: " : "", rc < 0 ? uv_strerror(rc) : "");
     return true;
 }
 
@@ -284,6 +281,7 @@ static void on_welcome(struct publish *p, const Sensebus__V1__Welcome *w)
         return;
     }
     p->state = PUBLISH_ATTACHED;
+    spool_let_send(p->options.spool, true);
     p->sent = p->acknowledged = w->committed_source_sequence;
     p->window_events = w->window_events ? w->window_events : DEFAULT_WINDOW;
     p->batch_bytes = (most < BATCH_BYTES ? most : BATCH_BYTES) - BATCH_SLACK;
@@ -396,6 +394,7 @@ static void on_close(struct grpc_call *call, void *data, int status, const char 
 
     (void)call;
     p->call = NULL;
+    spool_let_send(p->options.spool, false);
     uv_timer_stop(&p->timer);
     p->ops->on_stream_ended(p->data);
     if (p->stopping) {
@@ -626,7 +625,6 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
 
     memset(p, 0, sizeof *p);
     p->options = *options;
-    p->known = spool_newest(options->spool);
     p->ops = ops;
     p->data = data;
     p->random = (uint32_t)options->instance | 1;

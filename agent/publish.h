@@ -71,7 +71,6 @@ struct publish {
     int n_open_timers;
     struct backoff retry, refused;
     uint64_t sent, acknowledged; /* source sequences */
-    uint64_t known;              /* newest that anybody can have sent of this epoch: the agents before us, or we */
     uint64_t window_events;
     size_t batch_bytes;
     uint32_t heartbeat_ms;

@@ -119,7 +119,7 @@ static void on_commit_done(uv_work_t *work, int status)
         s->batch_bytes = LEAN_BYTES;
         commit_put_back(s, c);
     } else {
-        more_held = c->state.last_key > s->held.last_key;
+        more_held = c->state.last_key > s->held.last_key || c->state.sent_key > s->held.sent_key;
         s->held = c->state;
         if (s->next_epoch == s->held.epoch)
             s->next_epoch = 0;
@@ -196,9 +196,10 @@ static void commit_start(struct spool *s)
     if (c->first)
         c->state.is_untold = 0;
     c->state.free_key = s->free_key;
+    c->may_send = s->may_send;
     if (s->next_epoch) {
         c->state.epoch = s->next_epoch;
-        c->state.base = s->free_key;
+        c->state.base = c->state.sent_key = s->free_key;
     }
     c->n_dropped_memory = s->n_dropped_memory;
     c->state.n_dropped += s->n_dropped_memory;
@@ -308,6 +309,20 @@ uint64_t spool_newest(const struct spool *s)
     return s->held.last_key - s->held.base;
 }
 
+uint64_t spool_sent(const struct spool *s)
+{
+    return s->held.sent_key - s->held.base;
+}
+
+void spool_let_send(struct spool *s, bool may_send)
+{
+    s->may_send = may_send;
+    if (may_send && s->held.sent_key < s->held.last_key) {
+        s->dirty = true;
+        commit_start(s);
+    }
+}
+
 uint64_t spool_n_dropped(const struct spool *s)
 {
     return s->held.n_dropped + s->n_dropped_memory;
@@ -395,18 +410,20 @@ static int next_record(const struct spool *s, struct store_cursor *cursor, int *
                        struct spool_record *out)
 {
     uint64_t first_missing = next_key > s->free_key ? next_key : s->free_key + 1;
-    uint64_t last_missing = s->held.last_key;
+    uint64_t last_missing = s->held.sent_key;
 
     while (*at == 0 && (!spool_record_read(cursor, &out->key, &out->header) || out->key < next_key))
         *at = store_cursor_next(cursor);
     if (*at < 0 && *at != UV_ENOENT)
         return *at;
-    if (*at == 0)
+    if (*at == 0 && out->key <= s->held.sent_key)
         last_missing = spool_first_key(&out->header, out->key) - 1;
     if (first_missing <= last_missing) {
         *out = missing_record(s, first_missing, last_missing);
         return 0;
     }
+    if (*at == 0 && out->key > s->held.sent_key)
+        return UV_ENOENT;
     if (*at == 0) {
         out->event = (const uint8_t *)cursor->value.data + sizeof out->header;
         out->len = cursor->value.len - sizeof out->header;
@@ -465,7 +482,7 @@ int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_ev
     struct store_txn txn;
     int rc;
 
-    if (from > spool_newest(s) || max_events == 0)
+    if (from > spool_sent(s) || max_events == 0)
         return UV_ENOENT;
     rc = store_begin(&s->store, false, &txn);
     if (rc < 0)

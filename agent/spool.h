@@ -50,6 +50,7 @@ struct spool_state {
     uint64_t base;     /* sequence = key - base: keys go on growing when a new epoch begins */
     uint64_t last_key; /* of the newest record that ever was held */
     uint64_t free_key; /* up to here all was acknowledged; such records may be there still */
+    uint64_t sent_key; /* up to here events may have been sent in this epoch; none behind it was */
     uint64_t n_records, n_bytes;
     uint64_t n_dropped; /* events, since the spool was made */
     uint64_t is_untold; /* 1: begun in place of a damaged file, and no event is held yet */
@@ -80,7 +81,8 @@ struct spool {
     uv_timer_t tidy;             /* what was acknowledged is freed with the next events, or after a while without any */
     int n_open_timers;
     int disk_error; /* of the last commit, 0 = fine */
-    bool dirty;     /* something besides appended events is to be written */
+    bool may_send;
+    bool dirty; /* something besides appended events is to be written */
     bool opened, closing;
     void (*on_closed)(void *data);
     void *on_closed_data;
@@ -109,9 +111,14 @@ uint64_t spool_n_dropped(const struct spool *s);
 /* Everything appended is held, and the disk is fine. What was acknowledged may not be freed yet. */
 bool spool_settled(const struct spool *s);
 
-/* Held events from sequence `from` on as elements of Publish.events: at most `max_events`, at most `max_bytes` (but one
- * event in any case). A loss record that began before `from` is told from `from` on.
- * Returns 0, UV_ENOENT when there is none yet, or another negative errno. */
+/* Whether events are sent from now on: what is held while they are not stays where it is, so that it is known on disk
+ * what a broker cannot have, also when it remembers more than this spool (whose directory was restored from a copy). */
+void spool_let_send(struct spool *s, bool may_send);
+/* Newest sequence that may have been sent in this epoch, in this life or an earlier one; it is on disk. */
+uint64_t spool_sent(const struct spool *s);
+/* Held events that may be sent, from sequence `from` on, as elements of Publish.events: at most `max_events`, at most
+ * `max_bytes` (but one event in any case). A loss record that began before `from` is told from `from` on. Returns 0,
+ * UV_ENOENT when there is none yet, or another negative errno. */
 int spool_read(struct spool *s, uint64_t from, size_t max_bytes, uint64_t max_events, struct chunk **out_records,
                uint64_t *out_last, uint64_t *out_n);
 /* Acknowledged: free everything up to this sequence, with a later commit. */

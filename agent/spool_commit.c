@@ -187,6 +187,8 @@ int spool_commit_run(struct spool_commit *c)
     if (rc < 0)
         return rc;
     rc = commit_records(&txn, c);
+    if (c->may_send)
+        c->state.sent_key = c->state.last_key;
     if (rc == 0)
         rc = spool_state_write(&txn, c->meta_table, &c->state);
     if (rc < 0) {

@@ -28,6 +28,7 @@ struct spool_commit {
     struct spool_entry *first, *last; /* the owner's */
     uint64_t n_bytes;
     bool lean;                 /* only frees, and little at a time */
+    bool may_send;             /* what is held then may be sent */
     bool more_to_free;         /* out */
     uint64_t n_dropped_memory; /* counted in `state` */
     struct spool_state state;  /* in: what is held, what may go, and the last number given to one that has no record;

@@ -98,6 +98,6 @@ int spool_state_infer(struct store_txn *txn, unsigned records_table, struct spoo
     store_cursor_close(&cursor);
     if (first == 0)
         first = out_state->last_key = n_leading;
-    out_state->base = out_state->free_key = first > n_leading ? first - n_leading - 1 : 0;
+    out_state->base = out_state->sent_key = out_state->free_key = first > n_leading ? first - n_leading - 1 : 0;
     return rc == UV_ENOENT ? 0 : rc;
 }

@@ -35,5 +35,6 @@ uint64_t spool_first_key(const struct spool_header *h, uint64_t key);
 int spool_state_write(struct store_txn *txn, unsigned table, const struct spool_state *state);
 /* Returns 0, UV_ENOENT, UV_EIO when it is damaged, or another negative errno. */
 int spool_state_read(struct store_txn *txn, unsigned table, struct spool_state *out_state);
-/* All of the state but its epoch, as far as the records tell: those that may have been acknowledged count as held. */
+/* All of the state but its epoch, as far as the records tell: those that may have been acknowledged count as held, and
+ * none as sent in that epoch. */
 int spool_state_infer(struct store_txn *txn, unsigned records_table, struct spool_state *out_state);

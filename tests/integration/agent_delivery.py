@@ -181,6 +181,14 @@ def test_a_spool_restored_from_a_copy_begins_a_new_epoch():
 
 
 def test_a_restored_spool_that_has_overtaken_the_broker_loses_nothing():
+    overtake(restart=False)
+
+
+def test_nor_does_it_when_the_agent_is_restarted_before_the_broker_is_back():
+    overtake(restart=True)
+
+
+def overtake(restart):
     address = reserve_address()
     state = tempfile.mkdtemp(prefix="sensebus-agent.")
     copy = state + ".copy"
@@ -196,7 +204,10 @@ def test_a_restored_spool_that_has_overtaken_the_broker_loses_nothing():
         with agent_for(target, address, state=copy) as agent:
             for n in range(100, 200):
                 target.queue_sense(0, numbered(n))
-            wait_held(agent, 100)  # more than the broker has seen of this epoch
+            wait_held(agent, 103)  # more than the broker has seen of this epoch, and all of them
+            if restart:
+                agent.kill()
+                agent.start()
             broker.restart()
             agent.wait_log("publish.epoch")
             wait_until(lambda: 199 in [number_of(e) for e in broker.read_all()], "the events of the copy")

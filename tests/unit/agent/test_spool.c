@@ -47,11 +47,21 @@ static struct spool_options defaults(void)
         .directory = directory, .host = "h", .boot_id = "b", .max_bytes = 1u << 20, .max_records = 1000};
 }
 
+/* Until everything appended is held. */
+static void settle(void)
+{
+    while (!spool_settled(&s))
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+/* What it holds may be sent. */
 static void open_with(struct spool_options options)
 {
     int rc = spool_open(&s, &loop, &options, &ops, NULL);
 
     cr_assert_eq(rc, 0, "%s", uv_strerror(rc));
+    spool_let_send(&s, true);
+    settle();
 }
 
 static void on_closed(void *data)
@@ -104,13 +114,6 @@ static void append_many(uint64_t first, uint64_t last)
 {
     for (uint64_t n = first; n <= last; n++)
         append(n, 0);
-}
-
-/* Until everything appended is held. */
-static void settle(void)
-{
-    while (!spool_settled(&s))
-        uv_run(&loop, UV_RUN_ONCE);
 }
 
 /* Until what was acknowledged is freed. */
@@ -365,6 +368,34 @@ Test(spool, a_read_respects_both_limits_and_gives_one_event_at_least)
     cr_assert_eq(last, 3);
     chunk_unref(records);
     cr_assert_eq(spool_read(&s, 3, 1000, 0, &records, &last, &n), UV_ENOENT);
+    close_spool();
+}
+
+Test(spool, what_is_held_while_nothing_may_be_sent_was_sent_by_nobody)
+{
+    open_with(defaults());
+    append_many(1, 3);
+    settle();
+    cr_assert_eq(spool_sent(&s), 3);
+    spool_let_send(&s, false);
+    append_many(4, 6);
+    settle();
+    cr_assert_eq(spool_newest(&s), 6);
+    cr_assert_str_eq(contents(1), "1 2 3");
+    close_spool();
+    cr_assert_eq(
+        spool_open(&s, &loop,
+                   &(struct spool_options){
+                       .directory = directory, .host = "h", .boot_id = "b", .max_bytes = 1u << 20, .max_records = 1000},
+                   &ops, NULL),
+        0);
+    cr_assert_eq(spool_sent(&s), 3, "as the life before said");
+    cr_assert_str_eq(contents(1), "1 2 3");
+    spool_let_send(&s, true);
+    cr_assert_eq(spool_sent(&s), 3, "not on disk yet");
+    settle();
+    cr_assert_eq(spool_sent(&s), 6);
+    cr_assert_str_eq(contents(1), "1 2 3 4 5 6");
     close_spool();
 }
 
