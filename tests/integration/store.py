@@ -147,39 +147,21 @@ def test_retention_goes_on_when_the_newest_values_are_damaged():
 
 
 def test_a_snapshot_tells_what_could_not_be_read_when_the_status_was_made():
-    """A record is damaged before its device's status was stored: whoever asks for the status alone hears of it."""
-    def try_once():
-        """Gives what a subscriber with a snapshot gets in front of it; None when the status was stored in time."""
-        with Broker("--checkpoint-interval", "1ms") as broker:
-            with FakeAgent(broker) as agent:
-                for i in range(1, 11):  # each a device of its own
-                    agent.publish(make_event(agent.host, agent.epoch, i, lun=i, summary=f"MARKER-{i:04d}-" + "d" * 100))
-                    agent.wait_acked(i)
-                wait_until(lambda: stands_in_the_store(broker, b"MARKER-0010-"), "the store")
-                broker.kill()
-            damage(broker, b"MARKER-0005-")
-            broker.restart()
-            with FakeAgent(broker) as agent, Subscription(broker, snapshot=True) as s:
-                agent.publish(make_event(agent.host, agent.epoch, 11, lun=11))
-                agent.wait_acked(11)
-                s.wait_control("synced")
-                with Subscription(broker, snapshot=True, stop_at_newest=True) as again, \
-                        Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as everything:
-                    status = again.until_end()
-                    everything.until_end()
-                    hole, = everything.controls("gap")
-                    is_stored = any(e.address.lun == 5 for e in status) or "log.damaged_pair" in broker.log()
-                    return None if is_stored else (again.batches, hole)
-
-    found = []
-    wait_until(lambda: found.append(try_once()) or found[-1], "a status that was not stored in time")
-    batches, hole = found[-1]
-    check(batches[1].HasField("gap"), f"in front of the snapshot: {batches[1]}")
-    gap = batches[1].gap
-    check_equal((getattr(gap, "from").sequence, gap.to.sequence, gap.count, gap.at_least),
-                (getattr(hole, "from").sequence, batches[0].opened.position.sequence, hole.count, True), "the gap")
-    check_equal(gap.stage, event_pb2.LOSS_STAGE_STORE)
-    check(batches[2].HasField("snapshot_begin"), "then the snapshot")
+    with Broker("--checkpoint-interval", "1ms") as broker:
+        markers, newest = killed_before_the_status(broker)
+        damage(broker, markers[0].encode())  # of the last but one: what is behind it is in the status
+        broker.restart()
+        with Subscription(broker, oldest=events_pb2.StartOldest(), stop_at_newest=True) as s:
+            s.until_end()
+            hole, = s.controls("gap")
+        check_equal(hole.to.sequence, newest - 1, "the end of the hole")
+        with Subscription(broker, snapshot=True, stop_at_newest=True) as s:
+            s.until_end()
+            check(s.batches[1].HasField("gap") and s.batches[2].HasField("snapshot_begin"), f"{s.batches[1]} {s.batches[2]}")
+            opened, gap = s.batches[0].opened, s.batches[1].gap
+        check_equal((getattr(gap, "from"), gap.to, gap.count, gap.at_least),
+                    (getattr(hole, "from"), opened.position, hole.count, True), "the gap: up to where the stream begins")
+        check_equal(gap.stage, event_pb2.LOSS_STAGE_STORE)
 
 
 def test_a_log_that_the_machine_left_behind_in_relaxed_mode():
