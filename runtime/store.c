@@ -411,8 +411,10 @@ int store_begin(struct store *s, bool write, struct store_txn *out_txn)
         leave(s, false);
         return rc;
     }
-    if (write)
+    if (write) {
         s->over_limit = used >= s->limit_bytes;
+        s->met_limit = false;
+    }
     out_txn->txn = txn;
     return 0;
 }
@@ -427,6 +429,7 @@ int store_commit(struct store_txn *t)
     }
     rc = mdb_txn_commit(t->txn);
     t->txn = NULL;
+    s->met_limit |= rc == MDB_MAP_FULL;
     leave(s, rc == MDB_PANIC);
     return rc != 0 ? translate_write(s, rc) : FAILPOINT("store.committed");
 }
@@ -462,14 +465,14 @@ int store_get(struct store_txn *t, unsigned table, const void *key, size_t key_l
 
 static int put(struct store_txn *t, unsigned table, const void *key, size_t key_len, MDB_val *value, unsigned flags)
 {
-    const struct store *s = store_of(t);
+    struct store *s = store_of(t);
     int rc = FAILPOINT("store.put");
     if (rc != 0)
         return rc;
-    if (s->over_limit)
-        return UV_ENOSPC;
     MDB_val k = as_val(key, key_len);
-    return translate_write(s, mdb_put(t->txn, table, &k, value, flags));
+    rc = s->over_limit ? MDB_MAP_FULL : mdb_put(t->txn, table, &k, value, flags);
+    s->met_limit |= rc == MDB_MAP_FULL;
+    return translate_write(s, rc);
 }
 
 static unsigned put_flags(unsigned flags)
@@ -596,6 +599,11 @@ int store_usage(struct store *s, uint64_t *out_used_bytes, uint64_t *out_limit_b
     *out_used_bytes = used;
     *out_limit_bytes = s->limit_bytes;
     return 0;
+}
+
+bool store_met_limit(const struct store *s)
+{
+    return s->met_limit;
 }
 
 int store_make_room(struct store *s, uint64_t bytes)

@@ -36,6 +36,7 @@ struct store {
     unsigned n_open;                 /* transactions */
     bool broken;                     /* the environment must be opened again before the next transaction */
     bool over_limit;                 /* the writer's: puts are refused until it deletes */
+    bool met_limit;                  /* the writer's: see store_met_limit */
 };
 
 struct store_options {
@@ -106,6 +107,8 @@ int store_cursor_prev(struct store_cursor *c);
 int store_cursor_seek(struct store_cursor *c, const void *key, size_t key_len); /* first key not less */
 int store_cursor_delete(struct store_cursor *c);                                /* write transactions */
 
+/* UV_ENOSPC of the newest write transaction came of the store's own limit, not of a full disk. Asked by the writer. */
+bool store_met_limit(const struct store *s);
 /* Have so many bytes of the disk beside those in use, free pages or behind the last one, or UV_ENOSPC: who asks for
  * more than it is about to write leaves the rest to those who delete. No transaction of this thread may be open. */
 int store_make_room(struct store *s, uint64_t bytes);

@@ -131,8 +131,17 @@ static int write_batches(const struct journal *j, struct store_txn *txn, const s
     return 0;
 }
 
+enum write_what {
+    WRITE_ALL,
+    WRITE_TRIM,
+    /* The store is at its limit, and the log within what is kept of it: values leave parts of their pages empty, and
+     * tables take some. The oldest part of the log goes all the same, unless all of it is to be kept. */
+    WRITE_TRIM_MORE,
+};
+
 /* The oldest stored values, as retention looks at them. */
 struct trim {
+    struct retention_limits limits;
     uint64_t added_from; /* the first that this transaction adds: nobody has seen it yet, it stays */
     bool keep_unfolded;  /* journal.h */
     struct retention_batch oldest[RETENTION_STEP_BATCHES];
@@ -182,7 +191,7 @@ static int trim_judge(struct store_cursor *c, struct journal_write *w, const str
         .n_records = state->newest - t->oldest[0].first_sequence + 1,
         .bytes = state->log_bytes,
     };
-    t->through = retention_step(&w->retention, &log, t->oldest, t->n, w->now_ns);
+    t->through = retention_step(&t->limits, &log, t->oldest, t->n, w->now_ns);
     if (t->keep_unfolded && t->through > state->status_through) {
         t->through = state->status_through;
         w->trim_waits = true;
@@ -222,15 +231,19 @@ static int trim_step(const struct journal *j, struct store_txn *txn, struct jour
 }
 
 /* At least as much as this transaction adds may go with it, so that the log does not grow over its limits. */
-static int write_trim(const struct journal *j, struct store_txn *txn, struct journal_write *w, bool append,
+static int write_trim(const struct journal *j, struct store_txn *txn, struct journal_write *w, enum write_what what,
                       struct journal_state *state)
 {
     size_t n_added = j->pending.n_batches + w->n_batches;
+    bool append = what == WRITE_ALL;
     struct trim t = {
+        .limits = w->retention,
         .added_from = append && w->n_batches > 0 ? w->batches[0].first : UINT64_MAX,
         .keep_unfolded = append && w->keep_unfolded, /* else there is no room for what is new */
     };
 
+    if (what == WRITE_TRIM_MORE && t.limits.max_bytes > 0)
+        t.limits.max_bytes = state->log_bytes - state->log_bytes / 16;
     w->n_trimmed = 0;
     w->trim_waits = false;
     for (size_t n = 0;; n += RETENTION_STEP_BATCHES) {
@@ -266,9 +279,10 @@ static int write_added(const struct journal *j, struct store_txn *txn, const str
     return rc;
 }
 
-/* One transaction: what retention removes, and, if `append`, everything new. */
-static int write_once(struct journal *j, struct journal_write *w, bool append)
+/* One transaction: what retention removes, and with WRITE_ALL everything new. */
+static int write_once(struct journal *j, struct journal_write *w, enum write_what what)
 {
+    bool append = what == WRITE_ALL;
     struct store_txn txn = {0};
     struct journal_state state;
     uint64_t applied = append ? redo_seal(&j->redo) : 0;
@@ -279,7 +293,7 @@ static int write_once(struct journal *j, struct journal_write *w, bool append)
     if (!rc && append)
         rc = write_added(j, &txn, w, applied, &state);
     if (!rc)
-        rc = write_trim(j, &txn, w, append, &state);
+        rc = write_trim(j, &txn, w, what, &state);
     if (!rc)
         rc = journal_state_put(j, &txn, &state);
     if (rc) {
@@ -298,14 +312,18 @@ static int write_store(struct journal *j, struct journal_write *w)
 {
     w->in_store = true;
     w->n_trimmed = 0;
-    int rc = write_once(j, w, true);
+    int rc = write_once(j, w, WRITE_ALL);
     if (rc != UV_ENOSPC)
         return rc;
+    bool met_limit = store_met_limit(&j->store);
     /* Removed pages are free only after a commit: where adding does not fit, remove first. */
-    if (write_once(j, w, false) || w->n_trimmed == 0)
+    rc = write_once(j, w, WRITE_TRIM);
+    if (w->n_trimmed == 0 && met_limit)
+        rc = write_once(j, w, WRITE_TRIM_MORE);
+    if (rc || w->n_trimmed == 0)
         return UV_ENOSPC;
     uint64_t n_trimmed = w->n_trimmed;
-    rc = write_once(j, w, true);
+    rc = write_once(j, w, WRITE_ALL);
     w->n_trimmed += n_trimmed;
     return rc;
 }

@@ -803,6 +803,25 @@ Test(journal, full_log_goes_on_when_retention_may_remove)
     cr_assert_geq(j.oldest, n + 5000 - 600);
 }
 
+/* Each value has a page of its own, of which it fills little more than half. */
+Test(journal, full_log_goes_on_when_pages_hold_less_than_is_kept)
+{
+    struct retention_limits limits = {.max_bytes = MIB / 4 * 3};
+    journal_close(&j);
+    log_open(&j, &directory, MIB, 0);
+    for (uint64_t n = 1; n <= 16000; n += 8) {
+        struct journal_batch b = {0};
+        struct journal_write w = {.checkpoint = true, .batches = &b, .n_batches = 1, .retention = limits};
+        batch_fill(&b, n, n + 7, 250);
+        cr_assert_eq(journal_write(&j, &w), 0, "%" PRIu64, n);
+        journal_publish(&j, &w);
+        journal_batch_deinit(&b);
+    }
+    cr_assert_gt(j.oldest, 1);
+    cr_assert_lt(j.oldest, 15000);
+    expect_run(j.oldest, j.oldest + 7, SIZE_MAX, j.oldest + 7);
+}
+
 Test(journal, full_log_waits_for_no_status)
 {
     struct retention_limits limits = {.max_records = 500};
