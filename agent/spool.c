@@ -101,6 +101,12 @@ static void disk_result(struct spool *s, int rc)
         s->ops->on_disk(s, s->data, rc);
 }
 
+/* Events are held that may be sent, and it is not on disk that they may have been. */
+static bool is_unsent(const struct spool *s)
+{
+    return s->may_send && s->held.sent_key < s->held.last_key;
+}
+
 static void on_retry(uv_timer_t *timer)
 {
     commit_start(timer->data);
@@ -130,7 +136,7 @@ static void on_commit_done(uv_work_t *work, int status)
             s->batch_bytes = UINT64_MAX; /* all that can wait has room */
         else
             s->batch_bytes *= 2;
-        s->dirty |= c->more_to_free;
+        s->dirty |= c->more_to_free || is_unsent(s); /* it may have begun while nothing might be sent */
     }
     free(c);
     /* That something had room, or only freed, says nothing of the disk: what waits may have none. At the end it is
@@ -317,7 +323,7 @@ uint64_t spool_sent(const struct spool *s)
 void spool_let_send(struct spool *s, bool may_send)
 {
     s->may_send = may_send;
-    if (may_send && s->held.sent_key < s->held.last_key) {
+    if (is_unsent(s)) {
         s->dirty = true;
         commit_start(s);
     }

@@ -399,6 +399,20 @@ Test(spool, what_is_held_while_nothing_may_be_sent_was_sent_by_nobody)
     close_spool();
 }
 
+Test(spool, what_was_on_its_way_to_the_disk_when_sending_began_is_sent_without_waiting_for_more)
+{
+    open_with(defaults());
+    spool_let_send(&s, false);
+    append(1, 0);
+    cr_assert_not_null(s.commit, "it is on its way");
+    spool_let_send(&s, true);
+    settle();
+    cr_assert_eq(spool_newest(&s), 1);
+    cr_assert_eq(spool_sent(&s), 1);
+    cr_assert_str_eq(contents(1), "1");
+    close_spool();
+}
+
 Test(spool, a_new_epoch_begins_at_one_with_what_is_left)
 {
     uint64_t old, renewed;
