@@ -422,7 +422,7 @@ static int next_record(const struct spool *s, struct store_cursor *cursor, int *
         *at = store_cursor_next(cursor);
     if (*at < 0 && *at != UV_ENOENT)
         return *at;
-    if (*at == 0 && out->key <= s->held.sent_key)
+    if (*at == 0 && spool_first_key(&out->header, out->key) <= last_missing)
         last_missing = spool_first_key(&out->header, out->key) - 1;
     if (first_missing <= last_missing) {
         *out = missing_record(s, first_missing, last_missing);

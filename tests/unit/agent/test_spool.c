@@ -413,6 +413,25 @@ Test(spool, what_was_on_its_way_to_the_disk_when_sending_began_is_sent_without_w
     close_spool();
 }
 
+Test(spool, a_loss_of_what_was_sent_and_of_what_was_not_is_told_as_one)
+{
+    struct spool_options o = defaults();
+
+    o.max_records = 4;
+    open_with(o);
+    append_many(1, 3);
+    settle();
+    spool_let_send(&s, false);
+    append_many(4, 9);
+    settle();
+    cr_assert_eq(spool_sent(&s), 3);
+    spool_let_send(&s, true);
+    cr_assert_str_eq(contents(1), "", "nothing of it is damaged: it was dropped");
+    settle();
+    cr_assert_str_eq(contents(1), "[1-6 bits=0] 7 8 9");
+    close_spool();
+}
+
 Test(spool, a_new_epoch_begins_at_one_with_what_is_left)
 {
     uint64_t old, renewed;
