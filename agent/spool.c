@@ -124,6 +124,9 @@ static void on_commit_done(uv_work_t *work, int status)
         s->n_lean = LEAN_COMMITS;
         s->batch_bytes = LEAN_BYTES;
         commit_put_back(s, c);
+        more_held = is_unsent(s);
+        if (more_held)
+            s->held.sent_key = s->held.last_key;
     } else {
         more_held = c->state.last_key > s->held.last_key || c->state.sent_key > s->held.sent_key;
         s->held = c->state;

@@ -112,9 +112,11 @@ uint64_t spool_n_dropped(const struct spool *s);
 bool spool_settled(const struct spool *s);
 
 /* Whether events are sent from now on: what is held while they are not stays where it is, so that it is known on disk
- * what a broker cannot have, also when it remembers more than this spool (whose directory was restored from a copy). */
+ * what a broker cannot have, also when it remembers more than this spool (whose directory was restored from a copy).
+ * Where the disk does not take that they may be sent, they are all the same: after a crash a new epoch may begin, in
+ * which they come once more. */
 void spool_let_send(struct spool *s, bool may_send);
-/* Newest sequence that may have been sent in this epoch, in this life or an earlier one; it is on disk. */
+/* Newest sequence that may have been sent in this epoch, in this life or an earlier one. */
 uint64_t spool_sent(const struct spool *s);
 /* Held events that may be sent, from sequence `from` on, as elements of Publish.events: at most `max_events`, at most
  * `max_bytes` (but one event in any case). A loss record that began before `from` is told from `from` on. Returns 0,

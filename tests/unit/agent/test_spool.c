@@ -556,6 +556,24 @@ Test(spool, what_is_acknowledged_makes_room_on_a_full_disk)
     close_spool();
 }
 
+Test(spool, what_is_held_is_sent_though_the_disk_takes_nothing_any_more)
+{
+    open_with(defaults());
+    spool_let_send(&s, false);
+    append_many(1, 3);
+    settle();
+    limit_file(0);
+    spool_let_send(&s, true);
+    while (disk_error == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    cr_assert_str_eq(contents(1), "1 2 3");
+    limit_file(RLIM_INFINITY);
+    append(4, 0);
+    settle();
+    cr_assert_str_eq(contents(1), "1 2 3 4");
+    close_spool();
+}
+
 Test(spool, a_disk_that_failed_once_is_as_good_as_before_also_when_events_never_pause)
 {
     uint64_t n = 0, first;
