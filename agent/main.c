@@ -35,6 +35,7 @@
 
 #define FLUSH_POLL_MS 20
 #define FLUSH_MAX_MS  2000
+#define FIRST_LOOK_MS 2000
 
 /* Limits of each unit of a target for storm control. A unit is read at its own pace (POLL_MAX_DRAIN in a poll): they
  * are for targets that push. */
@@ -57,6 +58,7 @@ struct agent {
     struct command_counts counts;
     uv_signal_t term, interrupt;
     struct tls_renewal renewal; /* by SIGHUP */
+    uv_timer_t first_look;      /* the broker is told of the agent without what still could not be looked at */
     uv_timer_t flush;           /* stopping: until the last events are held */
     uint32_t flush_left_ms;
     struct pool_end pool_end;
@@ -114,10 +116,29 @@ static void on_disk(struct spool *s, void *data, int error)
     publish_coverage_changed(&a->publish);
 }
 
+static void attach(struct agent *a)
+{
+    uv_timer_stop(&a->first_look);
+    publish_let_attach(&a->publish);
+}
+
+static void on_first_look_over(uv_timer_t *timer)
+{
+    attach(timer->data);
+}
+
+static void attach_when_looked(struct agent *a)
+{
+    if (uv_is_active((uv_handle_t *)&a->first_look) && targets_have_looked(&a->targets) &&
+        (!a->kernel || kernel_has_looked(a->kernel)) && (!a->target_mode || target_mode_has_looked(a->target_mode)))
+        attach(a);
+}
+
 static void on_coverage(void *data)
 {
     struct agent *a = data;
 
+    attach_when_looked(a);
     publish_coverage_changed(&a->publish);
 }
 
@@ -125,6 +146,7 @@ static void on_inventory(void *data)
 {
     struct agent *a = data;
 
+    attach_when_looked(a);
     publish_inventory_changed(&a->publish);
 }
 
@@ -224,6 +246,7 @@ static void on_spool_closed(void *data)
     uv_close((uv_handle_t *)&a->term, NULL);
     uv_close((uv_handle_t *)&a->interrupt, NULL);
     tls_renewal_close(&a->renewal);
+    uv_close((uv_handle_t *)&a->first_look, NULL);
     uv_close((uv_handle_t *)&a->flush, NULL);
     pool_end(&a->pool_end, a->loop);
 }
@@ -305,6 +328,7 @@ static void on_signal(uv_signal_t *handle, int number)
     a->stopping = true;
     log_info("agent.stopping", "signal=%d", number);
     tls_renewal_stop(&a->renewal);
+    attach(a); /* what has happened so far is delivered */
     targets_stop(&a->targets, on_targets_stopped, a);
 }
 
@@ -563,7 +587,8 @@ static int agent_start(struct agent *a)
     int rc;
 
     uv_timer_init(a->loop, &a->flush);
-    a->flush.data = a;
+    uv_timer_init(a->loop, &a->first_look);
+    a->flush.data = a->first_look.data = a;
     watch_signal(a, &a->term, SIGTERM);
     watch_signal(a, &a->interrupt, SIGINT);
     rc = tls_renewal_init(&a->renewal, a->loop);
@@ -588,6 +613,8 @@ static int agent_start(struct agent *a)
         rc = start_sources(a);
     if (rc == 0) {
         add_targets(a);
+        uv_timer_start(&a->first_look, on_first_look_over, FIRST_LOOK_MS, 0);
+        attach_when_looked(a);
         tls_renewal_start(&a->renewal, a->config.tls);
     }
     return rc;

@@ -424,6 +424,10 @@ static void attach(struct publish *p)
         p->state = PUBLISH_DOWN;
         return;
     }
+    if (!p->may_attach) {
+        p->state = PUBLISH_WAITING;
+        return;
+    }
     if (spool_renewing(p->options.spool)) {
         p->state = PUBLISH_WAITING;
         uv_timer_start(&p->timer, on_attach_again, RETRY_MIN_MS, 0);
@@ -566,6 +570,15 @@ bool publish_received(struct publish *p, const char *session_id, uint64_t genera
         end_call(p);
     }
     return rc == 0;
+}
+
+void publish_let_attach(struct publish *p)
+{
+    if (p->may_attach)
+        return;
+    p->may_attach = true;
+    if (p->state == PUBLISH_WAITING)
+        attach(p);
 }
 
 void publish_held(struct publish *p)

@@ -74,6 +74,7 @@ struct publish {
     uint64_t window_events;
     size_t batch_bytes;
     uint32_t heartbeat_ms;
+    bool may_attach;
     bool coverage_due, inventory_due;
     uint8_t *coverage_sent; /* as last told, to tell changes */
     size_t coverage_sent_len;
@@ -91,6 +92,9 @@ struct publish {
 /* On failure (address, memory) nothing stays. */
 int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_options *options,
                   const struct publish_ops *ops, void *data);
+/* The agent knows what there is. No stream begins before: who hears that the agent is there (AGENT_CONNECTED) finds its
+ * devices. May be said again. */
+void publish_let_attach(struct publish *p);
 /* Newer events are held in the spool. */
 void publish_held(struct publish *p);
 void publish_coverage_changed(struct publish *p);

@@ -196,7 +196,7 @@ static void take_list(struct watch *w, struct lun_list *now)
     w->luns.n = 0;
     for (size_t i = 0; i < w->n_units; i++) /* a unit that found no memory is new again to the next survey */
         w->luns.luns[w->luns.n++] = w->units[i]->lun;
-    w->surveyed = true;
+    w->surveyed = w->looked = true;
     for (size_t i = 0; i < w->n_units; i++) {
         struct unit *u = w->units[i];
 
@@ -216,6 +216,7 @@ static void survey_failed(struct watch *w, const char *why)
     for (size_t i = 0; i < w->n_units; i++) /* what is known is watched all the same */
         if (w->units[i]->step == UNIT_RESTING && w->units[i]->want_identify)
             unit_begin(w->units[i]);
+    watch_set_looked(w);
 }
 
 static void survey_answer(struct watch *w, const struct iscsi_command_result *result)

@@ -216,6 +216,7 @@ static void on_discovered(void *data, int status, const char *text, const struct
     char reason[128];
 
     d->running = NULL;
+    d->answered = true;
     if (status < 0) {
         set_discovery(d, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, text ? text : uv_strerror(status));
     } else {
@@ -273,6 +274,17 @@ int targets_discover(struct targets *t, const char *portal)
 }
 
 /* ------------------------------------------------------------------------------------------------ inventory */
+
+bool targets_have_looked(const struct targets *t)
+{
+    for (size_t i = 0; i < t->n_discoveries; i++)
+        if (!t->discoveries[i].answered)
+            return false;
+    for (size_t i = 0; i < t->n_watches; i++)
+        if (!t->watches[i]->looked)
+            return false;
+    return true;
+}
 
 static size_t count_units(const struct targets *t)
 {

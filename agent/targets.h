@@ -47,6 +47,7 @@ struct discovery {
     char instance[TARGET_PORTAL_BYTES + 16]; /* in coverage */
     struct iscsi_discovery *running;
     uv_timer_t timer;
+    bool answered; /* with targets, or with a failure */
 };
 
 struct targets {
@@ -74,6 +75,9 @@ int targets_init(struct targets *t, uv_loop_t *loop, const struct targets_option
 int targets_add(struct targets *t, const struct target_url *url);
 /* Ask `portal` for its targets, now and every discover_interval_ms. */
 int targets_discover(struct targets *t, const char *portal);
+/* Each target has listed its logical units or could not be reached, and each discovery has ended, at least once.
+ * on_coverage or on_inventory is called when that becomes true. */
+bool targets_have_looked(const struct targets *t);
 /* The target of this name, or of this number when the name is empty; NULL when it is not watched. */
 struct watch *targets_find(const struct targets *t, const char *name, int32_t number);
 /* The AgentMessage with all logical units, these `more` devices behind them, and these adapters. Returns 0 or

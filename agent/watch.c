@@ -141,6 +141,14 @@ void watch_pump(struct watch *w)
     survey_step(w);
 }
 
+void watch_set_looked(struct watch *w)
+{
+    if (w->looked)
+        return;
+    w->looked = true;
+    w->ops->on_inventory(w, w->data);
+}
+
 /* ------------------------------------------------------------------------------------------------ polling */
 
 static void poll_later(struct watch *w);
@@ -257,6 +265,15 @@ static uint32_t next_dial(struct watch *w, enum watch_state was, bool refused)
     return next_delay(w, refused);
 }
 
+static void dial_again(struct watch *w, enum watch_state was, bool refused)
+{
+    uint32_t delay_ms = next_dial(w, was, refused);
+
+    dial_later(w, delay_ms);
+    if (delay_ms > 0 && !w->moved_to[0]) /* no other portal is left to be tried */
+        watch_set_looked(w);
+}
+
 static void on_end(struct iscsi_session *s, void *data, const struct iscsi_session_fate *fate)
 {
     struct watch *w = data;
@@ -286,7 +303,7 @@ static void on_end(struct iscsi_session *s, void *data, const struct iscsi_sessi
     }
     move(w, WATCH_WAITING);
     watch_set_health(w, WATCH_OFF, reason);
-    dial_later(w, next_dial(w, was, fate->end == ISCSI_END_LOGIN_STATUS));
+    dial_again(w, was, fate->end == ISCSI_END_LOGIN_STATUS);
 }
 
 static void on_sense(struct iscsi_session *s, void *data, uint64_t lun_raw, int opcode, const uint8_t *sense,
@@ -453,7 +470,7 @@ static void on_dial(uv_timer_t *timer)
         watch_report_failure(w, &fate, text);
         watch_set_health(w, WATCH_OFF, text);
         w->moved_to[0] = 0; /* may be nonsense */
-        dial_later(w, next_dial(w, WATCH_DIALLING, true));
+        dial_again(w, WATCH_DIALLING, true);
         return;
     }
     move(w, WATCH_DIALLING);

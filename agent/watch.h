@@ -122,6 +122,7 @@ struct watch {
     bool stopping;  /* watch_stop was called */
     bool lost;      /* ended without logout, not yet restored */
     bool leave_due; /* the target asked for logout before login was through */
+    bool looked;    /* once at least its units were listed, or it could not be reached or did not list them */
 
     enum watch_survey survey;
     bool survey_again; /* wanted once more while it runs */
@@ -161,6 +162,8 @@ struct unit *watch_find_unit(const struct watch *w, uint16_t lun);
 void watch_report(struct watch *w, struct record *r, const struct unit *u);
 /* A command of the watch's own. Returns 0, or as iscsi_session_command. */
 int watch_send(struct watch *w, uint16_t lun, const struct command *c, iscsi_session_command_cb cb, void *data);
+/* `looked` is true from now on. */
+void watch_set_looked(struct watch *w);
 /* Send what there is to send. */
 void watch_pump(struct watch *w);
 /* Something that health is made of changed. While up it is armed, unless something is known to be missing. */

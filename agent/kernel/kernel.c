@@ -198,6 +198,11 @@ void kernel_heard(struct kernel *k, const struct record *r)
 
 /* ------------------------------------------------------------------------------------------------ questions */
 
+bool kernel_has_looked(const struct kernel *k)
+{
+    return k->looked || k->last_rc < 0;
+}
+
 const struct device_list *kernel_devices(const struct kernel *k)
 {
     return &k->known;

@@ -43,6 +43,8 @@ void kernel_stop(struct kernel *k, void (*cb)(void *data), void *data);
 /* A hook saw this: look again where it changes what there is. Any record may be given. */
 void kernel_heard(struct kernel *k, const struct record *record);
 
+/* A look has ended, well or not. */
+bool kernel_has_looked(const struct kernel *k);
 /* What the last look showed; empty before the first. Valid until the next turn of the loop. */
 const struct device_list *kernel_devices(const struct kernel *k);
 const char *kernel_sysfs_root(const struct kernel *k);

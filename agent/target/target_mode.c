@@ -540,3 +540,11 @@ void target_mode_prove(struct target_mode *t)
 {
     watched_prove(&t->watched[SOURCE_FEED]); /* the others prove it with each look */
 }
+
+bool target_mode_has_looked(const struct target_mode *t)
+{
+    for (size_t i = 0; i < N_SOURCES; i++)
+        if (!watched_has_looked(&t->watched[i]))
+            return false;
+    return true;
+}

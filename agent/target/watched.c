@@ -141,14 +141,22 @@ void watched_failed(void *watched, bool gone, const char *reason)
     struct watched *w = watched;
     enum watched_outage outage = gone ? WATCHED_GONE : WATCHED_UNREACHABLE;
 
+    bool worse = outage > w->outage;
+
+    if (worse)
+        w->outage = outage;
     cover(w, SENSEBUS__V1__SOURCE_STATE__SOURCE_STATE_OFF, reason);
-    if (outage <= w->outage)
+    if (!worse)
         return;
-    w->outage = outage;
     for (size_t i = 0; i < w->now.n_targets; i++)
         tell_outage(w, &w->now.targets[i], gone ? CHANGE_GONE : CHANGE_UNREACHABLE, reason);
     if (gone)
         snapshot_forget_nexuses(&w->now);
+}
+
+bool watched_has_looked(const struct watched *w)
+{
+    return !w->on || w->known || w->outage != WATCHED_SEEN;
 }
 
 void watched_prove(const struct watched *w)

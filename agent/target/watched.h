@@ -39,6 +39,8 @@ void watched_deinit(struct watched *w);
 void watched_snapshot(void *watched, struct snapshot *snapshot);
 void watched_failed(void *watched, bool gone, const char *reason);
 
+/* It is off, or was shown or missed once. */
+bool watched_has_looked(const struct watched *w);
 /* Times are put in here. */
 void watched_tell(const struct watched *w, struct record *record);
 /* It has just proved to be alive, if it is seen at all. */

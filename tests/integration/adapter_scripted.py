@@ -67,6 +67,35 @@ def test_halt_aborts_what_is_in_flight():  # rule 14
         check([p for p in target.pdus[since:] if p["opcode"] == SCSI_COMMAND], "commands go again")
 
 
+def test_an_agent_that_starts_is_told_of_when_it_knows_its_units():  # A19: START by one who waits for it never fails
+    def start_in_vain(stream):
+        """START until it goes well; gives what was said before."""
+        said = set()
+        wait_until(lambda: (r := stream.start(target=0, lun=1)).error == A.ERRNO_OK or said.add(r.message), "START")
+        return said
+
+    with ScriptedTarget() as target, Broker("--agent-heartbeat", "1s") as broker, AdapterStream(broker) as stream, \
+            tempfile.TemporaryDirectory(prefix="sensebus-agent.") as state:
+        for _ in range(20):
+            for delay_ms in (0, 300):  # the second time a list of units is known, which the first inventory replaces
+                target.script(delay_ms=delay_ms)  # REPORT LUNS, the first command
+                since = time.monotonic()
+                with Agent(broker, targets=[url(target)], state=state):
+                    said = start_in_vain(stream)
+                    took_s = time.monotonic() - since
+            if took_s < 1:  # after two seconds the agent attaches without those who keep it waiting
+                break
+        check_equal(said, {"no agent of host agent-1 is attached"}, "what START said until it went well")
+
+
+def test_an_agent_waits_two_seconds_for_a_target_that_does_not_answer():
+    with ScriptedTarget() as target, ScriptedTarget(name="iqn.2026-01.org.sensebus:other") as other, \
+            Broker("--agent-heartbeat", "1s") as broker, AdapterStream(broker) as stream:
+        target.script(drop=True)  # REPORT LUNS
+        with Agent(broker, targets=[url(target), url(other)]):
+            wait_until(lambda: stream.start(target=0, lun=1, target_name=other.name).error == A.ERRNO_OK, "the other")
+
+
 def test_the_late_sense_of_a_command_that_halt_ended_is_an_event():
     with attached() as (target, broker, stream):
         session = start(stream, 1)
