@@ -212,6 +212,7 @@ enum directory_verdict directory_attach(struct directory *d, const Sensebus__V1_
     if (!is_attached)
         d->n_attached++;
     a->state = DIRECTORY_ATTACHED;
+    a->has_told_devices = false;
     a->since_unix_ns = now_unix_ns;
     a->last_heard_unix_ns = now_unix_ns;
     a->agent_epoch = hello->agent_epoch;
@@ -456,5 +457,6 @@ int directory_inventory(struct directory *d, struct directory_agent *a, const Se
     free_devices(a->devices, a->n_devices);
     a->devices = devices;
     a->n_devices = n;
+    a->has_told_devices = true;
     return 0;
 }

@@ -65,6 +65,7 @@ struct directory_agent {
     struct directory_blob heartbeat;  /* Heartbeat */
     struct directory_device *devices; /* by key */
     size_t n_devices;
+    bool has_told_devices;        /* since it attached; before that they are of the time before */
     struct capabilities adapters; /* what it can do when asked: of Hello, or of an Inventory since */
     size_t bytes;                 /* of all that */
 };

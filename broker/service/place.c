@@ -144,7 +144,9 @@ static int find_device(struct place *p, const struct directory_agent *agent, con
             return rc;
         n += rc == 0;
     }
-    p->found.state = n == 0 ? ADAPTER_PLACE_UNKNOWN : ADAPTER_PLACE_AMBIGUOUS;
+    p->found.state = n > 0                     ? ADAPTER_PLACE_AMBIGUOUS
+                     : agent->has_told_devices ? ADAPTER_PLACE_UNKNOWN
+                                               : ADAPTER_PLACE_UNTOLD;
     if (n != 1)
         return 0;
     const Sensebus__V1__Address *at = p->device->address;

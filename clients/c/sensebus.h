@@ -181,9 +181,9 @@ struct sb_started {
 #define SB_SHARED 0x1u /* a further, independent session of a device that is started already: not in the originals */
 
 /* SCIOSTART, SCIOLSTART: open a session of a logical unit. Exclusive unless SB_SHARED.
- * EINVAL (ADDRESS, ALREADY_STARTED, OWN_ID), EIO (the agent is not there, or the device failed), ENOTCONN (the
- * transport to the device failed: AIX ENOCONNECT), ENODEV (no such unit answers), ETIMEDOUT, EACCES (the adapter is in
- * diagnostic mode), ENOMEM (RESOURCE_EXHAUSTED: a bound of the principal), EPERM. */
+ * EINVAL (ADDRESS, ALREADY_STARTED, OWN_ID), EIO (the agent is not there or not ready, or the device failed), ENOTCONN
+ * (the transport to the device failed: AIX ENOCONNECT), ENODEV (no such unit answers), ETIMEDOUT, EACCES (the adapter
+ * is in diagnostic mode), ENOMEM (RESOURCE_EXHAUSTED: a bound of the principal), EPERM. */
 int sb_start(struct sb *sb, const struct sb_address *address, unsigned flags, struct sb_started *out_started);
 
 #define SB_MAX_CORRELATOR 256

@@ -95,6 +95,11 @@ def test_start_without_an_agent_is_eio():
     # A18: EIO is for agent and transport
     with face() as (broker, agent, stream):
         check_result(stream.start(1, 0, host="agent-2"), "EIO", "NONE", "agent-2")
+        with FakeAgent(broker, host="agent-2", adapters=ADAPTERS) as other:  # attached, and no word of its devices
+            check_result(stream.start(1, 0, host="agent-2"), "EIO", "NONE", "agent-2", "not said yet")
+            other.inventory(make_device(2, 0))
+            wait_until(lambda: (r := stream.start(1, 0, host="agent-2")).error != A.ERRNO_EIO and
+                       check_result(r, "EINVAL", "ADDRESS"), "it has none of that number")
 
 
 # ---------------------------------------------------------------------------------------------------- form

@@ -76,6 +76,7 @@ void adapter_writable(struct adapter *a, struct adapter_stream *stream, uint64_t
 enum adapter_place_state {
     ADAPTER_PLACE_OK,
     ADAPTER_PLACE_NO_AGENT,  /* no agent of that host is attached: EIO */
+    ADAPTER_PLACE_UNTOLD,    /* the agent has attached, and not said yet which devices it has: EIO */
     ADAPTER_PLACE_UNKNOWN,   /* the agent has no such device or adapter: EINVAL ADDRESS */
     ADAPTER_PLACE_AMBIGUOUS, /* several: EINVAL ADDRESS */
 };

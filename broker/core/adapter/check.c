@@ -225,6 +225,8 @@ static const char *asked_host(const struct ask *ask)
 
 static bool has_no_agent(struct ask *ask)
 {
+    if (ask->place->state == ADAPTER_PLACE_UNTOLD)
+        return wrong(ask, "the agent of host %s has not said yet which devices it has", asked_host(ask));
     return ask->place->state == ADAPTER_PLACE_NO_AGENT &&
            wrong(ask, "no agent of host %s is attached", asked_host(ask));
 }

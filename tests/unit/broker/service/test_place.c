@@ -210,6 +210,18 @@ Test(place, of_several_ways_to_a_device_the_adapter_says_which)
     cr_assert_eq(look(at("h", "host3", -1, -1, PORT, 5)), ADAPTER_PLACE_UNKNOWN);
 }
 
+Test(place, an_agent_that_has_not_said_what_it_has_may_have_it)
+{
+    Sensebus__V1__Inventory none = SENSEBUS__V1__INVENTORY__INIT;
+    struct directory_agent *agent = directory_find(&d, "h");
+
+    agent->has_told_devices = false;
+    cr_assert_eq(look(at("h", "", -1, 4, "", 0)), ADAPTER_PLACE_UNTOLD);
+    cr_assert_eq(look(at("h", "", -1, 1, "", 0)), ADAPTER_PLACE_OK, "what it had before stands until then");
+    cr_assert_eq(directory_inventory(&d, agent, &none, err, sizeof err), 0);
+    cr_assert_eq(look(at("h", "", -1, 4, "", 0)), ADAPTER_PLACE_UNKNOWN);
+}
+
 Test(place, an_agent_that_is_not_attached_is_said_so)
 {
     cr_assert_eq(look(at("other", "", -1, 1, "", 0)), ADAPTER_PLACE_NO_AGENT);
