@@ -328,7 +328,7 @@ static void on_signal(uv_signal_t *handle, int number)
     a->stopping = true;
     log_info("agent.stopping", "signal=%d", number);
     tls_renewal_stop(&a->renewal);
-    attach(a); /* what has happened so far is delivered */
+    uv_timer_stop(&a->first_look);
     targets_stop(&a->targets, on_targets_stopped, a);
 }
 
@@ -613,6 +613,7 @@ static int agent_start(struct agent *a)
         rc = start_sources(a);
     if (rc == 0) {
         add_targets(a);
+        uv_update_time(a->loop); /* names of new targets were written to disk */
         uv_timer_start(&a->first_look, on_first_look_over, FIRST_LOOK_MS, 0);
         attach_when_looked(a);
         tls_renewal_start(&a->renewal, a->config.tls);

@@ -289,7 +289,8 @@ static void on_welcome(struct publish *p, const Sensebus__V1__Welcome *w)
     if (p->heartbeat_ms < MIN_HEARTBEAT_MS)
         p->heartbeat_ms = MIN_HEARTBEAT_MS;
     backoff_reset(&p->retry);
-    p->coverage_due = p->inventory_due = true;
+    p->coverage_due = true;
+    p->inventory_due = !p->stopping; /* who leaves may not have looked: what the broker knows of it stands */
     free(p->coverage_sent);
     p->coverage_sent = NULL;
     spool_free_upto(p->options.spool, p->acknowledged);
@@ -656,13 +657,18 @@ int publish_start(struct publish *p, uv_loop_t *loop, const struct publish_optio
 
 void publish_stop(struct publish *p, const char *reason, void (*cb)(void *data), void *data)
 {
+    uint32_t patience_ms;
+
     if (p->stopping)
         return;
     p->stopping = true;
     p->stop_reason = reason;
     p->on_stopped = cb;
     p->on_stopped_data = data;
-    uv_timer_start(&p->farewell, on_flush_over, p->state == PUBLISH_ATTACHED ? FLUSH_MS : 0, 0);
+    if (spool_oldest(p->options.spool) <= spool_newest(p->options.spool)) /* what has happened so far is delivered */
+        publish_let_attach(p);
+    patience_ms = p->state == PUBLISH_HELLO || p->state == PUBLISH_ATTACHED ? FLUSH_MS : 0;
+    uv_timer_start(&p->farewell, on_flush_over, patience_ms, 0);
     uv_timer_stop(&p->news);
     step(p);
 }

@@ -270,7 +270,7 @@ static void dial_again(struct watch *w, enum watch_state was, bool refused)
     uint32_t delay_ms = next_dial(w, was, refused);
 
     dial_later(w, delay_ms);
-    if (delay_ms > 0 && !w->moved_to[0]) /* no other portal is left to be tried */
+    if (was == WATCH_DIALLING && delay_ms > 0 && !w->moved_to[0]) /* no other portal is left to be tried */
         watch_set_looked(w);
 }
 

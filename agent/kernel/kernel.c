@@ -91,7 +91,7 @@ static void tell_cut(struct kernel *k)
 /* What cannot be looked at stays as it was known. */
 static void finish_look(struct kernel *k)
 {
-    bool same;
+    bool first = !kernel_has_looked(k), same;
 
     uv_timer_start(&k->timer, look, k->again ? PAUSE_MS : k->options.poll_ms, 0);
     k->again = false;
@@ -100,6 +100,8 @@ static void finish_look(struct kernel *k)
             log_warn("kernel.look", "sysfs=%s reason=\"%s\"", k->root, k->err);
         k->last_rc = k->rc;
         k->stale.all = true;
+        if (first)
+            k->ops->on_changed(k->data);
         return;
     }
     k->last_rc = 0;

@@ -29,7 +29,7 @@ struct kernel_options {
 };
 
 struct kernel_ops {
-    /* Devices or adapters changed. */
+    /* Devices or adapters changed, or the first look has failed. */
     void (*on_changed)(void *data);
 };
 

@@ -67,33 +67,86 @@ def test_halt_aborts_what_is_in_flight():  # rule 14
         check([p for p in target.pdus[since:] if p["opcode"] == SCSI_COMMAND], "commands go again")
 
 
-def test_an_agent_that_starts_is_told_of_when_it_knows_its_units():  # A19: START by one who waits for it never fails
-    def start_in_vain(stream):
-        """START until it goes well; gives what was said before."""
-        said = set()
-        wait_until(lambda: (r := stream.start(target=0, lun=1)).error == A.ERRNO_OK or said.add(r.message), "START")
-        return said
+NO_AGENT = "no agent of host agent-1 is attached"
 
+
+def start_in_vain(stream, **members):
+    """START until it goes well; gives what was said before."""
+    said = set()
+    wait_until(lambda: (r := stream.start(lun=1, **members)).error == A.ERRNO_OK or said.add(r.message), "START")
+    return said
+
+
+def said_at_restart(trouble):
+    """What START says until an agent is back that meets `trouble(target)`; its units are known from its life before."""
     with ScriptedTarget() as target, Broker("--agent-heartbeat", "1s") as broker, AdapterStream(broker) as stream, \
             tempfile.TemporaryDirectory(prefix="sensebus-agent.") as state:
-        for _ in range(20):
-            for delay_ms in (0, 300):  # the second time a list of units is known, which the first inventory replaces
-                target.script(delay_ms=delay_ms)  # REPORT LUNS, the first command
-                since = time.monotonic()
-                with Agent(broker, targets=[url(target)], state=state):
-                    said = start_in_vain(stream)
-                    took_s = time.monotonic() - since
-            if took_s < 1:  # after two seconds the agent attaches without those who keep it waiting
-                break
-        check_equal(said, {"no agent of host agent-1 is attached"}, "what START said until it went well")
+        while True:
+            with Agent(broker, targets=[url(target)], state=state):
+                start_in_vain(stream, target=0)
+            since = time.monotonic()
+            with trouble(target), Agent(broker, targets=[url(target)], state=state):
+                said = start_in_vain(stream, target=0)
+                if time.monotonic() - since < 1.5:  # after two seconds it attaches without those who keep it waiting
+                    return said
+
+
+def test_an_agent_that_starts_is_told_of_when_it_knows_its_units():  # A19: START by one who waits for it never fails
+    @contextlib.contextmanager
+    def late_list(target):
+        target.script(delay_ms=300)  # REPORT LUNS, the first command
+        yield
+
+    check_equal(said_at_restart(late_list), {NO_AGENT}, "what START said until it went well")
+
+
+def test_an_agent_whose_session_ends_before_it_knows_the_units_waits_for_the_next():
+    @contextlib.contextmanager
+    def cut_list(target):
+        since = len(target.pdus)
+        target.script(drop=True)  # REPORT LUNS
+        cutter = threading.Thread(target=lambda: (target.wait_pdu(lambda p: p["opcode"] == SCSI_COMMAND, since), target.fin()))
+        cutter.start()
+        try:
+            yield
+        finally:
+            cutter.join()
+
+    check_equal(said_at_restart(cut_list), {NO_AGENT}, "what START said until it went well")
 
 
 def test_an_agent_waits_two_seconds_for_a_target_that_does_not_answer():
     with ScriptedTarget() as target, ScriptedTarget(name="iqn.2026-01.org.sensebus:other") as other, \
             Broker("--agent-heartbeat", "1s") as broker, AdapterStream(broker) as stream:
-        target.script(drop=True)  # REPORT LUNS
+        target.set(hang_login=True)
+        since = time.monotonic()
         with Agent(broker, targets=[url(target), url(other)]):
-            wait_until(lambda: stream.start(target=0, lun=1, target_name=other.name).error == A.ERRNO_OK, "the other")
+            said = start_in_vain(stream, target=0, target_name=other.name)
+            check(time.monotonic() - since >= 1.9, "it waited")
+        check(NO_AGENT in said and not any("nothing at this address" in text for text in said), f"{said}")
+
+
+def test_an_agent_that_is_stopped_while_it_waits_tells_what_has_happened():
+    with ScriptedTarget() as target, ScriptedTarget(name="iqn.2026-01.org.sensebus:other") as other, \
+            Broker("--agent-heartbeat", "1s") as broker:
+        target.set(hang_login=True)
+        since = time.monotonic()
+        with Agent(broker, targets=[url(target)]) as agent:
+            agent.wait_log("targets.added")
+            check_equal(agent.stop(), 0, "exit status")
+        if time.monotonic() - since > 1.5:  # it was held up, and waited no more
+            return
+        check_equal(broker.read_all(), [], "it has nothing to tell")
+        with Agent(broker, targets=[url(target), url(other)], poll="1h") as agent:
+            agent.wait_log("asking for the list")
+            broker.process.send_signal(signal.SIGSTOP)  # it answers late
+            agent.process.send_signal(signal.SIGTERM)
+            agent.wait_log('reason="stopped"', 2)
+            broker.process.send_signal(signal.SIGCONT)
+            check_equal(agent.stop(), 0, "exit status")
+        check_equal([code_pb2.Code.Name(e.code) for e in broker.read_all()],
+                    ["AGENT_CONNECTED", "SESSION_STARTED", "SESSION_STOPPED"], "what it told")
+        check("agent.detached" in broker.log(), "its farewell")
 
 
 def test_the_late_sense_of_a_command_that_halt_ended_is_an_event():

@@ -48,6 +48,19 @@ static void make_adapter(Sensebus__V1__AdapterCapabilities *a, const char *name,
     a->n_capabilities = n;
 }
 
+static struct directory_agent *attach(void)
+{
+    Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
+    struct directory_agent *agent;
+    void *old;
+
+    hello.version = 1;
+    hello.host = (char *)"h";
+    hello.agent_epoch = hello.instance = hello.oldest_source_sequence = 1;
+    cr_assert_eq(directory_attach(&d, &hello, "p", &stream, 1, &agent, &old, err, sizeof err), DIRECTORY_ACCEPT);
+    return agent;
+}
+
 /* One agent "h": iSCSI units without a bus on iscsi0, a parallel bus on scsi1, a unit of PORT that the kernel reaches
  * through two adapters, and a target served. */
 static void setup(void)
@@ -58,9 +71,7 @@ static void setup(void)
     Sensebus__V1__InventoryDevice *devices[7];
     Sensebus__V1__AdapterCapabilities adapters[3], *list[3] = {&adapters[0], &adapters[1], &adapters[2]};
     Sensebus__V1__Inventory inventory = SENSEBUS__V1__INVENTORY__INIT;
-    Sensebus__V1__Hello hello = SENSEBUS__V1__HELLO__INIT;
     struct directory_agent *agent;
-    void *old;
 
     make_adapter(&adapters[0], "iscsi0", all, 4);
     adapters[0].own_id = (char *)ME;
@@ -76,10 +87,7 @@ static void setup(void)
     for (size_t i = 0; i < 7; i++)
         devices[i] = &units[i].message;
     directory_init(&d, 0, 0, 0);
-    hello.version = 1;
-    hello.host = (char *)"h";
-    hello.agent_epoch = hello.instance = hello.oldest_source_sequence = 1;
-    cr_assert_eq(directory_attach(&d, &hello, "p", &stream, 1, &agent, &old, err, sizeof err), DIRECTORY_ACCEPT);
+    agent = attach();
     inventory.devices = devices;
     inventory.n_devices = 7;
     inventory.adapters = list;
@@ -215,7 +223,8 @@ Test(place, an_agent_that_has_not_said_what_it_has_may_have_it)
     Sensebus__V1__Inventory none = SENSEBUS__V1__INVENTORY__INIT;
     struct directory_agent *agent = directory_find(&d, "h");
 
-    agent->has_told_devices = false;
+    cr_assert(directory_leave(&d, agent, &stream, true, 2));
+    attach();
     cr_assert_eq(look(at("h", "", -1, 4, "", 0)), ADAPTER_PLACE_UNTOLD);
     cr_assert_eq(look(at("h", "", -1, 1, "", 0)), ADAPTER_PLACE_OK, "what it had before stands until then");
     cr_assert_eq(directory_inventory(&d, agent, &none, err, sizeof err), 0);
