@@ -20,6 +20,25 @@ static void on_signal(int number)
         uv_async_send(&active->async);
 }
 
+static void on_signal_at_once(int number)
+{
+    (void)number;
+    _exit(EXIT_INTERRUPTED);
+}
+
+/* Without SA_RESTART: a blocked write must notice. */
+static void handle_with(void (*handler)(int number))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+void interrupt_at_once(void)
+{
+    handle_with(on_signal_at_once);
+}
+
 static void on_async(uv_async_t *async)
 {
     struct interrupt *i = async->data;
@@ -36,19 +55,13 @@ int interrupt_start(struct interrupt *i, uv_loop_t *loop, void (*cb)(void *data)
     i->data = data;
     active = i;
     n_signals = 0;
-    /* Without SA_RESTART: a blocked write must notice. */
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    handle_with(on_signal);
     return 0;
 }
 
 void interrupt_stop(struct interrupt *i)
 {
-    /* From here on a signal ends the process. */
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_at_once();
     active = NULL;
     uv_close((uv_handle_t *)&i->async, NULL);
 }

@@ -7,6 +7,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/face.h"
 #include "clients/cli/face_loop.h"
+#include "clients/cli/interrupt.h"
 #include "clients/cli/output/objects.h"
 #include "clients/cli/query/octets.h"
 #include "clients/cli/sdi_options.h"
@@ -196,6 +197,7 @@ int listen_run(struct cli *cli, int argc, char **argv)
         return code;
     if (format_is_json(l.format))
         objects_begin(&l.objects, &cli->out, l.format);
+    interrupt_at_once();
     code = face_open(&l.face, cli);
     if (code == EXIT_OK)
         code = run(&l, &event, n_operands, argv + 1);

@@ -7,6 +7,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/face.h"
 #include "clients/cli/face_loop.h"
+#include "clients/cli/interrupt.h"
 #include "clients/cli/output/event_text.h"
 #include "clients/cli/output/presenter.h"
 #include "clients/cli/query/octets.h"
@@ -253,6 +254,7 @@ int register_run(struct cli *cli, int argc, char **argv)
     if (code >= 0)
         return code;
     presenter_begin(&r.presenter, cli, r.format, r.format == FORMAT_WIDE);
+    interrupt_at_once();
     code = face_open(&r.face, cli);
     if (code == EXIT_OK)
         code = run(&r, &device);

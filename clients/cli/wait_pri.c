@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clients/cli/cli.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/face.h"
+#include "clients/cli/interrupt.h"
 #include "clients/cli/output/answer.h"
 #include "clients/cli/output/event_text.h"
 #include "clients/cli/output/objects.h"
@@ -100,22 +98,9 @@ static int print(struct waits *w, struct face *face)
     return code == EXIT_OK && !message.n_ready ? EXIT_FAILED : code;
 }
 
-/* Nothing is printed before the wait is over, so there is nothing to complete. */
-static void on_signal(int number)
-{
-    (void)number;
-    _exit(EXIT_INTERRUPTED);
-}
-
 static int wait_and_print(struct waits *w, struct face *face, int64_t timeout_ms)
 {
-    const struct sigaction interrupt = {.sa_handler = on_signal}, normal = {.sa_handler = SIG_DFL};
-    sigaction(SIGINT, &interrupt, NULL);
-    sigaction(SIGTERM, &interrupt, NULL);
-    int n = sb_poll_pri(face->sb, w->list, w->n, timeout_ms), error = errno;
-    sigaction(SIGINT, &normal, NULL);
-    sigaction(SIGTERM, &normal, NULL);
-    errno = error;
+    int n = sb_poll_pri(face->sb, w->list, w->n, timeout_ms);
     if (n < 0)
         return face_failed(face, "wait-pri");
     if (n == 0) {
@@ -172,6 +157,7 @@ int wait_pri_run(struct cli *cli, int argc, char **argv)
     if (code < 0 && n_operands > OPTION_LIST_MAX)
         code = cli_usage(cli, "more than %d devices", OPTION_LIST_MAX);
     if (code < 0) {
+        interrupt_at_once(); /* nothing is printed before the wait is over */
         code = face_open(&face, cli);
         if (code == EXIT_OK)
             code = add_sessions(w, &face, n_operands, argv);

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -183,6 +184,18 @@ def test_wait_pri_opens_devices():
             wait_session(broker, registered=False)
             waiting.interrupt()
             waiting.end(130)
+
+
+def test_a_signal_while_it_connects_is_130():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(LIMIT_S)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for command in (["register", DEVICE], ["listen", "0x100"], ["wait-pri", DEVICE], ["watch"], ["get"]):
+            with Running(*command, address=address) as program:
+                connection, _ = silent.accept()
+                program.interrupt()
+                program.end(130)
+                connection.close()
 
 
 def test_halt_and_reset():
