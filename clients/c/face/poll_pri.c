@@ -24,12 +24,25 @@ static int mark(struct sb_pollpri *sessions, size_t n, char *const *names, size_
     return found;
 }
 
+static bool is_late(struct sb *sb, const struct sb_pollpri *session)
+{
+    return late_events(sb, session->session, true) != 0;
+}
+
+static bool any_late(struct sb *sb, const struct sb_pollpri *sessions, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is_late(sb, &sessions[i]))
+            return true;
+    return false;
+}
+
 /* Bits that a query brought too late are pending as well. */
 static int mark_late(struct sb *sb, struct sb_pollpri *sessions, size_t n)
 {
     int found = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!sessions[i].revents && late_events(sb, sessions[i].session, true)) {
+        if (!sessions[i].revents && is_late(sb, &sessions[i])) {
             sessions[i].revents = SB_PRI;
             found++;
         }
@@ -76,11 +89,8 @@ int sb_poll_pri(struct sb *sb, struct sb_pollpri *sessions, size_t n, int64_t ti
         if (!names[i])
             rc = errors_set(sb, EINVAL, SB_DETAIL_ARGUMENT, "session %zu is NULL", i);
     }
-    if (rc == 0 && mark_late(sb, sessions, n) > 0) {
+    if (rc == 0 && any_late(sb, sessions, n))
         timeout_ms = 0; /* only for those that are gone, and other sessions */
-        for (size_t i = 0; i < n; i++)
-            sessions[i].revents = 0;
-    }
     if (rc == 0)
         rc = ask(sb, sessions, n, names, timeout_ms);
     int error = errno;
