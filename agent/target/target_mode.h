@@ -66,9 +66,7 @@ int target_mode_start(uv_loop_t *loop, const struct target_mode_options *options
 /* Close everything, also sessions; no other callback comes any more. `cb` runs from the loop, when the memory is gone.
  * NULL is accepted only without `cb`. */
 void target_mode_stop(struct target_mode *t, void (*cb)(void *data), void *data);
-/* Each source that is on has shown its targets, or could not, at least once. on_coverage is called when that becomes
- * true.
- */
+/* Each source that is on has shown its targets or failed to, once at least; on_coverage is called when that is so. */
 bool target_mode_has_looked(const struct target_mode *t);
 /* Bring the proofs of life in the coverage up to date. */
 void target_mode_prove(struct target_mode *t);

@@ -140,7 +140,6 @@ void watched_failed(void *watched, bool gone, const char *reason)
 {
     struct watched *w = watched;
     enum watched_outage outage = gone ? WATCHED_GONE : WATCHED_UNREACHABLE;
-
     bool worse = outage > w->outage;
 
     if (worse)
