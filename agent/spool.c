@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/spool_commit.h"
 #include "agent/spool_format.h"
@@ -561,25 +560,17 @@ bool spool_renewing(const struct spool *s)
 
 /* ------------------------------------------------------------------------------------------------ open, close */
 
-/* Also when the process ended before anything was held in the new file. */
-static bool was_set_aside(const char *directory)
-{
-    char path[4096];
-
-    return snprintf(path, sizeof path, "%s/" STORE_DAMAGED_FILE, directory) < (int)sizeof path &&
-           access(path, F_OK) == 0;
-}
-
 /* A new epoch for the records that are there: there are none in a new spool. */
 static int state_make(struct spool *s, bool had_state)
 {
     struct store_txn txn;
-    int rc = store_begin(&s->store, true, &txn);
+    int set_aside = store_was_set_aside(&s->store); /* maybe in an earlier life, which held nothing in the new file */
+    int rc = set_aside < 0 ? set_aside : store_begin(&s->store, true, &txn);
 
     if (rc < 0)
         return rc;
     rc = spool_state_infer(&txn, s->records_table, &s->held);
-    s->held.is_untold = !had_state && s->held.n_records == 0 && was_set_aside(s->options.directory);
+    s->held.is_untold = !had_state && s->held.n_records == 0 && set_aside;
     if (rc == 0)
         rc = random_epoch(&s->held.epoch);
     if (rc == 0)

@@ -27,7 +27,8 @@
 #include "runtime/store_image.h"
 
 #define MAX_READERS     512
-#define FULL_BYTES      (2ull * 1024 * 1024)      /* less is left: a write that was cut short was so for want of room */
+#define FULL_BYTES      (2ull * 1024 * 1024) /* less is left: a write that was cut short was so for want of room */
+#define DAMAGED_FILE    "data.mdb.damaged"
 #define LOCK_FILE_BYTES ((MAX_READERS + 64) * 64) /* an entry takes 64 */
 
 struct store_table_name {
@@ -252,7 +253,7 @@ static int open_again(struct store *s)
 
 static int start_over(struct store *s)
 {
-    int rc = store_files_set_aside(s->path, STORE_DAMAGED_FILE);
+    int rc = store_files_set_aside(s->path, DAMAGED_FILE);
     if (rc == 0)
         rc = make_data(s);
     s->started_over = rc == 0;
@@ -599,6 +600,16 @@ int store_usage(struct store *s, uint64_t *out_used_bytes, uint64_t *out_limit_b
     *out_used_bytes = used;
     *out_limit_bytes = s->limit_bytes;
     return 0;
+}
+
+int store_was_set_aside(const struct store *s)
+{
+    char *path = store_files_path(s->path, DAMAGED_FILE);
+    if (!path)
+        return UV_ENOMEM;
+    bool is_there = access(path, F_OK) == 0;
+    free(path);
+    return is_there;
 }
 
 bool store_met_limit(const struct store *s)

@@ -57,8 +57,6 @@ struct store_value {
     size_t len;
 };
 
-#define STORE_DAMAGED_FILE "data.mdb.damaged" /* what start_over set aside */
-
 enum store_table_flag {
     STORE_INTEGER_KEYS = 1, /* keys are native uint64_t, ordered as numbers */
 };
@@ -107,6 +105,8 @@ int store_cursor_prev(struct store_cursor *c);
 int store_cursor_seek(struct store_cursor *c, const void *key, size_t key_len); /* first key not less */
 int store_cursor_delete(struct store_cursor *c);                                /* write transactions */
 
+/* 1: a damaged file was set aside here, in this life or an earlier one, and is there still; 0: none is; UV_ENOMEM. */
+int store_was_set_aside(const struct store *s);
 /* UV_ENOSPC of the newest write transaction came of the store's own limit, not of a full disk. Asked by the writer. */
 bool store_met_limit(const struct store *s);
 /* Have so many bytes of the disk beside those in use, free pages or behind the last one, or UV_ENOSPC: who asks for
