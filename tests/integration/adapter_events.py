@@ -408,8 +408,8 @@ def test_a_stopping_broker_cancels_before_it_says_unavailable():
         check_equal(list(stream.results[pri].wait_pri.closed), [session.session_id])
         check_equal(broker.wait(), 0)
         broker.restart()
-        last = [code_pb2.Code.Name(e.code) for e in broker.read_all()][-4:]
-        check_equal(last, ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED", "BROKER_STOPPING"])
+        check_equal(code_names(broker.read_all())[-4:],
+                    ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED", "BROKER_STOPPING"])
 
 
 def test_sessions_leave_a_trail_in_the_log():
@@ -418,8 +418,7 @@ def test_sessions_leave_a_trail_in_the_log():
         check_result(stream.stop(session))
         wait_until(lambda: len(broker.read_all()) >= 4, "the trail")
         trail = [e for e in broker.read_all() if e.session_id == session.session_id]
-        check_equal([code_pb2.Code.Name(e.code) for e in trail],
-                    ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED"])
+        check_equal(code_names(trail), ["SESSION_STARTED", "REGISTRATION_CANCELLED", "SESSION_STOPPED"])
         for event in trail:
             check_equal(event.session_generation, session.generation)
             check_equal((event.address.adapter, event.address.target, event.address.lun), ("iscsi0", 1, 0))

@@ -23,10 +23,6 @@ def devices(broker):
     return broker.admin().ListDevices(admin_pb2.ListDevicesRequest(), timeout=LIMIT_S).devices
 
 
-def code_names(broker):
-    return [code_pb2.Code.Name(e.code) for e in broker.read_all()]
-
-
 def functions(target):
     return [(bytes.fromhex(p["header"])[1] & 0x7F, p["lun"]) for p in target.pdus if p["opcode"] == TASK_MANAGEMENT]
 
@@ -147,7 +143,7 @@ def test_an_agent_that_is_stopped_while_it_waits_tells_what_has_happened():
             agent.wait_log('reason="stopped"', 2)
             broker.process.send_signal(signal.SIGCONT)
             check_equal(agent.stop(), 0, "exit status")
-        check_equal(code_names(broker), ["AGENT_CONNECTED", "SESSION_STARTED", "SESSION_STOPPED"], "what it told")
+        check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED", "SESSION_STARTED", "SESSION_STOPPED"], "what it told")
         check("agent.detached" in broker.log(), "its farewell")
 
 
@@ -165,7 +161,7 @@ def test_an_agent_that_is_stopped_while_it_waits_leaves_its_devices_known():
             check_equal(agent.stop(), 0, "exit status")
             if "publish.attached" in agent.log().split("agent.stopping")[0]:  # it was held up, and waited no more
                 return
-        check("SESSION_STOPPED" in code_names(broker), "it told what it had")
+        check("SESSION_STOPPED" in code_names(broker.read_all()), "it told what it had")
         check_equal(keys(), [(0, 0), (0, 1)], "what is known of it")
 
 

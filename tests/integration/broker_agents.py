@@ -13,10 +13,6 @@ from sensebus_testlib import *  # noqa: E402,F403
 ADMIN = admin_pb2
 
 
-def codes(events):
-    return [code_pb2.Code.Name(event.code) for event in events]
-
-
 def listed_agent(broker, host="agent-1"):
     agents = broker.admin().ListAgents(ADMIN.ListAgentsRequest(), timeout=LIMIT_S).agents
     return next(a for a in agents if a.host == host)
@@ -116,7 +112,7 @@ def test_events_lost_of_the_agent_fills_its_own_hole():
                               last_source_sequence=7)
         agent.publish(make_event(agent.host, agent.epoch, 8, code="EVENTS_LOST", loss=loss))
         agent.wait_acked(8)
-        check_equal(codes(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET", "LUN_RESET", "EVENTS_LOST"])
+        check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET", "LUN_RESET", "EVENTS_LOST"])
 
 
 def test_a_refused_event_is_named_and_the_ones_behind_go_on():
@@ -143,7 +139,7 @@ def test_a_refused_event_is_named_and_the_ones_behind_go_on():
                                (12, "BROKER_STOPPING")):
             check(text in reasons[sequence], reasons[sequence])
         events = broker.read_all()[1:]
-        check_equal(codes(events), ["LUN_RESET"] + ["EVENTS_LOST"] * 11 + ["LUN_RESET"])
+        check_equal(code_names(events), ["LUN_RESET"] + ["EVENTS_LOST"] * 11 + ["LUN_RESET"])
         check_equal([e.loss.first_source_sequence for e in events[1:12]], list(range(2, 13)))
         check_equal(listed_agent(broker).n_refused, 11)
         agent.publish(foreign)
@@ -157,7 +153,7 @@ def test_an_impossible_number_is_refused_and_the_ones_behind_go_on():
         agent.publish(*[make_event(agent.host, agent.epoch, n) for n in (1, 2, (1 << 63) + 5, 3, 4)])
         agent.wait_acked(4)
         check_equal([r.source_sequence for r in agent.refused()], [(1 << 63) + 5])
-        check_equal(codes(broker.read_all()[1:]), ["LUN_RESET"] * 2 + ["EVENTS_LOST"] + ["LUN_RESET"] * 2)
+        check_equal(code_names(broker.read_all()[1:]), ["LUN_RESET"] * 2 + ["EVENTS_LOST"] + ["LUN_RESET"] * 2)
 
 
 def test_invalid_utf8_is_refused_and_never_reaches_a_subscriber():
@@ -179,7 +175,7 @@ def test_invalid_utf8_is_refused_and_never_reaches_a_subscriber():
         check("summary" in refused.reason and "UTF-8" in refused.reason, refused.reason)
         answers.cancel()
         outgoing.put(None)
-        wait_until(lambda: "EVENTS_LOST" in codes(broker.read_all()), "EVENTS_LOST")
+        wait_until(lambda: "EVENTS_LOST" in code_names(broker.read_all()), "EVENTS_LOST")
 
 
 def test_garbage_ends_the_stream_with_a_clear_error():
@@ -202,7 +198,7 @@ def test_messages_beyond_their_size_are_refused_by_size():
                 agent.publish(*events)
                 with expect_status(grpc.StatusCode.RESOURCE_EXHAUSTED, text):
                     agent.until_end()
-        check("LUN_RESET" not in codes(broker.read_all()), "a part of a refused message was taken")
+        check("LUN_RESET" not in code_names(broker.read_all()), "a part of a refused message was taken")
 
 
 def test_a_second_agent_of_the_same_host_is_refused_naming_the_first():
@@ -214,7 +210,7 @@ def test_a_second_agent_of_the_same_host_is_refused_naming_the_first():
         second.vanish()
         first.publish_range(1, 3)
         first.wait_acked(3)
-        check_equal(codes(broker.read_all()), ["AGENT_CONNECTED"] + ["LUN_RESET"] * 3)
+        check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED"] + ["LUN_RESET"] * 3)
 
 
 def test_the_same_process_may_come_again():
@@ -227,7 +223,7 @@ def test_the_same_process_may_come_again():
                 first.until_end()
             again.publish_range(4, 5)
             again.wait_acked(5)
-            check_equal(codes(broker.read_all()), ["AGENT_CONNECTED"] + ["LUN_RESET"] * 5, "no loss, no return")
+            check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED"] + ["LUN_RESET"] * 5, "no loss, no return")
 
 
 def test_gone_without_a_word_is_lost_and_its_return_is_told():
@@ -242,7 +238,7 @@ def test_gone_without_a_word_is_lost_and_its_return_is_told():
         check_equal((lost.origin.host, lost.origin.source), ("agent-1", event_pb2.SOURCE_BROKER))
         check_equal(listed_agent(broker).state, ADMIN.AGENT_STATE_LOST)
         with FakeAgent(broker):
-            check_equal(codes(s.wait_events(5))[4], "AGENT_CONNECTED")
+            check_equal(code_names(s.wait_events(5))[4], "AGENT_CONNECTED")
             check_equal(listed_agent(broker).state, ADMIN.AGENT_STATE_ATTACHED)
 
 
@@ -255,14 +251,14 @@ def test_detach_is_no_loss():
         agent.until_end()
         agent.vanish()
         wait_until(lambda: listed_agent(broker).state == ADMIN.AGENT_STATE_DETACHED, "the state DETACHED")
-        check_equal(codes(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET", "LUN_RESET"])
+        check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET", "LUN_RESET"])
 
 
 def test_a_silent_agent_is_lost():
     with Broker("--agent-heartbeat", "200ms") as broker, FakeAgent(broker) as agent:
         with expect_status(grpc.StatusCode.DEADLINE_EXCEEDED, "silent"):
             agent.until_end()
-        wait_until(lambda: codes(broker.read_all())[-1] == "AGENT_LOST", "AGENT_LOST")
+        wait_until(lambda: code_names(broker.read_all())[-1] == "AGENT_LOST", "AGENT_LOST")
 
 
 def test_heartbeats_keep_an_agent():
@@ -285,7 +281,7 @@ def test_a_broker_that_was_held_up_blames_no_agent():
         broker.process.send_signal(signal.SIGCONT)
         agent.publish_range(1, 1)
         agent.wait_acked(1)
-        check_equal(codes(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET"])
+        check_equal(code_names(broker.read_all()), ["AGENT_CONNECTED", "LUN_RESET"])
 
 
 def test_coverage_and_inventory_are_listed():
@@ -372,7 +368,7 @@ def test_agents_attached_before_a_restart_are_expected_back():
                 FakeAgent(broker, host="restarted", epoch=2, instance=99):
             if time.monotonic() - began > 2.5:
                 raise Skip("the machine stood still for longer than agents have to come back")
-            wait_until(lambda: "AGENT_LOST" in codes(broker.read_all()), "AGENT_LOST")
+            wait_until(lambda: "AGENT_LOST" in code_names(broker.read_all()), "AGENT_LOST")
             news = [(e.origin.host, code_pb2.Code.Name(e.code)) for e in broker.read_all()[4:]]
             check_equal(news, [("restarted", "AGENT_CONNECTED"), ("stays-away", "AGENT_LOST")])
             check_equal(listed_agent(broker, "stays-away").state, ADMIN.AGENT_STATE_LOST)

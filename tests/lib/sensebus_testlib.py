@@ -390,6 +390,10 @@ class Subscription:
 
 # ---------------------------------------------------------------------------------------------------- publishing
 
+def code_names(events):
+    return [code_pb2.Code.Name(event.code) for event in events]
+
+
 def make_event(host, epoch, sequence, code="LUN_RESET", severity="SEVERITY_NOTICE", lun=0, target=0, adapter="iscsi0",
                aix_bits=4, **members):
     """A valid event of an agent."""

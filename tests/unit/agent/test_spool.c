@@ -54,12 +54,17 @@ static void settle(void)
         uv_run(&loop, UV_RUN_ONCE);
 }
 
-/* What it holds may be sent. */
-static void open_with(struct spool_options options)
+static void open_unattached(struct spool_options options)
 {
     int rc = spool_open(&s, &loop, &options, &ops, NULL);
 
     cr_assert_eq(rc, 0, "%s", uv_strerror(rc));
+}
+
+/* What it holds may be sent. */
+static void open_with(struct spool_options options)
+{
+    open_unattached(options);
     spool_let_send(&s, true);
     settle();
 }
@@ -383,12 +388,7 @@ Test(spool, what_is_held_while_nothing_may_be_sent_was_sent_by_nobody)
     cr_assert_eq(spool_newest(&s), 6);
     cr_assert_str_eq(contents(1), "1 2 3");
     close_spool();
-    cr_assert_eq(
-        spool_open(&s, &loop,
-                   &(struct spool_options){
-                       .directory = directory, .host = "h", .boot_id = "b", .max_bytes = 1u << 20, .max_records = 1000},
-                   &ops, NULL),
-        0);
+    open_unattached(defaults());
     cr_assert_eq(spool_sent(&s), 3, "as the life before said");
     cr_assert_str_eq(contents(1), "1 2 3");
     spool_let_send(&s, true);
